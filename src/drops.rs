@@ -1,0 +1,73 @@
+//! Why a datagram or message was not used. A drop is never an error: it is counted and nothing else happens.
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])* $name:ident = $label:literal),+ $(,)?) => {
+        /// Why something from the network was not used. The label is the metric's `reason`.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum DropReason { $($(#[$doc])* $name),+ }
+
+        impl DropReason {
+            /// Every reason, in the order of [`DropReason::index`].
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$name),+];
+
+            /// The metric label.
+            #[must_use]
+            pub fn label(self) -> &'static str {
+                match self { $(DropReason::$name => $label),+ }
+            }
+
+            /// Position in [`DropReason::ALL`], for counter arrays.
+            #[must_use]
+            pub fn index(self) -> usize { self as usize }
+        }
+    };
+}
+
+drop_reasons! {
+    /// First byte in no range of RFC 7983, or shorter than its protocol's header.
+    Unclassified = "unclassified",
+    /// Not STUN, from an address that no leg has proved.
+    UnknownAddress = "unknown_address",
+    /// STUN that does not parse, or a message type a lite agent does not answer.
+    StunMalformed = "stun_malformed",
+    /// STUN with a user name that no leg has.
+    StunUnknownUfrag = "stun_unknown_ufrag",
+    /// STUN whose MESSAGE-INTEGRITY or FINGERPRINT does not verify.
+    StunIntegrity = "stun_integrity",
+    /// More checks from unproved addresses than a leg answers.
+    StunRate = "stun_rate",
+    /// DTLS from an address that is not the leg's selected path, or before one exists.
+    DtlsUnproved = "dtls_unproved",
+    /// DTLS record that the stack refused, or handshake bytes past the cap.
+    DtlsRefused = "dtls_refused",
+    /// RTP or RTCP before the handshake gave keys.
+    SrtpNoKeys = "srtp_no_keys",
+    /// SRTP or SRTCP whose tag does not verify.
+    SrtpAuth = "srtp_auth",
+    /// SRTP or SRTCP index seen before or older than the window.
+    SrtpReplay = "srtp_replay",
+    /// More SSRCs than a leg may have.
+    SrtpTooManySsrcs = "srtp_too_many_ssrcs",
+    /// RTP header that does not parse.
+    RtpMalformed = "rtp_malformed",
+    /// RTCP compound packet that does not parse.
+    RtcpMalformed = "rtcp_malformed",
+    /// SSRC, mid or rid that no section of the leg's offer declares.
+    RtpUnknownTrack = "rtp_unknown_track",
+    /// Payload type that was not negotiated.
+    RtpUnknownPayloadType = "rtp_unknown_payload_type",
+    /// The seat may not publish this source now.
+    NotPermitted = "not_permitted",
+    /// Older than the retransmission window, or a duplicate.
+    RtpStale = "rtp_stale",
+    /// RTX without original sequence number, or for a packet that was not missing.
+    RtxUseless = "rtx_useless",
+    /// SCTP that does not parse or belongs to no association.
+    SctpMalformed = "sctp_malformed",
+    /// Data-channel message over the size or rate limit, or with a bad envelope.
+    DataRefused = "data_refused",
+    /// The transmit batch was full.
+    TransmitFull = "transmit_full",
+    /// The room panicked on this input and was closed.
+    RoomFailed = "room_failed",
+}

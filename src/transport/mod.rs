@@ -1,0 +1,8 @@
+//! One leg's secure channel: ICE-lite (RFC 8445), DTLS (RFC 9147, 6347), SRTP (RFC 3711, 7714), SCTP (RFC 8831).
+//!
+//! Sans-IO: datagrams and instants in, datagrams and events out. Not here: rooms, tracks, who may hear whom (`sfu`).
+
+pub mod batch;
+pub mod dtls;
+pub mod parameters;
+pub mod srtp;
