@@ -85,7 +85,11 @@ impl RunLoop {
             self.wait(&mut ready);
             let now = Instant::now();
             self.io.turns += 1;
-            if ready.contains(&BELL) && self.take_mail(now) == Mail::Closed {
+            if ready.contains(&BELL) {
+                // One read silences the bell; what was queued is taken below, and also on turns without a ring.
+                rustix::io::read(self.bell.as_fd(), &mut [0; 8]).ok();
+            }
+            if self.take_mail(now) == Mail::Closed {
                 return;
             }
             for &index in &ready {
@@ -117,15 +121,16 @@ impl RunLoop {
     }
 
     fn take_mail(&mut self, now: Instant) -> Mail {
-        let mut rung = [0u8; 8];
-        rustix::io::read(self.bell.as_fd(), &mut rung).ok();
-        loop {
+        for _ in 0..COMMANDS_MAX {
             match self.inbox.try_recv() {
                 Ok(command) => self.guarded(now, |sfu, _| sfu.handle_command(now, command)),
                 Err(TryRecvError::Empty) => return Mail::Open,
                 Err(TryRecvError::Disconnected) => return Mail::Closed,
             }
         }
+        // The rest waits one turn: media first. Ring again so that the turn comes at once.
+        rustix::io::write(self.bell.as_fd(), &1u64.to_ne_bytes()).ok();
+        Mail::Open
     }
 
     fn receive_from(&mut self, index: usize, now: Instant) {
@@ -162,7 +167,10 @@ impl RunLoop {
     }
 
     fn run_timers(&mut self, now: Instant) {
-        while self.sfu.poll_timeout().is_some_and(|due| due <= now) {
+        for _ in 0..TIMER_ROUNDS_MAX {
+            if self.sfu.poll_timeout().is_none_or(|due| due > now) {
+                return;
+            }
             self.guarded(now, |sfu, transmit| sfu.handle_timeout(now, transmit));
             self.send();
         }
@@ -221,6 +229,10 @@ const BELL: u64 = u64::MAX;
 const EVENTS_MAX: usize = 32;
 /// recvmmsg calls on one socket before timers and the other sockets get their turn.
 const RECEIVE_CALLS_MAX: usize = 8;
+/// Commands taken in one turn: a storm of joins must not hold up packets.
+const COMMANDS_MAX: usize = 16;
+/// Batches of timer work in one turn; what is left is due on the next.
+const TIMER_ROUNDS_MAX: usize = 8;
 /// Datagrams in a transmit batch. More saves system calls and falls out of the second-level cache.
 const TRANSMIT_LEN_MAX: usize = 128;
 /// Bytes of the transmit arena: full packets for a whole batch.
