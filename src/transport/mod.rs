@@ -3,6 +3,8 @@
 //! Sans-IO: datagrams and instants in, datagrams and events out. Not here: rooms, tracks, who may hear whom (`sfu`).
 
 pub mod batch;
+pub mod boring_dtls;
 pub mod dtls;
 pub mod parameters;
+pub mod sctp;
 pub mod srtp;
