@@ -3,4 +3,5 @@
 
 pub mod command;
 pub mod counters;
+pub mod ingress;
 pub mod parameters;
