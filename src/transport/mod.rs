@@ -5,6 +5,12 @@
 pub mod batch;
 pub mod boring_dtls;
 pub mod dtls;
+pub mod dtls_sim;
+mod leg_transport;
 pub mod parameters;
 pub mod sctp;
 pub mod srtp;
+mod stun;
+
+pub use leg_transport::{StunOutcome, Transport, TransportEvent};
+pub use stun::stun_username;
