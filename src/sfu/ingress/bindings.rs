@@ -166,7 +166,11 @@ mod tests {
         }
     }
 
-    fn resolve(bindings: &mut StreamBindings, packet: Packet, usage: PayloadUse) -> Result<(usize, u8, bool), DropReason> {
+    fn resolve(
+        bindings: &mut StreamBindings,
+        packet: Packet,
+        usage: PayloadUse,
+    ) -> Result<(usize, u8, bool), DropReason> {
         let bytes = packet.build();
         let header = RtpHeader::parse(&bytes).unwrap();
         bindings
@@ -196,7 +200,8 @@ mod tests {
         for (layer, rid) in ["q", "h", "f"].into_iter().enumerate() {
             let ssrc = 100 + layer as u32;
             assert_eq!(resolve(&mut bindings, Packet::new(ssrc, 1), VIDEO), Err(DropReason::RtpUnknownTrack));
-            let named = Packet::new(ssrc, 1).extension(ExtensionKind::Mid, b"1").extension(ExtensionKind::Rid, rid.as_bytes());
+            let named =
+                Packet::new(ssrc, 1).extension(ExtensionKind::Mid, b"1").extension(ExtensionKind::Rid, rid.as_bytes());
             assert_eq!(resolve(&mut bindings, named, VIDEO), Ok((1, layer as u8, false)));
             assert_eq!(resolve(&mut bindings, Packet::new(ssrc, 2), VIDEO), Ok((1, layer as u8, false)));
             let repair = Packet::new(ssrc + 50, 1)
@@ -215,10 +220,8 @@ mod tests {
 
     #[test]
     fn the_only_section_of_a_kind_takes_an_undeclared_ssrc() {
-        let mut bindings = StreamBindings::new(&[
-            section("a", Source::Microphone, &[], &[]),
-            section("v", Source::Camera, &[], &[]),
-        ]);
+        let mut bindings =
+            StreamBindings::new(&[section("a", Source::Microphone, &[], &[]), section("v", Source::Camera, &[], &[])]);
         assert_eq!(resolve(&mut bindings, Packet::new(7, 1), VIDEO), Ok((1, 0, false)));
         assert_eq!(resolve(&mut bindings, Packet::new(8, 1), RTX), Ok((1, 0, true)));
         assert_eq!(resolve(&mut bindings, Packet::new(9, 1), AUDIO), Ok((0, 0, false)));
@@ -248,7 +251,8 @@ mod tests {
         let mut bindings = browser();
         let results: Vec<_> = (1000..1200)
             .map(|ssrc| {
-                let packet = Packet::new(ssrc, 1).extension(ExtensionKind::Mid, b"1").extension(ExtensionKind::Rid, b"q");
+                let packet =
+                    Packet::new(ssrc, 1).extension(ExtensionKind::Mid, b"1").extension(ExtensionKind::Rid, b"q");
                 resolve(&mut bindings, packet, VIDEO).is_ok()
             })
             .collect();

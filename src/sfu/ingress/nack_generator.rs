@@ -122,9 +122,8 @@ impl NackGenerator {
     }
 
     fn give_up_old(&mut self, now: Instant) {
-        self.missing.retain(|missing| {
-            !is_exhausted(missing) && now.saturating_duration_since(missing.noticed) < Self::AGE_MAX
-        });
+        self.missing
+            .retain(|missing| !is_exhausted(missing) && now.saturating_duration_since(missing.noticed) < Self::AGE_MAX);
     }
 }
 

@@ -78,15 +78,11 @@ impl SpeakerDetector {
     /// A packet of this seat's microphone came with this level.
     pub fn record(&mut self, now: Instant, seat: SeatId, level: AudioLevel) {
         let loudness = f32::from(127 - level.minus_dbov.min(127));
-        match self.seats.iter_mut().find(|voice| voice.seat == seat) {
-            Some(voice) => {
-                voice.loudness += Self::SMOOTHING * (loudness - voice.loudness);
-                voice.heard = now;
-            }
-            None if self.seats.len() < Self::SEATS_MAX => {
-                self.seats.push(Voice { seat, loudness: Self::SMOOTHING * loudness, heard: now });
-            }
-            None => {}
+        if let Some(voice) = self.seats.iter_mut().find(|voice| voice.seat == seat) {
+            voice.loudness += Self::SMOOTHING * (loudness - voice.loudness);
+            voice.heard = now;
+        } else if self.seats.len() < Self::SEATS_MAX {
+            self.seats.push(Voice { seat, loudness: Self::SMOOTHING * loudness, heard: now });
         }
     }
 
@@ -214,13 +210,29 @@ mod tests {
             ("room noise is not speech", &[(5000, &[(1, 80)])], &[]),
             ("one speaks", &[(1000, &[(1, LOUD), (2, QUIET)])], &[Some(1)]),
             ("a click is not speech", &[(20, &[(1, 0)]), (3000, &[(1, QUIET)])], &[]),
-            ("one after another", &[(1000, &[(1, LOUD), (2, QUIET)]), (1500, &[(1, QUIET), (2, LOUD)])], &[Some(1), Some(2)]),
-            ("a cough does not take over", &[(1000, &[(1, LOUD), (2, QUIET)]), (200, &[(1, SOFT), (2, 10)]), (2000, &[(1, LOUD), (2, QUIET)])], &[Some(1)]),
-            ("a pause keeps the floor", &[(1000, &[(1, LOUD)]), (2500, &[(1, QUIET)]), (500, &[(1, LOUD)])], &[Some(1)]),
+            (
+                "one after another",
+                &[(1000, &[(1, LOUD), (2, QUIET)]), (1500, &[(1, QUIET), (2, LOUD)])],
+                &[Some(1), Some(2)],
+            ),
+            (
+                "a cough does not take over",
+                &[(1000, &[(1, LOUD), (2, QUIET)]), (200, &[(1, SOFT), (2, 10)]), (2000, &[(1, LOUD), (2, QUIET)])],
+                &[Some(1)],
+            ),
+            (
+                "a pause keeps the floor",
+                &[(1000, &[(1, LOUD)]), (2500, &[(1, QUIET)]), (500, &[(1, LOUD)])],
+                &[Some(1)],
+            ),
             ("silence frees the floor", &[(1000, &[(1, LOUD)]), (5000, &[(1, QUIET)])], &[Some(1), None]),
             ("equals do not flicker", &[(200, &[(1, LOUD)]), (5000, &[(1, LOUD), (2, LOUD - 3)])], &[Some(1)]),
             ("a soft voice speaks when alone", &[(2000, &[(1, SOFT), (2, QUIET)])], &[Some(1)]),
-            ("packets that stop are silence", &[(1000, &[(1, LOUD), (2, QUIET)]), (5000, &[(2, QUIET)])], &[Some(1), None]),
+            (
+                "packets that stop are silence",
+                &[(1000, &[(1, LOUD), (2, QUIET)]), (5000, &[(2, QUIET)])],
+                &[Some(1), None],
+            ),
         ];
         for (story, script, expected) in table {
             assert_eq!(speakers(script), *expected, "{story}");

@@ -191,10 +191,13 @@ mod tests {
         let mut told = BTreeMap::new();
         for symbol in symbols {
             let received = symbol != SymbolTypeTcc::PacketNotReceived;
-            told.insert(number, received.then(|| {
-                micros += deltas.next().unwrap().delta;
-                micros / 1000
-            }));
+            told.insert(
+                number,
+                received.then(|| {
+                    micros += deltas.next().unwrap().delta;
+                    micros / 1000
+                }),
+            );
             number = number.wrapping_add(1);
         }
         told
@@ -258,10 +261,7 @@ mod tests {
         bench.feedback(100);
         bench.record(101, 11);
         bench.record(102, 14);
-        assert_eq!(
-            bench.feedback(200),
-            told(&[(11, Some(101)), (12, Some(1)), (13, Some(2)), (14, Some(102))])
-        );
+        assert_eq!(bench.feedback(200), told(&[(11, Some(101)), (12, Some(1)), (13, Some(2)), (14, Some(102))]));
     }
 
     #[test]
