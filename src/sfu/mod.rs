@@ -2,4 +2,5 @@
 //! the next instant out. It never reads a clock, opens a socket, spawns, locks or logs personal data.
 
 pub mod command;
+pub mod ingress;
 pub mod parameters;
