@@ -207,14 +207,16 @@ impl Sfu {
 
     /// Runs what is due. Work that does not fit `out` stays due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut TransmitBatch) {
-        let keys: Vec<usize> = self.rooms.iter().filter(|(_, room)| room.due() <= now).map(|(key, _)| key).collect();
-        for key in keys {
+        for key in 0..self.rooms.capacity() {
             if out.is_full() {
                 break;
             }
-            self.step(now, key, out, Room::handle_timeout);
+            if self.rooms.get(key).is_some_and(|room| room.due() <= now) {
+                self.step(now, key, out, Room::handle_timeout);
+            }
         }
         self.due = self.rooms.iter().map(|(_, room)| room.due()).min();
+        self.recount();
     }
 
     /// When [`Sfu::handle_timeout`] wants to be called.
