@@ -79,7 +79,8 @@ impl IngressStream {
             kind,
             ssrc: None,
             epoch: 0,
-            extender: first_extender(),
+            // One wrap ahead, so that a packet older than the first one has a number too.
+            extender: SeqExtender::starting_at(1),
             cache: PacketCache::new(CacheLimits::of(kind)),
             nacks: NackGenerator::new(),
             stats: ReceiveStats::new(clock_rate(kind)),
@@ -220,9 +221,14 @@ impl IngressStream {
         if self.sent_within(now, Self::TAKEOVER) {
             return Err(DropReason::RtpUnknownTrack);
         }
-        let epoch = if self.ssrc.is_some() { self.epoch.wrapping_add(1) } else { self.epoch };
         let keyframes = std::mem::take(&mut self.keyframes);
-        *self = Self { ssrc: Some(ssrc), epoch, keyframes, ..Self::new(self.layer, self.kind) };
+        let mut fresh = Self { ssrc: Some(ssrc), keyframes, ..Self::new(self.layer, self.kind) };
+        if let Some(highest) = self.extender.highest() {
+            fresh.epoch = self.epoch.wrapping_add(1);
+            // Numbers never repeat on a layer, so that a viewer's late NACK cannot fetch another stream's packet.
+            fresh.extender = SeqExtender::starting_at(highest.rollover().wrapping_add(2));
+        }
+        *self = fresh;
         Ok(())
     }
 
@@ -306,11 +312,6 @@ impl IngressStream {
 }
 
 const PADDING_BIT: u8 = 0x20;
-
-fn first_extender() -> SeqExtender {
-    // One wrap ahead, so that a packet older than the first one has a number too.
-    SeqExtender::starting_at(1)
-}
 
 fn clock_rate(kind: MediaKind) -> u32 {
     match kind {
@@ -555,7 +556,7 @@ mod tests {
     #[test]
     fn another_ssrc_takes_over_only_after_a_silence_and_starts_an_epoch() {
         let mut bench = Bench::new(MediaKind::Video);
-        bench.video(0, 10).unwrap();
+        let first = bench.video(0, 10).unwrap();
         let other = Packet::new(MEDIA + 1, 60_000).payload(&VP8_DELTA);
         assert_eq!(
             bench.handle(999, &other, PayloadUse::Media(Codec::Vp8)),
@@ -565,6 +566,12 @@ mod tests {
         bench.stream.request_keyframe();
         let seq = bench.handle(1000, &other, PayloadUse::Media(Codec::Vp8)).unwrap();
         assert_eq!(bench.stream.packet(seq).unwrap().0.epoch, 1);
+        assert!(seq > first && bench.stream.packet(first).is_none());
+        assert_eq!(
+            bench.stream.poll_report(bench.at(1000)).unwrap().highest_sequence,
+            60_000,
+            "counts from its own start"
+        );
         assert_eq!(bench.stream.poll_keyframe_request(bench.at(1001)), Some(Ssrc(MEDIA + 1)), "a wish outlives it");
     }
 

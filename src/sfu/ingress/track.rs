@@ -121,7 +121,7 @@ impl IngressTrack {
         let onto = self.layers.get(usize::from(onto.0))?.clock();
         let rate = i128::from(self.clock_rate());
         if let (Some((from_ntp, from_rtp)), Some((onto_ntp, onto_rtp))) = (from.sender_report, onto.sender_report) {
-            let elapsed = (i128::from(from_ntp) - i128::from(onto_ntp)) * rate >> 32;
+            let elapsed = ((i128::from(from_ntp) - i128::from(onto_ntp)) * rate) >> 32;
             return Some(TimestampAlignment { offset: offset(from_rtp, onto_rtp, elapsed), exact: true });
         }
         let ((from_at, from_rtp), (onto_at, onto_rtp)) = (from.arrival?, onto.arrival?);
