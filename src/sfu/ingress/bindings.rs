@@ -121,23 +121,24 @@ impl StreamBindings {
         Some(StreamRoute { section, layer: LayerIndex(layer as u8), repair })
     }
 
-    /// By mid; else the only section that knows the rid; else the only one of the codec's kind without simulcast.
+    /// By mid; else the only section that knows the rid; else the only one of the codec's kind. Never a guess between two.
     fn section(&self, mid: Option<ShortName>, rid: Option<ShortName>, codec: Codec) -> Option<usize> {
         if let Some(mid) = mid {
             return self.sections.iter().position(|section| section.mid == mid);
         }
-        let fits = |section: &IngressParameters| match rid {
-            Some(rid) if !section.rids.is_empty() => section.rids.contains(&rid),
-            _ => section.rids.is_empty(),
-        };
-        let mut candidates = (0..self.sections.len()).filter(|&at| self.carries(at, codec) && fits(&self.sections[at]));
-        let only = candidates.next()?;
-        candidates.next().is_none().then_some(only)
+        let knows = |at: &usize| rid.is_some_and(|rid| self.sections[*at].rids.contains(&rid));
+        let of_kind = || (0..self.sections.len()).filter(|&at| self.carries(at, codec));
+        only(of_kind().filter(knows)).or_else(|| only(of_kind()))
     }
 
     fn carries(&self, section: usize, codec: Codec) -> bool {
         self.sections[section].source.kind() == codec.kind()
     }
+}
+
+fn only(mut candidates: impl Iterator<Item = usize>) -> Option<usize> {
+    let first = candidates.next()?;
+    candidates.next().is_none().then_some(first)
 }
 
 #[derive(Default)]

@@ -115,8 +115,9 @@ impl PacketCache {
         if self.entries.is_empty() {
             self.open(meta.seq);
         }
-        self.advance(now, meta.seq);
+        // Bytes first: once the window holds `seq`, its still empty entry would count as lost.
         let position = self.write(now, packet);
+        self.advance(now, meta.seq);
         let slot = self.slot(meta.seq);
         self.entries[slot] = Some(Entry { position, meta: *meta });
         true

@@ -63,7 +63,8 @@ impl TransportCcGenerator {
         if self.arrivals.len() >= Self::ARRIVALS_MAX {
             self.arrivals.drain(..Self::ARRIVALS_MAX / 2);
             self.next = self.next.max(self.arrivals[0].seq);
-        } else if self.arrivals.first().is_some_and(|first| seq.distance(first.seq) < -REORDER_MAX) {
+        }
+        if self.arrivals.first().is_some_and(|first| seq.distance(first.seq) < -REORDER_MAX) {
             return;
         }
         let Err(at) = self.arrivals.binary_search_by_key(&seq, |arrival| arrival.seq) else { return };
