@@ -50,6 +50,8 @@ pub struct Forwarder {
     writer: PacketWriter,
     /// Layer behind the rewriter's source.
     source_layer: Option<LayerIndex>,
+    /// A source began since `take_started`.
+    started: bool,
     /// Sender report of each layer, for the timestamp at a switch. Boxed: rarely used, and not to share the hot lines.
     clocks: Box<[Option<ClockMapping>; LayerIndex::COUNT_MAX]>,
 }
@@ -67,6 +69,7 @@ impl Forwarder {
             rewriter: Rewriter::new(clock_rate, seed),
             writer: PacketWriter::new(parameters),
             source_layer: None,
+            started: false,
             clocks: Box::default(),
         }
     }
@@ -172,19 +175,22 @@ impl Forwarder {
         Some(ClockMapping { ntp: clock.ntp, rtp: clock.rtp.wrapping_add(self.rewriter.timestamp_offset()?) })
     }
 
+    /// Whether another source began since the last call.
+    pub fn take_started(&mut self) -> bool {
+        std::mem::take(&mut self.started)
+    }
+
     fn start(&mut self, meta: &PacketMeta, incoming: &Incoming) {
         let clock_rate = meta.codec.clock_rate();
         self.rewriter.set_clock_rate(clock_rate);
         let clock_next = self.clocks.get(usize::from(meta.layer.0)).copied().flatten();
         let hint = match (self.clock(), clock_next) {
-            // The same layer again means another SSRC, whose clock we do not know yet.
-            (Some(before), Some(next)) if self.source_layer != Some(meta.layer) => {
-                Some(before.rtp_at(next.ntp_at(meta.timestamp, clock_rate), clock_rate))
-            }
+            (Some(before), Some(next)) => Some(before.rtp_at(next.ntp_at(meta.timestamp, clock_rate), clock_rate)),
             _ => None,
         };
         self.rewriter.start(incoming, hint);
         self.source_layer = Some(meta.layer);
+        self.started = true;
     }
 }
 

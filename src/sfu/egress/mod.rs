@@ -13,15 +13,17 @@
 pub mod forwarder;
 pub mod layer_selector;
 pub mod nack_responder;
+pub mod packet_writer;
 pub mod rewriter;
 pub mod sender_report;
 pub mod stream;
 pub mod target;
 pub mod transport_cc;
 
-pub use forwarder::{Forwarder, Outgoing, Stamp, Written};
+pub use forwarder::{Forwarder, Outgoing};
 pub use layer_selector::{LayerTarget, Switching};
 pub use nack_responder::{NackResponder, Resend};
-pub use sender_report::{ClockMapping, EgressStats, NtpReference, NtpTime, SeatClock, SenderReportFacts};
+pub use packet_writer::{Stamp, Written};
+pub use sender_report::{ClockMapping, EgressStats, NtpReference, NtpTime, SeatClock};
 pub use stream::{EgressStream, WrittenResend};
 pub use transport_cc::TransportCcHistory;

@@ -146,6 +146,12 @@ impl Rewriter {
         self.source = None;
     }
 
+    /// Hz.
+    #[must_use]
+    pub fn clock_rate(&self) -> u32 {
+        self.clock_rate
+    }
+
     /// Changes the clock rate at a remap to a track of another codec.
     pub fn set_clock_rate(&mut self, clock_rate: u32) {
         self.clock_rate = clock_rate;
