@@ -7,4 +7,5 @@ pub mod boring_dtls;
 pub mod dtls;
 pub mod parameters;
 pub mod sctp;
+mod sctp_guard;
 pub mod srtp;
