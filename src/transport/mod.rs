@@ -13,6 +13,7 @@ mod leg_transport;
 mod oracle;
 pub mod parameters;
 pub mod sctp;
+mod sctp_guard;
 pub mod srtp;
 mod stun;
 
