@@ -435,9 +435,9 @@ const DATAGRAM_LEN_MAX: usize = 9216;
 /// Most plaintext of one datagram.
 const PLAINTEXT_LEN_MAX: usize = DATAGRAM_LEN_MAX;
 
-/// Datagrams that wait for `poll_transmit`. A flight has 2 to 4; SCTP's first window about as many. Lower loses
-/// data under a burst, higher only delays it.
-const OUTGOING_LEN_MAX: usize = 64;
+/// Datagrams that wait for `poll_transmit`. A flight has 2 to 4, SCTP's window of 256 KiB about 240. Lower loses data
+/// of a burst, higher only delays it.
+const OUTGOING_LEN_MAX: usize = 256;
 
 /// Events that wait for `poll_event`; the caller polls after every datagram, which brings a few at most.
 const EVENTS_LEN_MAX: usize = 64;

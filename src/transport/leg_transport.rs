@@ -14,21 +14,11 @@ use std::time::Instant;
 
 use super::batch::{Path, TransmitBatch};
 use super::dtls::{Dtls, DtlsFailure};
+use super::ice::StunOutcome;
 use super::parameters::{IceCredentials, TransportParameters};
 use super::srtp::{EgressSrtp, Profile};
 use crate::drops::DropReason;
 use crate::rtp::seq::SeqNo;
-
-/// What an authenticated connectivity check did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct StunOutcome {
-    /// The path is newly proved: datagrams from it now belong to this leg.
-    pub path_bound: bool,
-    /// The path is the one we send on.
-    pub selected: bool,
-    /// A path given up for the new one: datagrams from it no longer belong to this leg.
-    pub path_unbound: Option<Path>,
-}
 
 /// What a transport reports.
 #[derive(Clone, PartialEq, Eq, Debug)]

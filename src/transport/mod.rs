@@ -6,11 +6,17 @@ pub mod batch;
 pub mod boring_dtls;
 pub mod dtls;
 pub mod dtls_sim;
+mod ice;
+pub mod ice_sim;
 mod leg_transport;
+#[cfg(test)]
+mod oracle;
 pub mod parameters;
 pub mod sctp;
+mod sctp_guard;
 pub mod srtp;
 mod stun;
 
-pub use leg_transport::{StunOutcome, Transport, TransportEvent};
+pub use ice::StunOutcome;
+pub use leg_transport::{Transport, TransportEvent};
 pub use stun::stun_username;
