@@ -35,7 +35,7 @@ pub mod transport_cc;
 pub use bindings::{StreamBindings, StreamRoute};
 pub use cache::PacketCache;
 pub use meta::{Accepted, ExtensionRange, LayerFacts, LayerIndex, PacketMeta};
-pub use speaker::{AudioLevel, SpeakerDetector};
+pub use speaker::SpeakerDetector;
 pub use stream::IncomingRtp;
 pub use track::{IngressTrack, TimestampAlignment};
 pub use transport_cc::TransportCcGenerator;

@@ -7,23 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::SeatId;
-
-/// The value of an RFC 6464 extension.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AudioLevel {
-    /// The client's own voice activity detection.
-    pub voice: bool,
-    /// Level in -dBov: 0 is the loudest, 127 is silence.
-    pub minus_dbov: u8,
-}
-
-impl AudioLevel {
-    /// Reads the extension's first byte; `None` when it is empty.
-    #[must_use]
-    pub fn parse(value: &[u8]) -> Option<Self> {
-        value.first().map(|&byte| Self { voice: byte & 0x80 != 0, minus_dbov: byte & 0x7f })
-    }
-}
+use crate::rtp::extension::AudioLevel;
 
 /// Chooses the active speaker of one room.
 #[derive(Debug, Default)]
@@ -77,7 +61,7 @@ impl SpeakerDetector {
 
     /// A packet of this seat's microphone came with this level.
     pub fn record(&mut self, now: Instant, seat: SeatId, level: AudioLevel) {
-        let loudness = f32::from(127 - level.minus_dbov.min(127));
+        let loudness = f32::from(127 - level.decibels_below.min(127));
         if let Some(voice) = self.seats.iter_mut().find(|voice| voice.seat == seat) {
             voice.loudness += Self::SMOOTHING * (loudness - voice.loudness);
             voice.heard = now;
@@ -186,8 +170,8 @@ mod tests {
         for &(span, levels) in script {
             for _ in 0..span / 20 {
                 let now = start + Duration::from_millis(millis);
-                for &(seat, minus_dbov) in levels {
-                    detector.record(now, SeatId(seat), AudioLevel { voice: true, minus_dbov });
+                for &(seat, decibels_below) in levels {
+                    detector.record(now, SeatId(seat), AudioLevel { voice: true, decibels_below });
                 }
                 if let Some(change) = detector.poll(now) {
                     changes.push((millis, change.map(|seat| seat.0)));
@@ -252,7 +236,7 @@ mod tests {
         let now = Instant::now();
         let mut detector = SpeakerDetector::new();
         for _ in 0..50 {
-            detector.record(now, SeatId(1), AudioLevel { voice: true, minus_dbov: 0 });
+            detector.record(now, SeatId(1), AudioLevel { voice: true, decibels_below: 0 });
         }
         assert_eq!(detector.poll(now), Some(Some(SeatId(1))));
         detector.remove(SeatId(1));
@@ -265,15 +249,8 @@ mod tests {
         let now = Instant::now();
         let mut detector = SpeakerDetector::new();
         for seat in 0..1000 {
-            detector.record(now, SeatId(seat), AudioLevel { voice: true, minus_dbov: 0 });
+            detector.record(now, SeatId(seat), AudioLevel { voice: true, decibels_below: 0 });
         }
         assert_eq!(detector.seats.len(), SpeakerDetector::SEATS_MAX);
-    }
-
-    #[test]
-    fn reads_the_extension_of_rfc_6464() {
-        assert_eq!(AudioLevel::parse(&[0x80 | 30]), Some(AudioLevel { voice: true, minus_dbov: 30 }));
-        assert_eq!(AudioLevel::parse(&[127, 0]), Some(AudioLevel { voice: false, minus_dbov: 127 }));
-        assert_eq!(AudioLevel::parse(&[]), None);
     }
 }
