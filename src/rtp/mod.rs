@@ -15,7 +15,6 @@ pub mod h264;
 pub mod packet;
 pub mod red;
 pub mod rtcp;
-pub mod seq;
 pub mod vp8;
 pub mod vp9;
 

@@ -45,6 +45,8 @@ pub(super) struct Section {
     pub(super) stream: EgressStream,
     pub(super) track: Option<TrackKey>,
     pub(super) loss: LossHold,
+    /// Losses already counted.
+    pub(super) lost: u64,
 }
 
 /// A pair of receiving sections.
@@ -63,6 +65,7 @@ impl Slot {
             stream: EgressStream::new(parameters, seed()),
             track: None,
             loss: LossHold::default(),
+            lost: 0,
         };
         let audio = parameters.audio.as_ref().map(&mut section);
         let video = parameters.video.as_ref().map(&mut section);

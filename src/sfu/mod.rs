@@ -6,7 +6,6 @@ pub mod counters;
 pub mod data;
 pub mod egress;
 mod engine;
-pub mod egress;
 pub mod ingress;
 mod leg;
 mod packets;

@@ -91,9 +91,11 @@ impl Room {
         if section.stream.ssrc() != block.ssrc {
             return;
         }
-        let lost_before = section.stream.lost_total();
         section.stream.handle_report(turn.config.ntp.at(turn.now), block);
-        turn.counters.lost_out += section.stream.lost_total().saturating_sub(lost_before);
+        // A receiver may say anything: only what it adds to its own highest count, and no more than it could lose.
+        let lost = u64::try_from(block.cumulative_lost).unwrap_or(0);
+        turn.counters.lost_out += lost.saturating_sub(section.lost).min(LOST_A_REPORT_MAX);
+        section.lost = section.lost.max(lost);
         if let Some(rtt) = section.stream.rtt() {
             leg.rtt = rtt;
         }
@@ -247,13 +249,16 @@ impl Room {
         let mut filled = 0;
         for &track in &leg.tracks {
             let Some(track) = tracks.get_mut(track) else { continue };
-            turn.counters.lost_in += track.ingress.take_lost();
+            let mut lost = 0;
             for block in track.ingress.poll_reports(now) {
+                lost += u64::try_from(block.cumulative_lost).unwrap_or(0);
                 if let Some(free) = blocks.get_mut(filled) {
                     *free = Some(block);
                     filled += 1;
                 }
             }
+            turn.counters.lost_in += lost.saturating_sub(track.lost);
+            track.lost = track.lost.max(lost);
         }
         if filled > 0 {
             leg.send_rtcp(turn, |reporter, writer| {
@@ -334,6 +339,8 @@ impl Room {
 
 /// Numbers answered of one NACK packet; more than a receiver's buffer holds is an attack.
 const NACKS_MAX: usize = 256;
+/// More than a second of a large picture's packets.
+const LOST_A_REPORT_MAX: u64 = 2000;
 /// Entries of one FIR packet: one a section.
 const FIRS_MAX: usize = 32;
 /// Report blocks in a receiver report (a 5-bit count).

@@ -46,6 +46,8 @@ pub(super) struct Track {
     pub(super) started: bool,
     /// What it is encoded with, once a packet told.
     pub(super) codec: Option<Codec>,
+    /// Losses already counted.
+    pub(super) lost: u64,
     /// Accepted packets that wait for fan-out.
     pub(super) pending: Vec<Accepted>,
     pub(super) viewers: Vec<Viewer>,
@@ -127,8 +129,8 @@ impl Room {
     }
 
     pub(super) fn set_policy(&mut self, turn: &mut Turn<'_>, id: SeatId, policy: SeatPolicy) {
-        match self.seats.iter_mut().find(|seat| seat.id == id) {
-            Some(seat) => seat.policy = policy,
+        match self.seats.iter().position(|seat| seat.id == id) {
+            Some(at) => self.seats[at].policy = policy,
             None if self.seats.len() < SEATS_MAX => self.seats.push(Seat { id, policy, spoke_at: 0 }),
             None => return,
         }
@@ -175,6 +177,7 @@ impl Room {
                 permitted: policy.may_publish(section.source),
                 started: false,
                 codec: None,
+                lost: 0,
                 pending: Vec::with_capacity(PENDING_LEN),
                 viewers: Vec::new(),
             }));
