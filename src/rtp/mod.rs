@@ -9,12 +9,12 @@ pub mod codec;
 pub mod demux;
 pub mod dependency_descriptor;
 pub mod extension;
-pub mod seq;
 pub mod frame;
 pub mod h264;
 pub mod packet;
 pub mod red;
 pub mod rtcp;
+pub mod seq;
 pub mod vp8;
 pub mod vp9;
 

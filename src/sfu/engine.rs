@@ -149,7 +149,8 @@ impl Sfu {
                 let ufrag: Box<[u8]> = parameters.transport.local.ufrag.as_bytes().into();
                 let dtls = self.acceptor.accept(now, &parameters.transport.remote_fingerprint);
                 let seed = self.random.random();
-                let added = self.in_room(now, key, |room, turn| room.add_leg(turn, seat, leg, stamp, *parameters, dtls, seed));
+                let added =
+                    self.in_room(now, key, |room, turn| room.add_leg(turn, seat, leg, stamp, *parameters, dtls, seed));
                 if let Some(Some(added)) = added {
                     let place = LegPlace { room: key, leg: added };
                     self.legs.insert(leg, place);

@@ -4,6 +4,7 @@
 
 use crate::drops::DropReason;
 use crate::rtp::codec::MediaKind;
+use crate::rtp::extension::AudioLevel;
 use crate::rtp::packet::RtpHeader;
 use crate::transport::TransportEvent;
 use crate::transport::batch::Path;
@@ -11,7 +12,7 @@ use crate::transport::batch::Path;
 use super::command::Event;
 use super::data::stamp;
 use super::engine::{Flush, Turn};
-use super::ingress::{Accepted, AudioLevel, IncomingRtp};
+use super::ingress::{Accepted, IncomingRtp};
 use super::leg::LegState;
 use super::room::{Cursor, LegKey, Room};
 use super::slots::TrackKey;

@@ -226,7 +226,8 @@ impl Room {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let now = turn.now;
         if leg.feedback.poll_timeout().is_some_and(|due| due <= now) && !turn.out.is_full() {
-            let media = leg.tracks.first().and_then(|&key| self.tracks.get(key)).and_then(|t| t.ingress.ssrc(LayerIndex(0)));
+            let media =
+                leg.tracks.first().and_then(|&key| self.tracks.get(key)).and_then(|t| t.ingress.ssrc(LayerIndex(0)));
             let mut feedback = std::mem::take(&mut leg.feedback);
             leg.send_rtcp(turn, |reporter, writer| {
                 feedback.poll_feedback(now, reporter, media.unwrap_or(Ssrc(0)), writer);

@@ -60,11 +60,7 @@ fn refresh(slots: &mut [SlotState], offerings: &[Offering]) {
     }
 }
 
-fn follow_speaker(
-    shown: Option<Offering>,
-    offerings: &[Offering],
-    speaker: Option<SeatId>,
-) -> Option<Offering> {
+fn follow_speaker(shown: Option<Offering>, offerings: &[Offering], speaker: Option<SeatId>) -> Option<Offering> {
     let pairs = || offerings.iter().filter(|o| o.source == Source::Camera);
     pairs().find(|o| Some(o.seat) == speaker).copied().or(shown).or_else(|| pairs().next().copied())
 }
