@@ -327,6 +327,6 @@ impl Statuses<'_> {
 const RUN_LEN_MAX: usize = 0x1fff;
 const ONE_BIT_VECTOR_LEN: usize = 14;
 const TWO_BIT_VECTOR_LEN: usize = 7;
-/// Packets that one feedback may report on. Senders here need some hundreds, after a long outage thousands; 65,535 could
-/// be claimed in 36 bytes, so that a datagram full of such packets would keep a worker busy for milliseconds.
+/// Packets that one feedback may report on. Some hundreds are usual, after a long outage thousands; 65,535 could be
+/// claimed in 36 bytes, so that a datagram full of such packets would keep a worker busy for milliseconds.
 const STATUSES_MAX: u16 = 8_192;
