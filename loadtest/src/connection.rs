@@ -56,7 +56,7 @@ pub struct Connection {
     microphone: Option<Track>,
     camera: Option<Track>,
     channel: Option<ChannelId>,
-    datagram_len: usize,
+    srtp_overhead: Option<usize>,
     send_errors: u64,
 }
 
@@ -89,7 +89,7 @@ impl Connection {
             microphone: None,
             camera: None,
             channel: None,
-            datagram_len: 0,
+            srtp_overhead: None,
             send_errors: 0,
         })
     }
@@ -222,10 +222,10 @@ impl Connection {
         self.payload_type(Codec::Opus).is_ok_and(|voice| voice == pt)
     }
 
-    /// Length of the datagram that came last, to tell what SRTP added.
+    /// How many bytes SRTP added to the RTP packet that came last: 16 for the AEAD profiles, 10 for the older one.
     #[must_use]
-    pub fn datagram_len(&self) -> usize {
-        self.datagram_len
+    pub fn srtp_overhead(&self) -> Option<usize> {
+        self.srtp_overhead
     }
 
     /// Datagrams that this machine did not take for sending; they are losses the server has no part in.
@@ -253,10 +253,14 @@ impl Connection {
 
     fn handle_datagram(&mut self, len: usize, source: SocketAddr) -> Result<()> {
         let Ok(contents) = self.buffer[..len].try_into() else { return Ok(()) };
-        self.datagram_len = len;
+        let before = self.events.len();
         let receive = Receive { proto: Protocol::Udp, source, destination: self.local, contents };
         self.rtc.handle_input(Input::Receive(Instant::now(), receive))?;
-        self.drain()
+        self.drain()?;
+        if let Some(Event::RtpPacket(packet)) = self.events.get(before) {
+            self.srtp_overhead = len.checked_sub(packet.header.header_len + packet.payload.len());
+        }
+        Ok(())
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<()> {
