@@ -282,10 +282,12 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let mut history = sent(10_000);
-        let last: Vec<(u64, i64)> = (9000..9700).map(|at| (at, at as i64 * 250)).collect();
-        feed(&mut history, &last);
+        for first in [9000, 9300, 9600] {
+            let chunk: Vec<(u64, i64)> = (first..first + 300).map(|at| (at, at as i64 * 250)).collect();
+            feed(&mut history, &chunk);
+        }
         assert_eq!(history.samples().count(), SAMPLES_MAX);
-        assert_eq!(history.samples().last().unwrap().number.wire(), 9699);
+        assert_eq!(history.samples().last().unwrap().number.wire(), 9899);
         assert_eq!(feed(&mut history, &[(100, 0)]), 0, "long forgotten");
     }
 }
