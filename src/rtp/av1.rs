@@ -161,3 +161,76 @@ const OBU_METADATA: u8 = 5;
 const OBU_FRAME: u8 = 6;
 /// OBUs that stand at the beginning of a frame; tile groups stand inside.
 const OPENING_TYPES: [u8; 5] = [OBU_SEQUENCE_HEADER, OBU_TEMPORAL_DELIMITER, OBU_FRAME_HEADER, OBU_METADATA, OBU_FRAME];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::bits::BitWriter;
+
+    /// A sequence header OBU without a size field.
+    fn sequence_header(width: u32, height: u32, timing: bool) -> Vec<u8> {
+        let mut bits = BitWriter::default();
+        bits.number(u32::from(OBU_SEQUENCE_HEADER) << 3, 8).number(0, 5);
+        bits.number(u32::from(timing), 1);
+        if timing {
+            // Ticks, equal interval with uvlc 0, decoder model with 10-bit delays.
+            bits.number(1, 32).number(30, 32).number(1, 1).number(1, 1).number(1, 1);
+            bits.number(9, 5).number(1, 32).number(9, 5).number(9, 5);
+        }
+        // Display delay; two operating points, one with a tier bit.
+        bits.number(1, 1).number(1, 5);
+        for level in [8, 4] {
+            bits.number(0, 12).number(level, 5);
+            if level > 7 {
+                bits.number(0, 1);
+            }
+            if timing {
+                bits.number(1, 1).number(0, 10).number(0, 10).number(0, 1);
+            }
+            bits.number(1, 1).number(3, 4);
+        }
+        bits.number(10, 4).number(9, 4).number(width - 1, 11).number(height - 1, 10).number(0, 8);
+        std::mem::take(&mut bits.bytes)
+    }
+
+    #[test]
+    fn the_first_packet_of_a_sequence_is_a_keyframe_with_a_size() {
+        for timing in [false, true] {
+            let sequence = sequence_header(1280, 720, timing);
+            // W = 2, N: a sequence header with a length, a frame without.
+            let payload = [&[0x28, sequence.len() as u8][..], &sequence, &[OBU_FRAME << 3, 0x10]].concat();
+            let frame = inspect(&payload, false);
+            assert!(frame.keyframe && frame.starts_frame && !frame.ends_frame);
+            assert_eq!(frame.picture_size, Some(PictureSize { width: 1280, height: 720 }), "timing {timing}");
+        }
+    }
+
+    #[test]
+    fn a_packet_that_continues_an_obu_does_not_start_a_frame() {
+        let frame = inspect(&[0x90, OBU_FRAME << 3, 1, 2], true);
+        assert!(!frame.starts_frame && !frame.keyframe && frame.ends_frame);
+        assert!(!inspect(&[0x98, OBU_FRAME << 3], false).keyframe, "a sequence cannot begin inside an OBU");
+    }
+
+    #[test]
+    fn a_frame_starts_with_its_header_and_not_with_a_tile_group() {
+        assert!(inspect(&[0x10, OBU_FRAME << 3, 1, 2], false).starts_frame);
+        assert!(inspect(&[0x10, OBU_FRAME_HEADER << 3, 1], false).starts_frame);
+        assert!(!inspect(&[0x10, 4 << 3, 1, 2], false).starts_frame);
+    }
+
+    #[test]
+    fn reads_layers_from_the_obu_extension() {
+        // W = 0: every element has a length; the OBU has a size field too.
+        let frame = inspect(&[0x00, 4, OBU_FRAME << 3 | 0x06, 2 << 5 | 1 << 3, 1, 0xaa], false);
+        assert_eq!((frame.temporal, frame.spatial), (2, 1));
+    }
+
+    #[test]
+    fn lengths_beyond_the_packet_end_the_walk() {
+        let frame = inspect(&[0x08, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x0a], false);
+        assert_eq!((frame.keyframe, frame.picture_size), (true, None));
+        assert_eq!(leb128(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x01]), None);
+        assert_eq!(leb128(&[0xac, 0x02]), Some((300, 2)));
+    }
+}

@@ -73,6 +73,33 @@ impl<'a> BitReader<'a> {
     }
 }
 
+/// The other direction, to build test inputs field by field.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct BitWriter {
+    pub(super) bytes: Vec<u8>,
+    len: usize,
+}
+
+#[cfg(test)]
+impl BitWriter {
+    pub(super) fn number(&mut self, value: u32, count: u32) -> &mut Self {
+        for bit in (0..count).rev() {
+            if self.len % 8 == 0 {
+                self.bytes.push(0);
+            }
+            self.bytes[self.len / 8] |= ((value >> bit & 1) as u8) << (7 - self.len % 8);
+            self.len += 1;
+        }
+        self
+    }
+
+    pub(super) fn exp_golomb(&mut self, value: u32) -> &mut Self {
+        let width = u32::BITS - (value + 1).leading_zeros();
+        self.number(0, width - 1).number(value + 1, width)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

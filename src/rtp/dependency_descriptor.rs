@@ -354,3 +354,201 @@ const TARGETS_MAX: usize = 32;
 /// AV1 has no more (two and three bits in its OBU header).
 const SPATIAL_LAYERS_MAX: usize = 4;
 const TEMPORAL_LAYERS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::bits::BitWriter;
+    use crate::rtp::random;
+    use DecodeTargetIndication::{Discardable, NotPresent, Required, Switch};
+
+    /// A template as the tests write it: layers, an indication per target (`-`, `D`, `S`, `R`), reference distances.
+    type WrittenTemplate = (u8, u8, &'static str, &'static [u32]);
+
+    /// One spatial layer, three temporal ones, as libwebrtc's L1T3.
+    const L1T3: [WrittenTemplate; 5] =
+        [(0, 0, "SSS", &[]), (0, 0, "SSS", &[4]), (0, 1, "-DS", &[2]), (0, 2, "--D", &[1]), (0, 2, "--D", &[1])];
+
+    /// Two spatial layers, key pictures only joined.
+    const L2T1_KEY: [WrittenTemplate; 4] =
+        [(0, 0, "SS", &[]), (0, 0, "R-", &[2]), (1, 0, "-S", &[1]), (1, 0, "-R", &[2])];
+
+    fn mandatory(bits: &mut BitWriter, starts: bool, ends: bool, template_id: u32, frame_number: u32) {
+        bits.number(u32::from(starts), 1).number(u32::from(ends), 1).number(template_id, 6).number(frame_number, 16);
+    }
+
+    fn indications(bits: &mut BitWriter, told: &str) {
+        for target in told.bytes() {
+            bits.number(b"-DSR".iter().position(|&code| code == target).unwrap() as u32, 2);
+        }
+    }
+
+    fn write_structure(bits: &mut BitWriter, id_offset: u32, templates: &[WrittenTemplate], sizes: &[(u32, u32)]) {
+        let targets = templates[0].2.len() as u32;
+        bits.number(id_offset, 6).number(targets - 1, 5);
+        for pair in templates.windows(2) {
+            let step = match (pair[1].0 > pair[0].0, pair[1].1 > pair[0].1) {
+                (true, _) => 2,
+                (false, true) => 1,
+                (false, false) => 0,
+            };
+            bits.number(step, 2);
+        }
+        bits.number(3, 2);
+        templates.iter().for_each(|template| indications(bits, template.2));
+        for template in templates {
+            for &distance in template.3 {
+                bits.number(1, 1).number(distance - 1, 4);
+            }
+            bits.number(0, 1);
+        }
+        // One chain that protects every target: ns(targets + 1) = 1, then ns(1) takes no bits.
+        let width = u32::BITS - (targets + 1).leading_zeros();
+        let short_codes = (1 << width) - (targets + 1);
+        bits.number(if 1 < short_codes { 1 } else { 1 + short_codes }, if 1 < short_codes { width - 1 } else { width });
+        for _ in templates {
+            bits.number(1, 4);
+        }
+        bits.number(u32::from(!sizes.is_empty()), 1);
+        for &(width, height) in sizes {
+            bits.number(width - 1, 16).number(height - 1, 16);
+        }
+    }
+
+    /// The first packet of a keyframe: template `id_offset`, with the structure.
+    fn key(id_offset: u32, templates: &[WrittenTemplate], sizes: &[(u32, u32)]) -> Vec<u8> {
+        let mut bits = BitWriter::default();
+        mandatory(&mut bits, true, false, id_offset, 1);
+        bits.number(0b10000, 5);
+        write_structure(&mut bits, id_offset, templates, sizes);
+        bits.bytes
+    }
+
+    fn delta(template_id: u32) -> Vec<u8> {
+        let mut bits = BitWriter::default();
+        mandatory(&mut bits, true, true, template_id, 2);
+        bits.bytes
+    }
+
+    fn told(descriptor: &Descriptor) -> Vec<DecodeTargetIndication> {
+        (0..descriptor.decode_targets.len()).map(|target| descriptor.decode_targets.indication(target)).collect()
+    }
+
+    #[test]
+    fn a_keyframe_brings_the_structure_that_later_frames_name() {
+        let mut reader = DescriptorReader::new();
+        assert_eq!(reader.read(&delta(61)), None, "no structure yet");
+
+        let keyframe = reader.read(&key(60, &L1T3, &[(640, 360)])).unwrap();
+        assert!(keyframe.keyframe && keyframe.starts_frame && !keyframe.ends_frame);
+        assert_eq!((keyframe.frame_number, keyframe.active_decode_targets), (1, 0b111));
+        assert_eq!(keyframe.frame_info().picture_size, Some(PictureSize { width: 640, height: 360 }));
+
+        let base = reader.read(&delta(61)).unwrap();
+        assert_eq!((base.keyframe, base.temporal, base.layer_sync), (false, 0, true));
+        assert_eq!(told(&base), [Switch, Switch, Switch]);
+        assert_eq!(base.frame_info().picture_size, None, "only a keyframe tells the size");
+
+        let middle = reader.read(&delta(62)).unwrap();
+        assert_eq!((middle.temporal, middle.layer_sync), (1, true));
+        assert_eq!(told(&middle), [NotPresent, Discardable, Switch]);
+
+        // Template ids wrap at 64: 60 + 4 = 0.
+        let top = reader.read(&delta(0)).unwrap();
+        assert_eq!((top.temporal, top.layer_sync, top.ends_frame), (2, true, true));
+        assert_eq!(reader.read(&delta(1)), None, "no such template");
+    }
+
+    #[test]
+    fn a_layer_whose_frames_rest_on_each_other_has_no_sync_without_a_switch() {
+        let chained: [WrittenTemplate; 4] =
+            [(0, 0, "SS", &[]), (0, 0, "SS", &[2]), (0, 1, "-R", &[1, 2]), (0, 1, "-D", &[2])];
+        let mut reader = DescriptorReader::new();
+        reader.read(&key(0, &chained, &[])).unwrap();
+        assert!(!reader.read(&delta(2)).unwrap().layer_sync);
+        assert!(!reader.read(&delta(3)).unwrap().layer_sync, "it may rest on a required one that was not taken");
+    }
+
+    #[test]
+    fn tells_the_size_of_each_spatial_layer() {
+        let mut reader = DescriptorReader::new();
+        let base = reader.read(&key(7, &L2T1_KEY, &[(320, 180), (640, 360)])).unwrap();
+        assert_eq!(base.picture_size, Some(PictureSize { width: 320, height: 180 }));
+        let upper = reader.read(&delta(9)).unwrap();
+        assert_eq!((upper.spatial, upper.keyframe), (1, false));
+        assert_eq!(upper.picture_size, Some(PictureSize { width: 640, height: 360 }));
+        assert_eq!(told(&upper), [NotPresent, Switch]);
+        assert_eq!(told(&reader.read(&delta(10)).unwrap()), [NotPresent, Required]);
+    }
+
+    #[test]
+    fn a_frame_may_write_out_what_no_template_has() {
+        let mut reader = DescriptorReader::new();
+        reader.read(&key(0, &L1T3, &[])).unwrap();
+        let mut bits = BitWriter::default();
+        mandatory(&mut bits, true, true, 2, 3);
+        // Active targets, custom indications, references (4, 8 and 12 bits) and chains.
+        bits.number(0b01111, 5).number(0b011, 3);
+        indications(&mut bits, "-SR");
+        bits.number(1, 2).number(0, 4).number(2, 2).number(40, 8).number(3, 2).number(400, 12).number(0, 2);
+        bits.number(1, 8);
+        let frame = reader.read(&bits.bytes).unwrap();
+        assert_eq!(told(&frame), [NotPresent, Switch, Required]);
+        assert_eq!((frame.active_decode_targets, frame.temporal), (0b011, 1));
+        assert_eq!(reader.read(&delta(1)).unwrap().active_decode_targets, 0b011, "in force until the next change");
+        assert_eq!(reader.read(&bits.bytes[..bits.bytes.len() - 1]), None, "cut short");
+    }
+
+    #[test]
+    fn a_structure_on_a_frame_that_refers_back_is_no_keyframe() {
+        let mut bits = BitWriter::default();
+        mandatory(&mut bits, true, false, 1, 1);
+        bits.number(0b10000, 5);
+        write_structure(&mut bits, 0, &L1T3, &[]);
+        let mut reader = DescriptorReader::new();
+        assert!(!reader.read(&bits.bytes).unwrap().keyframe);
+        assert!(reader.read(&delta(2)).is_some(), "its structure counts all the same");
+    }
+
+    #[test]
+    fn a_structure_cut_short_changes_nothing() {
+        let mut reader = DescriptorReader::new();
+        reader.read(&key(0, &L1T3, &[(640, 360)])).unwrap();
+        let other = key(30, &L2T1_KEY, &[(320, 180), (640, 360)]);
+        for len in 0..other.len() {
+            assert_eq!(reader.read(&other[..len]), None, "{len} bytes");
+            assert_eq!(reader.read(&delta(3)).map(|frame| frame.temporal), Some(2));
+        }
+        assert!(reader.read(&other).is_some());
+        assert_eq!(reader.read(&delta(3)), None, "the old structure is gone");
+    }
+
+    #[test]
+    fn more_templates_or_layers_than_fit_are_refused() {
+        for step in [0, 1, 2] {
+            let mut bits = BitWriter::default();
+            mandatory(&mut bits, true, false, 0, 1);
+            bits.number(0b10000, 5).number(0, 6).number(0, 5);
+            for _ in 0..200 {
+                bits.number(step, 2);
+            }
+            bits.number(3, 2).number(0, 32).number(0, 32);
+            assert_eq!(DescriptorReader::new().read(&bits.bytes), None, "step {step}");
+        }
+    }
+
+    #[test]
+    fn survives_hostile_input() {
+        let seeds = [key(60, &L1T3, &[(640, 360)]), key(0, &L2T1_KEY, &[(320, 180), (640, 360)]), delta(1)];
+        let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).collect();
+        let mut reader = DescriptorReader::new();
+        random::for_hostile_inputs(9, &seeds, |input| {
+            if let Some(frame) = reader.read(input) {
+                assert!((1..=TARGETS_MAX).contains(&frame.decode_targets.len()));
+                assert!(usize::from(frame.spatial) < SPATIAL_LAYERS_MAX);
+                assert!(usize::from(frame.temporal) < TEMPORAL_LAYERS_MAX);
+                assert_eq!(frame.decode_targets.indication(frame.decode_targets.len()), NotPresent);
+            }
+        });
+    }
+}

@@ -90,3 +90,63 @@ pub fn rewrite_picture_numbers(codec: Codec, payload: &mut [u8], picture_id: u16
         numbers.write(payload, picture_id, tl0_pic_idx);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::random;
+
+    const CODECS: [Codec; 5] = [
+        Codec::Opus,
+        Codec::Vp8,
+        Codec::Vp9 { profile: 0 },
+        Codec::H264 { profile: 0x42e0, packetization_mode: 1 },
+        Codec::Av1,
+    ];
+
+    #[test]
+    fn every_audio_packet_is_a_frame_of_its_own() {
+        let frame = inspect(Codec::Opus, &[0x78], false);
+        assert!(frame.starts_frame && frame.ends_frame && frame.keyframe);
+    }
+
+    #[test]
+    fn an_empty_video_payload_says_nothing() {
+        for codec in &CODECS[1..] {
+            assert_eq!(inspect(*codec, &[], true), FrameInfo::default(), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn only_video_with_a_picture_id_is_rewritten() {
+        let mut payload = [0x90, 0x80, 0x05, 0x00];
+        rewrite_picture_numbers(Codec::H264 { profile: 0x42e0, packetization_mode: 1 }, &mut payload, 9, None);
+        assert_eq!(payload, [0x90, 0x80, 0x05, 0x00]);
+        rewrite_picture_numbers(Codec::Vp8, &mut payload, 9, None);
+        assert_eq!(payload, [0x90, 0x80, 0x09, 0x00]);
+    }
+
+    #[test]
+    fn survives_hostile_input_and_rewrites_only_numbers() {
+        let seeds: [&[u8]; 4] = [
+            &[0x90, 0xf0, 0x80, 0x05, 0x07, 0x60, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0],
+            &[0xaa, 0x81, 0x05, 0x02, 0x07, 0x38, 1, 0x40, 0, 0xf0, 1],
+            &[0x78, 0, 5, 0x67, 0x42, 0xe0, 0x1f, 0x8c, 0, 2, 0x65, 0x88],
+            &[0x18, 0x0a, 0x0b, 0, 0, 0, 0x24, 0xc4, 0xff, 0xdf, 0x3f],
+        ];
+        random::for_hostile_inputs(6, &seeds, |input| {
+            for codec in CODECS {
+                let mut rewritten = input.to_vec();
+                rewrite_picture_numbers(codec, &mut rewritten, 0x7abc, Some(0xde));
+                assert_eq!(inspect(codec, &rewritten, true), inspect(codec, input, true));
+                if let Some(numbers) = picture_numbers(codec, &rewritten) {
+                    let mask = if numbers.picture_id_bits == 15 { 0x7fff } else { 0x7f };
+                    assert_eq!(numbers.picture_id, 0x7abc & mask);
+                    assert!(numbers.tl0_pic_idx.is_none_or(|index| index == 0xde));
+                } else {
+                    assert_eq!(rewritten, input);
+                }
+            }
+        });
+    }
+}

@@ -206,3 +206,91 @@ const FU_A: u8 = 28;
 const FU_START: u8 = 0x80;
 /// Profiles whose parameter sets have the chroma and scaling fields.
 const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::bits::BitWriter;
+
+    /// A sequence parameter set with its NAL header, of `width` x `height` blocks of 16, cropped by `crop` units at
+    /// the bottom.
+    fn sequence_parameters(profile: u32, width: u32, height: u32, crop: u32) -> Vec<u8> {
+        let mut bits = BitWriter::default();
+        bits.number(0x67, 8).number(profile, 8).number(0xc0, 8).number(31, 8).exp_golomb(0);
+        if profile == 100 {
+            // 4:2:0, 8 bits, no bypass, one scaling list: a delta of -8 (se code 16) ends it at once.
+            bits.exp_golomb(1).exp_golomb(0).exp_golomb(0).number(0, 1).number(1, 1).number(1, 1).exp_golomb(16);
+            bits.number(0, 7);
+        }
+        bits.exp_golomb(0).exp_golomb(2).exp_golomb(1).number(0, 1);
+        bits.exp_golomb(width - 1).exp_golomb(height - 1).number(1, 1).number(1, 1);
+        bits.number(1, 1).exp_golomb(0).exp_golomb(0).exp_golomb(0).exp_golomb(crop).number(0, 1).number(1, 1);
+        std::mem::take(&mut bits.bytes)
+    }
+
+    fn stap_a(units: &[&[u8]]) -> Vec<u8> {
+        let mut payload = vec![0x78];
+        for unit in units {
+            payload.extend_from_slice(&(unit.len() as u16).to_be_bytes());
+            payload.extend_from_slice(unit);
+        }
+        payload
+    }
+
+    #[test]
+    fn an_aggregate_with_parameter_sets_starts_a_keyframe_and_tells_its_size() {
+        let payload = stap_a(&[&sequence_parameters(66, 80, 45, 0), &[0x68, 0xce], &[0x65, 0x88]]);
+        let frame = inspect(&payload, true);
+        assert!(frame.keyframe && frame.starts_frame && frame.ends_frame);
+        assert_eq!(frame.picture_size, Some(PictureSize { width: 1280, height: 720 }));
+    }
+
+    #[test]
+    fn reads_sizes_with_cropping_and_of_the_high_profile() {
+        let cropped = inspect(&sequence_parameters(66, 120, 68, 4), false);
+        assert_eq!(cropped.picture_size, Some(PictureSize { width: 1920, height: 1080 }));
+        let high = inspect(&sequence_parameters(100, 20, 15, 0), false);
+        assert_eq!(high.picture_size, Some(PictureSize { width: 320, height: 240 }));
+    }
+
+    #[test]
+    fn a_parameter_set_that_does_not_parse_has_no_size() {
+        let huge = inspect(&sequence_parameters(66, 0x1_0000, 0x1_0000, 0), false);
+        assert_eq!((huge.keyframe, huge.picture_size), (true, None));
+        let overcropped = inspect(&sequence_parameters(66, 1, 1, 100), false);
+        assert_eq!(overcropped.picture_size, None);
+        assert_eq!(inspect(&[0x67, 0x42], false).picture_size, None);
+    }
+
+    #[test]
+    fn undoes_emulation_prevention() {
+        let (plain, len) = without_emulation_prevention(&[1, 0, 0, 3, 1, 0, 0, 3, 0, 0, 3]);
+        assert_eq!(plain[..len], [1, 0, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(without_emulation_prevention(&[9; 500]).1, SEQUENCE_LEN_MAX);
+    }
+
+    #[test]
+    fn only_the_first_fragment_of_an_idr_picture_is_a_keyframe() {
+        let first = inspect(&[0x7c, 0x80 | 5, 0x88, 1, 2], false);
+        assert!(first.keyframe && first.starts_frame && !first.ends_frame);
+        let middle = inspect(&[0x7c, 5, 0x88, 1, 2], false);
+        assert!(!middle.keyframe && !middle.starts_frame);
+        let last = inspect(&[0x7c, 0x40 | 5, 0x88, 1, 2], true);
+        assert!(!last.keyframe && last.ends_frame);
+    }
+
+    #[test]
+    fn a_later_slice_of_a_picture_does_not_start_it() {
+        let first = inspect(&[0x41, 0x9a], false);
+        assert!(first.starts_frame && !first.keyframe);
+        let second_slice = inspect(&[0x65, 0x40], false);
+        assert!(!second_slice.starts_frame && !second_slice.keyframe);
+    }
+
+    #[test]
+    fn interleaved_and_broken_aggregates_say_nothing() {
+        assert_eq!(inspect(&[0x79, 0, 0, 0, 2, 0x65, 0x88], true), FrameInfo::default());
+        let broken = inspect(&[0x78, 0, 9, 0x65, 0x88], false);
+        assert!(!broken.starts_frame && !broken.keyframe);
+    }
+}

@@ -274,3 +274,164 @@ const PADDING_BIT: u8 = 0x20;
 const EXTENSION_BIT: u8 = 0x10;
 const PROFILE_ONE_BYTE: u16 = 0xbede;
 const PROFILE_TWO_BYTE: u16 = 0x1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::random;
+    use rand::Rng;
+
+    const FIELDS: HeaderFields = HeaderFields {
+        marker: true,
+        payload_type: PayloadType(96),
+        sequence: 0x1234,
+        timestamp: 0xdead_beef,
+        ssrc: Ssrc(0xcafe_babe),
+    };
+
+    fn written(two_byte: bool, extensions: &[(u8, &[u8])], payload: &[u8]) -> Vec<u8> {
+        let mut out = [0xff; 2048];
+        let mut writer = HeaderWriter::new(&mut out, FIELDS, two_byte);
+        for &(id, value) in extensions {
+            assert!(writer.extension(id, value), "extension {id}");
+        }
+        let len = writer.finish();
+        let mut packet = out[..len].to_vec();
+        packet.extend_from_slice(payload);
+        packet
+    }
+
+    #[test]
+    fn reads_back_what_it_wrote() {
+        let packet = written(false, &[(1, &[7]), (14, &[9; 16]), (3, &[1, 2, 3])], b"payload");
+        let header = RtpHeader::parse(&packet).unwrap();
+        assert_eq!((header.marker, header.payload_type, header.sequence), (true, PayloadType(96), 0x1234));
+        assert_eq!((header.timestamp, header.ssrc), (0xdead_beef, Ssrc(0xcafe_babe)));
+        assert_eq!(header.len % 4, 0);
+        assert_eq!(header.payload(&packet), b"payload");
+        let extensions: Vec<_> = header.extensions(&packet).collect();
+        assert_eq!(extensions, [(1, &[7][..]), (14, &[9; 16]), (3, &[1, 2, 3])]);
+        assert_eq!(header.extension(&packet, 3), Some(&[1, 2, 3][..]));
+        assert_eq!(header.extension(&packet, 4), None);
+    }
+
+    #[test]
+    fn two_byte_form_takes_id_15_empty_and_long_values() {
+        let long = [5; 255];
+        let packet = written(true, &[(15, &[1]), (200, &[]), (255, &long)], b"x");
+        let header = RtpHeader::parse(&packet).unwrap();
+        let extensions: Vec<_> = header.extensions(&packet).collect();
+        assert_eq!(extensions, [(15, &[1][..]), (200, &[]), (255, &long[..])]);
+        assert_eq!(header.payload(&packet), b"x");
+    }
+
+    #[test]
+    fn a_header_without_extensions_has_no_extension_block() {
+        let packet = written(true, &[], b"x");
+        assert_eq!((packet.len(), packet[0]), (13, 0x80));
+    }
+
+    #[test]
+    fn matches_the_bytes_of_rfc_8285() {
+        // One-byte form: id 1 with one byte, padding, id 2 with three bytes (section 4.2's figure, reordered).
+        let mut packet = vec![0x90, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xbe, 0xde, 0, 2];
+        packet.extend_from_slice(&[0x10, 0xaa, 0, 0, 0x22, 1, 2, 3, b'p']);
+        let header = RtpHeader::parse(&packet).unwrap();
+        assert_eq!(header.extensions(&packet).collect::<Vec<_>>(), [(1, &[0xaa][..]), (2, &[1, 2, 3])]);
+        // Two-byte form with application bits set.
+        packet[12..].copy_from_slice(&[0x10, 0x0f, 0, 2, 1, 0, 0, 2, 3, 1, 2, 3, b'p']);
+        let header = RtpHeader::parse(&packet).unwrap();
+        assert_eq!(header.extensions(&packet).collect::<Vec<_>>(), [(1, &[][..]), (2, &[1, 2, 3])]);
+    }
+
+    #[test]
+    fn id_15_ends_the_one_byte_form_and_other_profiles_have_no_elements() {
+        let mut packet = vec![0x90, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xbe, 0xde, 0, 1, 0x10, 7, 0xf0, 8];
+        let header = RtpHeader::parse(&packet).unwrap();
+        assert_eq!(header.extensions(&packet).collect::<Vec<_>>(), [(1, &[7][..])]);
+        packet[12] = 0x77;
+        let header = RtpHeader::parse(&packet).unwrap();
+        assert_eq!((header.len, header.extensions(&packet).count()), (20, 0));
+    }
+
+    #[test]
+    fn skips_contributing_sources_and_padding() {
+        let mut packet = vec![0x80 | 0x20 | 2, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 1, 1, 1, 1, 2, 2, 2, 2];
+        packet.extend_from_slice(&[b'p', 0, 0, 3]);
+        let header = RtpHeader::parse(&packet).unwrap();
+        assert_eq!((header.len, header.padding, header.payload(&packet)), (20, 3, &b"p"[..]));
+        let protected = RtpHeader::parse_protected(&packet).unwrap();
+        assert_eq!(protected.payload(&packet).len(), 4, "an encrypted packet's last byte is no padding count");
+    }
+
+    #[test]
+    fn refuses_impossible_headers() {
+        let packet = written(false, &[], &[4]);
+        assert_eq!(RtpHeader::parse(&packet[..11]), Err(RtpError::TooShort));
+        let with_first = |first: u8| {
+            let mut packet = packet.clone();
+            packet[0] = first;
+            RtpHeader::parse(&packet)
+        };
+        assert_eq!(with_first(0x40), Err(RtpError::Version));
+        assert_eq!(with_first(0x81), Err(RtpError::TooShort), "no room for the contributing source");
+        assert_eq!(with_first(0x90), Err(RtpError::TooShort), "no room for the extension block");
+        assert_eq!(with_first(0xa0), Err(RtpError::Padding), "four bytes of padding in one");
+        let mut zero_padding = packet.clone();
+        (zero_padding[0], zero_padding[12]) = (0xa0, 0);
+        assert_eq!(RtpHeader::parse(&zero_padding), Err(RtpError::Padding));
+        let mut all_padding = packet;
+        (all_padding[0], all_padding[12]) = (0xa0, 1);
+        assert_eq!(RtpHeader::parse(&all_padding).map(|header| header.payload(&all_padding).len()), Ok(0));
+    }
+
+    #[test]
+    fn writes_nothing_that_does_not_fit() {
+        let mut out = [0; 11];
+        let mut writer = HeaderWriter::new(&mut out, FIELDS, false);
+        assert!(!writer.extension(1, &[1]));
+        assert_eq!(writer.finish(), 0);
+
+        let mut out = [0; 20];
+        let mut writer = HeaderWriter::new(&mut out, FIELDS, false);
+        assert!(!writer.extension(0, &[1]), "id 0 is padding");
+        assert!(!writer.extension(15, &[1]), "id 15 needs the two-byte form");
+        assert!(!writer.extension(1, &[]), "so does an empty value");
+        assert!(!writer.extension(1, &[0; 4]), "five bytes and their padding do not fit");
+        assert!(writer.extension(1, &[0; 3]));
+        assert!(!writer.extension(2, &[0]));
+        assert_eq!(writer.finish(), 20);
+    }
+
+    #[test]
+    fn any_set_of_extensions_survives_a_round_trip() {
+        let mut rng = random::rng(4);
+        for _ in 0..2_000 {
+            let two_byte = rng.random();
+            let (id_max, len_range) = if two_byte { (255, 0..=40) } else { (14, 1..=16) };
+            let extensions: Vec<(u8, Vec<u8>)> = (0..rng.random_range(0..6))
+                .map(|_| (rng.random_range(1..=id_max), vec![rng.random(); rng.random_range(len_range.clone())]))
+                .collect();
+            let borrowed: Vec<(u8, &[u8])> = extensions.iter().map(|(id, value)| (*id, &value[..])).collect();
+            let packet = written(two_byte, &borrowed, b"payload");
+            let header = RtpHeader::parse(&packet).unwrap();
+            assert_eq!(header.extensions(&packet).collect::<Vec<_>>(), borrowed);
+            assert_eq!(header.payload(&packet), b"payload");
+        }
+    }
+
+    #[test]
+    fn survives_hostile_input() {
+        let one_byte = written(false, &[(1, &[7]), (14, &[9; 16])], b"payload");
+        let two_byte = written(true, &[(15, &[7]), (200, &[9; 20])], b"payload");
+        random::for_hostile_inputs(5, &[&one_byte, &two_byte], |input| {
+            if let Ok(header) = RtpHeader::parse(input) {
+                assert_eq!(header.len + header.padding + header.payload(input).len(), input.len());
+                assert!(header.extensions(input).map(|(_, value)| value.len()).sum::<usize>() <= header.len);
+                let shorter = &input[..input.len() / 2];
+                assert!(header.payload(shorter).len() <= shorter.len());
+                assert!(header.extensions(shorter).count() <= header.len);
+            }
+        });
+    }
+}

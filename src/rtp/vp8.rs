@@ -106,3 +106,84 @@ fn keyframe_size(data: &[u8]) -> Option<PictureSize> {
     let dimension = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]) & 0x3fff;
     Some(PictureSize { width: dimension(6), height: dimension(8) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frame header of a 320x240 keyframe: tag, start code, dimensions with scaling bits set.
+    const KEYFRAME_DATA: [u8; 10] = [0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x41, 0xf0, 0x80];
+
+    fn payload(descriptor: &[u8], data: &[u8]) -> Vec<u8> {
+        [descriptor, data].concat()
+    }
+
+    #[test]
+    fn tells_a_keyframe_and_its_size() {
+        let frame = inspect(&payload(&[0x10], &KEYFRAME_DATA), false);
+        assert!(frame.starts_frame && frame.keyframe && !frame.ends_frame);
+        assert_eq!(frame.picture_size, Some(PictureSize { width: 320, height: 240 }));
+    }
+
+    #[test]
+    fn a_later_packet_of_a_keyframe_is_not_a_keyframe() {
+        assert!(!inspect(&payload(&[0x00], &KEYFRAME_DATA), true).keyframe, "no start of partition");
+        let second_partition = inspect(&payload(&[0x11], &KEYFRAME_DATA), true);
+        assert!(!second_partition.starts_frame && !second_partition.keyframe && second_partition.ends_frame);
+    }
+
+    #[test]
+    fn an_inter_frame_is_not_a_keyframe() {
+        let frame = inspect(&payload(&[0x10], &[0x11, 0, 0]), true);
+        assert!(frame.starts_frame && !frame.keyframe);
+        assert_eq!(frame.picture_size, None);
+    }
+
+    #[test]
+    fn reads_layers_behind_every_combination_of_optional_fields() {
+        for flags in 0u8..16 {
+            let mut descriptor = vec![0x90, flags << 4];
+            if flags & 8 != 0 {
+                descriptor.extend_from_slice(&[0x80 | 0x12, 0x34]);
+            }
+            if flags & 4 != 0 {
+                descriptor.push(0x55);
+            }
+            if flags & 3 != 0 {
+                descriptor.push(2 << 6 | 0x20 | 7);
+            }
+            let payload = payload(&descriptor, &KEYFRAME_DATA);
+            let frame = inspect(&payload, false);
+            assert!(frame.keyframe, "flags {flags:04b}");
+            assert_eq!(frame.picture_size, Some(PictureSize { width: 320, height: 240 }), "flags {flags:04b}");
+            let has_layers = flags & 2 != 0;
+            assert_eq!((frame.temporal, frame.layer_sync), if has_layers { (2, true) } else { (0, false) });
+            let numbers = picture_numbers(&payload);
+            assert_eq!(numbers.map(|n| (n.picture_id, n.picture_id_bits)), (flags & 8 != 0).then_some((0x1234, 15)));
+            let index = (flags & 12 == 12).then_some(0x55);
+            assert_eq!(numbers.and_then(|n| n.tl0_pic_idx), index, "flags {flags:04b}");
+        }
+    }
+
+    #[test]
+    fn rewrites_both_widths_in_place() {
+        let mut wide = payload(&[0x90, 0xc0, 0x80, 0x01, 0x02], &KEYFRAME_DATA);
+        rewrite_picture_numbers(&mut wide, 0x7fff, Some(9));
+        assert_eq!(wide[..5], [0x90, 0xc0, 0xff, 0xff, 9]);
+        assert_eq!(wide[5..], KEYFRAME_DATA);
+
+        let mut narrow = payload(&[0x90, 0xc0, 0x01, 0x02], &KEYFRAME_DATA);
+        rewrite_picture_numbers(&mut narrow, 0x7fff, None);
+        assert_eq!(narrow[..4], [0x90, 0xc0, 0x7f, 0x02], "seven bits stay seven, no index stays as it was");
+        assert_eq!(narrow[4..], KEYFRAME_DATA);
+    }
+
+    #[test]
+    fn a_descriptor_cut_short_says_nothing() {
+        let whole = [0x90, 0xf0, 0x80, 0x01, 0x02, 0x03];
+        for len in 0..whole.len() {
+            assert_eq!(inspect(&whole[..len], true), FrameInfo::default(), "{len} bytes");
+            assert_eq!(picture_numbers(&whole[..len]), None);
+        }
+    }
+}

@@ -133,3 +133,59 @@ fn structure_size(payload: &[u8], at: usize) -> Option<Option<PictureSize>> {
 }
 
 const REFERENCES_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_a_keyframe_and_the_size_of_its_highest_layer() {
+        // I, L, B, V; 15-bit id; TID 0, SID 0; TL0PICIDX; structure of two layers with sizes and no picture group.
+        let payload =
+            [0xaa, 0x81, 0x23, 0x00, 0x07, 1 << 5 | 0x10, 0x01, 0x40, 0x00, 0xb4, 0x02, 0x80, 0x01, 0x68, 0xde];
+        let frame = inspect(&payload, false);
+        assert!(frame.keyframe && frame.starts_frame && !frame.ends_frame);
+        assert_eq!(frame.picture_size, Some(PictureSize { width: 640, height: 360 }));
+        let numbers = picture_numbers(&payload).unwrap();
+        assert_eq!((numbers.picture_id, numbers.picture_id_bits, numbers.tl0_pic_idx), (0x123, 15, Some(7)));
+    }
+
+    #[test]
+    fn upper_spatial_layers_of_a_key_picture_are_not_keyframes() {
+        let upper = inspect(&[0xa8, 0x01, 1 << 1 | 1, 0x07, 0xde], false);
+        assert_eq!((upper.spatial, upper.keyframe, upper.starts_frame), (1, false, true));
+        let independent = inspect(&[0xa8, 0x01, 1 << 1, 0x07, 0xde], false);
+        assert!(independent.keyframe, "a spatial layer of its own can be decoded alone");
+    }
+
+    #[test]
+    fn reads_layers_in_flexible_mode() {
+        // I, P, L, F, B, E; 7-bit id; TID 2, U, SID 1, D; two references; no TL0PICIDX in this mode.
+        let payload = [0xfc, 0x05, 2 << 5 | 0x10 | 1 << 1 | 1, 0x03, 0x04, 0xde];
+        let frame = inspect(&payload, false);
+        assert_eq!((frame.temporal, frame.spatial, frame.layer_sync, frame.keyframe), (2, 1, true, false));
+        assert!(frame.starts_frame && frame.ends_frame);
+        let numbers = picture_numbers(&payload).unwrap();
+        assert_eq!((numbers.picture_id, numbers.picture_id_bits, numbers.tl0_pic_idx), (5, 7, None));
+        assert_eq!(inspect(&[0xfc, 0x05, 0x00, 0x03, 0x03, 0x03, 0xde], false), FrameInfo::default(), "4 references");
+    }
+
+    #[test]
+    fn rewrites_both_widths_in_place() {
+        let mut wide = [0xa8, 0x81, 0x23, 0x00, 0x07, 0xde];
+        rewrite_picture_numbers(&mut wide, 0x4321, Some(8));
+        assert_eq!(wide, [0xa8, 0x80 | 0x43, 0x21, 0x00, 8, 0xde]);
+        let mut narrow = [0xb8, 0x05, 0x00, 0xde];
+        rewrite_picture_numbers(&mut narrow, 0x4321, Some(8));
+        assert_eq!(narrow, [0xb8, 0x21, 0x00, 0xde], "flexible mode has no base layer index to write");
+    }
+
+    #[test]
+    fn a_descriptor_cut_short_says_nothing() {
+        let whole = [0xfa, 0x81, 0x23, 0x00, 0x03, 0x04, 0x10, 0x01, 0x40, 0x00, 0xb4];
+        assert!(inspect(&whole, false).starts_frame);
+        for len in 0..whole.len() {
+            assert_eq!(inspect(&whole[..len], true), FrameInfo::default(), "{len} bytes");
+        }
+    }
+}

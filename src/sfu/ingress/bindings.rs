@@ -121,23 +121,24 @@ impl StreamBindings {
         Some(StreamRoute { section, layer: LayerIndex(layer as u8), repair })
     }
 
-    /// By mid; else the only section that knows the rid; else the only one of the codec's kind without simulcast.
+    /// By mid; else the only section that knows the rid; else the only one of the codec's kind. Never a guess between two.
     fn section(&self, mid: Option<ShortName>, rid: Option<ShortName>, codec: Codec) -> Option<usize> {
         if let Some(mid) = mid {
             return self.sections.iter().position(|section| section.mid == mid);
         }
-        let fits = |section: &IngressParameters| match rid {
-            Some(rid) if !section.rids.is_empty() => section.rids.contains(&rid),
-            _ => section.rids.is_empty(),
-        };
-        let mut candidates = (0..self.sections.len()).filter(|&at| self.carries(at, codec) && fits(&self.sections[at]));
-        let only = candidates.next()?;
-        candidates.next().is_none().then_some(only)
+        let knows = |at: &usize| rid.is_some_and(|rid| self.sections[*at].rids.contains(&rid));
+        let of_kind = || (0..self.sections.len()).filter(|&at| self.carries(at, codec));
+        only(of_kind().filter(knows)).or_else(|| only(of_kind()))
     }
 
     fn carries(&self, section: usize, codec: Codec) -> bool {
         self.sections[section].source.kind() == codec.kind()
     }
+}
+
+fn only(mut candidates: impl Iterator<Item = usize>) -> Option<usize> {
+    let first = candidates.next()?;
+    candidates.next().is_none().then_some(first)
 }
 
 #[derive(Default)]
@@ -166,7 +167,11 @@ mod tests {
         }
     }
 
-    fn resolve(bindings: &mut StreamBindings, packet: Packet, usage: PayloadUse) -> Result<(usize, u8, bool), DropReason> {
+    fn resolve(
+        bindings: &mut StreamBindings,
+        packet: Packet,
+        usage: PayloadUse,
+    ) -> Result<(usize, u8, bool), DropReason> {
         let bytes = packet.build();
         let header = RtpHeader::parse(&bytes).unwrap();
         bindings
@@ -196,7 +201,8 @@ mod tests {
         for (layer, rid) in ["q", "h", "f"].into_iter().enumerate() {
             let ssrc = 100 + layer as u32;
             assert_eq!(resolve(&mut bindings, Packet::new(ssrc, 1), VIDEO), Err(DropReason::RtpUnknownTrack));
-            let named = Packet::new(ssrc, 1).extension(ExtensionKind::Mid, b"1").extension(ExtensionKind::Rid, rid.as_bytes());
+            let named =
+                Packet::new(ssrc, 1).extension(ExtensionKind::Mid, b"1").extension(ExtensionKind::Rid, rid.as_bytes());
             assert_eq!(resolve(&mut bindings, named, VIDEO), Ok((1, layer as u8, false)));
             assert_eq!(resolve(&mut bindings, Packet::new(ssrc, 2), VIDEO), Ok((1, layer as u8, false)));
             let repair = Packet::new(ssrc + 50, 1)
@@ -215,10 +221,8 @@ mod tests {
 
     #[test]
     fn the_only_section_of_a_kind_takes_an_undeclared_ssrc() {
-        let mut bindings = StreamBindings::new(&[
-            section("a", Source::Microphone, &[], &[]),
-            section("v", Source::Camera, &[], &[]),
-        ]);
+        let mut bindings =
+            StreamBindings::new(&[section("a", Source::Microphone, &[], &[]), section("v", Source::Camera, &[], &[])]);
         assert_eq!(resolve(&mut bindings, Packet::new(7, 1), VIDEO), Ok((1, 0, false)));
         assert_eq!(resolve(&mut bindings, Packet::new(8, 1), RTX), Ok((1, 0, true)));
         assert_eq!(resolve(&mut bindings, Packet::new(9, 1), AUDIO), Ok((0, 0, false)));
@@ -248,7 +252,8 @@ mod tests {
         let mut bindings = browser();
         let results: Vec<_> = (1000..1200)
             .map(|ssrc| {
-                let packet = Packet::new(ssrc, 1).extension(ExtensionKind::Mid, b"1").extension(ExtensionKind::Rid, b"q");
+                let packet =
+                    Packet::new(ssrc, 1).extension(ExtensionKind::Mid, b"1").extension(ExtensionKind::Rid, b"q");
                 resolve(&mut bindings, packet, VIDEO).is_ok()
             })
             .collect();

@@ -94,7 +94,15 @@ impl PacketCache {
         debug_assert!(limits.bytes_min.is_power_of_two() && limits.bytes_max.is_power_of_two());
         debug_assert!(limits.packets_min.is_power_of_two() && limits.packets_max.is_power_of_two());
         debug_assert!(limits.packets_min as u64 > REORDER_MAX);
-        Self { limits, bytes: Vec::new(), written: 0, entries: Vec::new(), tail: SeqNo(0), head: SeqNo(0), oldest: SeqNo(0) }
+        Self {
+            limits,
+            bytes: Vec::new(),
+            written: 0,
+            entries: Vec::new(),
+            tail: SeqNo(0),
+            head: SeqNo(0),
+            oldest: SeqNo(0),
+        }
     }
 
     /// Keeps a packet. `false`, and nothing is kept, when its number is older than the window or already there, or when
@@ -107,8 +115,9 @@ impl PacketCache {
         if self.entries.is_empty() {
             self.open(meta.seq);
         }
-        self.advance(now, meta.seq);
+        // Bytes first: once the window holds `seq`, its still empty entry would count as lost.
         let position = self.write(now, packet);
+        self.advance(now, meta.seq);
         let slot = self.slot(meta.seq);
         self.entries[slot] = Some(Entry { position, meta: *meta });
         true
@@ -193,9 +202,8 @@ impl PacketCache {
     }
 
     fn loses_young(&self, now: Instant, until: u64) -> bool {
-        (self.tail.0..until.min(self.head.0)).any(|seq| {
-            self.entries[self.slot(SeqNo(seq))].as_ref().is_some_and(|entry| self.is_young(now, entry))
-        })
+        (self.tail.0..until.min(self.head.0))
+            .any(|seq| self.entries[self.slot(SeqNo(seq))].as_ref().is_some_and(|entry| self.is_young(now, entry)))
     }
 
     fn grow_entries(&mut self) {

@@ -71,7 +71,7 @@ pub struct PacketMeta {
     pub audio_level: ExtensionRange,
     /// Which simulcast layer.
     pub layer: LayerIndex,
-    /// Counts the SSRCs that carried this layer: across epochs neither numbers nor timestamps compare.
+    /// Counts the SSRCs that carried this layer. Across epochs numbers only grow, and timestamps do not compare.
     pub epoch: u8,
     /// RTP marker bit.
     pub marker: bool,

@@ -18,8 +18,24 @@
 //!  audio level ─► SpeakerDetector (a room) ─► who speaks
 //! ```
 
+pub mod bindings;
 pub mod cache;
+pub mod keyframe;
 pub mod meta;
+pub mod nack_generator;
+pub mod rate;
+pub mod receive_stats;
+pub mod speaker;
+pub mod stream;
+#[cfg(test)]
+mod testing;
+pub mod track;
+pub mod transport_cc;
 
+pub use bindings::{StreamBindings, StreamRoute};
 pub use cache::PacketCache;
 pub use meta::{Accepted, ExtensionRange, LayerFacts, LayerIndex, PacketMeta};
+pub use speaker::SpeakerDetector;
+pub use stream::IncomingRtp;
+pub use track::{IngressTrack, TimestampAlignment};
+pub use transport_cc::TransportCcGenerator;

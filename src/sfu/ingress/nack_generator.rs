@@ -50,6 +50,8 @@ impl NackGenerator {
     pub const RETRY_MIN: Duration = Duration::from_millis(20);
     /// Longest time between two requests, so that a wrong round-trip time cannot silence us.
     pub const RETRY_MAX: Duration = Duration::from_millis(200);
+    /// What to assume of the round trip before the first report proves one.
+    pub const RTT_UNKNOWN: Duration = Duration::from_millis(100);
     /// Requests for one number; the tenth loss in a row is an outage.
     pub const TRIES_MAX: u8 = 10;
     /// Past this age the picture has frozen, viewers ask for keyframes and the cache no longer takes the packet.
@@ -122,9 +124,8 @@ impl NackGenerator {
     }
 
     fn give_up_old(&mut self, now: Instant) {
-        self.missing.retain(|missing| {
-            !is_exhausted(missing) && now.saturating_duration_since(missing.noticed) < Self::AGE_MAX
-        });
+        self.missing
+            .retain(|missing| !is_exhausted(missing) && now.saturating_duration_since(missing.noticed) < Self::AGE_MAX);
     }
 }
 

@@ -44,7 +44,8 @@ impl RateMeter {
         let Some(origin) = self.origin else { return Bitrate(0) };
         let current = bucket_of(now, origin).max(self.newest);
         let kept = (BUCKETS as u64).saturating_sub(current - self.newest);
-        let sum = (0..kept.min(self.newest + 1)).map(|back| self.buckets[(self.newest - back) as usize % BUCKETS]).sum();
+        let sum =
+            (0..kept.min(self.newest + 1)).map(|back| self.buckets[(self.newest - back) as usize % BUCKETS]).sum();
         // The newest bucket is only as wide as the time that passed in it.
         let passed = now.saturating_duration_since(origin);
         let first = BUCKET * u32::try_from(current.saturating_sub(BUCKETS as u64 - 1)).unwrap_or(u32::MAX);

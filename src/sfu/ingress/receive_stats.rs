@@ -60,7 +60,8 @@ impl ReceiveStats {
         let difference = (transit.wrapping_sub(arrivals.transit) as i32).unsigned_abs();
         arrivals.transit = transit;
         let scaled = u64::from(arrivals.jitter_scaled) + u64::from(difference);
-        arrivals.jitter_scaled = (scaled - ((u64::from(arrivals.jitter_scaled) + 8) >> 4)).min(u64::from(u32::MAX)) as u32;
+        arrivals.jitter_scaled =
+            (scaled - ((u64::from(arrivals.jitter_scaled) + 8) >> 4)).min(u64::from(u32::MAX)) as u32;
     }
 
     /// A sender report of this stream came.

@@ -7,23 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::SeatId;
-
-/// The value of an RFC 6464 extension.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AudioLevel {
-    /// The client's own voice activity detection.
-    pub voice: bool,
-    /// Level in -dBov: 0 is the loudest, 127 is silence.
-    pub minus_dbov: u8,
-}
-
-impl AudioLevel {
-    /// Reads the extension's first byte; `None` when it is empty.
-    #[must_use]
-    pub fn parse(value: &[u8]) -> Option<Self> {
-        value.first().map(|&byte| Self { voice: byte & 0x80 != 0, minus_dbov: byte & 0x7f })
-    }
-}
+use crate::rtp::extension::AudioLevel;
 
 /// Chooses the active speaker of one room.
 #[derive(Debug, Default)]
@@ -77,16 +61,12 @@ impl SpeakerDetector {
 
     /// A packet of this seat's microphone came with this level.
     pub fn record(&mut self, now: Instant, seat: SeatId, level: AudioLevel) {
-        let loudness = f32::from(127 - level.minus_dbov.min(127));
-        match self.seats.iter_mut().find(|voice| voice.seat == seat) {
-            Some(voice) => {
-                voice.loudness += Self::SMOOTHING * (loudness - voice.loudness);
-                voice.heard = now;
-            }
-            None if self.seats.len() < Self::SEATS_MAX => {
-                self.seats.push(Voice { seat, loudness: Self::SMOOTHING * loudness, heard: now });
-            }
-            None => {}
+        let loudness = f32::from(127 - level.decibels_below.min(127));
+        if let Some(voice) = self.seats.iter_mut().find(|voice| voice.seat == seat) {
+            voice.loudness += Self::SMOOTHING * (loudness - voice.loudness);
+            voice.heard = now;
+        } else if self.seats.len() < Self::SEATS_MAX {
+            self.seats.push(Voice { seat, loudness: Self::SMOOTHING * loudness, heard: now });
         }
     }
 
@@ -190,8 +170,8 @@ mod tests {
         for &(span, levels) in script {
             for _ in 0..span / 20 {
                 let now = start + Duration::from_millis(millis);
-                for &(seat, minus_dbov) in levels {
-                    detector.record(now, SeatId(seat), AudioLevel { voice: true, minus_dbov });
+                for &(seat, decibels_below) in levels {
+                    detector.record(now, SeatId(seat), AudioLevel { voice: true, decibels_below });
                 }
                 if let Some(change) = detector.poll(now) {
                     changes.push((millis, change.map(|seat| seat.0)));
@@ -214,13 +194,29 @@ mod tests {
             ("room noise is not speech", &[(5000, &[(1, 80)])], &[]),
             ("one speaks", &[(1000, &[(1, LOUD), (2, QUIET)])], &[Some(1)]),
             ("a click is not speech", &[(20, &[(1, 0)]), (3000, &[(1, QUIET)])], &[]),
-            ("one after another", &[(1000, &[(1, LOUD), (2, QUIET)]), (1500, &[(1, QUIET), (2, LOUD)])], &[Some(1), Some(2)]),
-            ("a cough does not take over", &[(1000, &[(1, LOUD), (2, QUIET)]), (200, &[(1, SOFT), (2, 10)]), (2000, &[(1, LOUD), (2, QUIET)])], &[Some(1)]),
-            ("a pause keeps the floor", &[(1000, &[(1, LOUD)]), (2500, &[(1, QUIET)]), (500, &[(1, LOUD)])], &[Some(1)]),
+            (
+                "one after another",
+                &[(1000, &[(1, LOUD), (2, QUIET)]), (1500, &[(1, QUIET), (2, LOUD)])],
+                &[Some(1), Some(2)],
+            ),
+            (
+                "a cough does not take over",
+                &[(1000, &[(1, LOUD), (2, QUIET)]), (200, &[(1, SOFT), (2, 10)]), (2000, &[(1, LOUD), (2, QUIET)])],
+                &[Some(1)],
+            ),
+            (
+                "a pause keeps the floor",
+                &[(1000, &[(1, LOUD)]), (2500, &[(1, QUIET)]), (500, &[(1, LOUD)])],
+                &[Some(1)],
+            ),
             ("silence frees the floor", &[(1000, &[(1, LOUD)]), (5000, &[(1, QUIET)])], &[Some(1), None]),
             ("equals do not flicker", &[(200, &[(1, LOUD)]), (5000, &[(1, LOUD), (2, LOUD - 3)])], &[Some(1)]),
             ("a soft voice speaks when alone", &[(2000, &[(1, SOFT), (2, QUIET)])], &[Some(1)]),
-            ("packets that stop are silence", &[(1000, &[(1, LOUD), (2, QUIET)]), (5000, &[(2, QUIET)])], &[Some(1), None]),
+            (
+                "packets that stop are silence",
+                &[(1000, &[(1, LOUD), (2, QUIET)]), (5000, &[(2, QUIET)])],
+                &[Some(1), None],
+            ),
         ];
         for (story, script, expected) in table {
             assert_eq!(speakers(script), *expected, "{story}");
@@ -240,7 +236,7 @@ mod tests {
         let now = Instant::now();
         let mut detector = SpeakerDetector::new();
         for _ in 0..50 {
-            detector.record(now, SeatId(1), AudioLevel { voice: true, minus_dbov: 0 });
+            detector.record(now, SeatId(1), AudioLevel { voice: true, decibels_below: 0 });
         }
         assert_eq!(detector.poll(now), Some(Some(SeatId(1))));
         detector.remove(SeatId(1));
@@ -253,15 +249,8 @@ mod tests {
         let now = Instant::now();
         let mut detector = SpeakerDetector::new();
         for seat in 0..1000 {
-            detector.record(now, SeatId(seat), AudioLevel { voice: true, minus_dbov: 0 });
+            detector.record(now, SeatId(seat), AudioLevel { voice: true, decibels_below: 0 });
         }
         assert_eq!(detector.seats.len(), SpeakerDetector::SEATS_MAX);
-    }
-
-    #[test]
-    fn reads_the_extension_of_rfc_6464() {
-        assert_eq!(AudioLevel::parse(&[0x80 | 30]), Some(AudioLevel { voice: true, minus_dbov: 30 }));
-        assert_eq!(AudioLevel::parse(&[127, 0]), Some(AudioLevel { voice: false, minus_dbov: 127 }));
-        assert_eq!(AudioLevel::parse(&[]), None);
     }
 }

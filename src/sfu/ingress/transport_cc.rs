@@ -63,7 +63,8 @@ impl TransportCcGenerator {
         if self.arrivals.len() >= Self::ARRIVALS_MAX {
             self.arrivals.drain(..Self::ARRIVALS_MAX / 2);
             self.next = self.next.max(self.arrivals[0].seq);
-        } else if self.arrivals.first().is_some_and(|first| seq.distance(first.seq) < -REORDER_MAX) {
+        }
+        if self.arrivals.first().is_some_and(|first| seq.distance(first.seq) < -REORDER_MAX) {
             return;
         }
         let Err(at) = self.arrivals.binary_search_by_key(&seq, |arrival| arrival.seq) else { return };
@@ -191,10 +192,13 @@ mod tests {
         let mut told = BTreeMap::new();
         for symbol in symbols {
             let received = symbol != SymbolTypeTcc::PacketNotReceived;
-            told.insert(number, received.then(|| {
-                micros += deltas.next().unwrap().delta;
-                micros / 1000
-            }));
+            told.insert(
+                number,
+                received.then(|| {
+                    micros += deltas.next().unwrap().delta;
+                    micros / 1000
+                }),
+            );
             number = number.wrapping_add(1);
         }
         told
@@ -258,10 +262,7 @@ mod tests {
         bench.feedback(100);
         bench.record(101, 11);
         bench.record(102, 14);
-        assert_eq!(
-            bench.feedback(200),
-            told(&[(11, Some(101)), (12, Some(1)), (13, Some(2)), (14, Some(102))])
-        );
+        assert_eq!(bench.feedback(200), told(&[(11, Some(101)), (12, Some(1)), (13, Some(2)), (14, Some(102))]));
     }
 
     #[test]
