@@ -9,7 +9,6 @@ pub mod codec;
 pub mod demux;
 pub mod dependency_descriptor;
 pub mod extension;
-pub mod seq;
 pub mod frame;
 pub mod h264;
 pub mod packet;

@@ -73,7 +73,11 @@ enum Link {
     Waiting,
     /// INIT answered, no COOKIE ECHO yet. An INIT that comes again gets the same answer: the library would start a
     /// second association, and an answer that is merely late would lose the first.
-    Answering { connection: Box<Connection>, init: Vec<u8>, answer: Option<Bytes> },
+    Answering {
+        connection: Box<Connection>,
+        init: Vec<u8>,
+        answer: Option<Bytes>,
+    },
     Up(Box<Connection>),
 }
 
