@@ -1,0 +1,1 @@
+import "../elements/colloque-call.ts";
