@@ -4,3 +4,5 @@
 //! read by the Rust and the TypeScript tests alike.
 
 pub mod message;
+#[cfg(test)]
+mod typescript;
