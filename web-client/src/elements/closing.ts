@@ -70,7 +70,7 @@ export function dialogView(view: View): TemplateResult | typeof nothing {
 
 function leaveQuestion({ strings, state, actions }: View): TemplateResult {
   const endsAll = state.permissions.end && isOnStage(state.phase);
-  return html`<h2 id="dialog-title">${strings.leaveTitle}</h2>
+  return html`<h2 id="dialog-title">${isOnStage(state.phase) ? strings.leaveTitle : strings.leaveWaitingTitle}</h2>
     <p>${strings.leaveText}${endsAll ? html`<br />${strings.endText}` : nothing}</p>
     <div class="answers">
       ${endsAll

@@ -17,7 +17,7 @@ export function previewScreen(view: View): TemplateResult {
     </div>
     ${selfPicture(view)}
     <div class="settings">
-      ${help(view)} ${deviceRow(view, "camera")} ${deviceRow(view, "microphone")}
+      ${help(view)} ${view.asking ? nothing : [deviceRow(view, "camera"), deviceRow(view, "microphone")]}
       <button class="primary large" data-action="enter" @click=${() => view.actions.enter()}>${enterText(view)}</button>
     </div>
   </main>`;
@@ -27,7 +27,7 @@ export function previewScreen(view: View): TemplateResult {
 export function selfPicture(view: View): TemplateResult {
   const { strings, call, preview, asking } = view;
   const shown = call.local.camera.on;
-  return html`<div class="self-picture" data-camera=${shown ? "on" : "off"}>
+  return html`<div class="self-picture" data-camera=${shown ? "on" : "off"} data-asking=${asking ? "yes" : "no"}>
     <colloque-media class="mirrored" .muted=${true} .stream=${preview} .label=${strings.previewLabel}></colloque-media>
     ${shown
       ? nothing
@@ -69,7 +69,7 @@ function deviceRow(view: View, source: "camera" | "microphone"): TemplateResult 
   return html`<div class="device">
     <label for=${source}>${strings[source]}</label>
     ${list.length === 0
-      ? html`<p class="none">${problem === null ? "…" : strings.problems[problem]}</p>`
+      ? html`<p class="none">${strings.problems[problem ?? "missing"]}</p>`
       : html`<select
           id=${source}
           @change=${(event: Event) => view.actions.chooseDevice(source, (event.target as HTMLSelectElement).value)}

@@ -19,9 +19,9 @@ export function stageScreen(view: View): TemplateResult {
     <div class="notices">${notices(view)}</div>
     <div class="tiles" data-layout=${layout} data-count=${seats.length + screens.length}>
       ${seats.length + screens.length === 0 ? alone(view) : nothing}
-      ${repeat([...screens, ...seats], ({ key }) => key, (tile) => tileView(view, tile))}
+      ${repeat([...screens, ...seats], ({ key }) => key, (tile) => tileView(view, tile))} ${selfTile(view)}
     </div>
-    ${selfTile(view)} ${mayManage(state) && view.panelOpen ? peoplePanel(view) : nothing} ${controls(view)}
+    ${mayManage(state) && view.panelOpen ? peoplePanel(view) : nothing} ${controls(view)}
   </main>`;
 }
 
@@ -94,7 +94,12 @@ function notices(view: View): TemplateResult {
     state.stopped.includes("microphone") ? strings.saidStoppedMicrophone : null,
     state.stopped.includes("camera") ? strings.saidStoppedCamera : null,
   ].filter((sentence) => sentence !== null);
-  return html`${state.phase === "reconnecting"
+  return html`${state.phase === "joining" && state.seats.length > 1
+      ? html`<div class="notice" data-notice="joining">
+          <span class="spinner" aria-hidden="true"></span><span>${strings.joiningTitle}</span>
+        </div>`
+      : nothing}
+    ${state.phase === "reconnecting"
       ? html`<div class="notice strong" data-notice="reconnecting">
           <span class="spinner" aria-hidden="true"></span>
           <span><strong>${strings.reconnectingTitle}</strong> ${strings.reconnectingText}</span>

@@ -254,6 +254,13 @@ export const STYLES = css`
     font-size: 1.2rem;
   }
 
+  .preview .settings > .primary {
+    position: sticky;
+    z-index: 1;
+    bottom: 0.75rem;
+    box-shadow: 0 0 0 0.75rem rgb(246 243 236 / 92%);
+  }
+
   .quiet {
     display: flex;
     align-items: center;
@@ -303,6 +310,10 @@ export const STYLES = css`
     background: var(--night-card);
     color: var(--night-ink);
     box-shadow: 0 0.6rem 1.8rem rgb(20 40 38 / 14%);
+  }
+
+  .preview .self-picture[data-camera="off"][data-asking="no"] {
+    aspect-ratio: 16 / 9;
   }
 
   .cover {
@@ -439,9 +450,9 @@ export const STYLES = css`
   .breath {
     display: grid;
     place-items: center;
-    width: 4.25rem;
-    height: 4.25rem;
-    margin: 0.5rem 0.5rem 0.6rem;
+    width: 3.25rem;
+    height: 3.25rem;
+    margin: 0.5rem 0.5rem 0.35rem;
     border-radius: 50%;
     background: var(--accent);
     color: #fff;
@@ -449,8 +460,8 @@ export const STYLES = css`
   }
 
   .breath .icon {
-    width: 2rem;
-    height: 2rem;
+    width: 1.7rem;
+    height: 1.7rem;
   }
 
   @keyframes breathe {
@@ -469,8 +480,8 @@ export const STYLES = css`
   }
 
   .waiting .self-picture {
-    aspect-ratio: 16 / 10;
-    max-height: 15rem;
+    aspect-ratio: 16 / 9;
+    max-height: 12rem;
   }
 
   .emergency {
@@ -579,11 +590,12 @@ export const STYLES = css`
     flex: 1;
     min-height: 20rem;
     display: grid;
-    grid-template: "tiles" minmax(0, 1fr) "controls" auto / minmax(0, 1fr);
+    grid-template: "notices" auto "tiles" minmax(0, 1fr) "controls" auto / minmax(0, 1fr);
   }
 
   .tiles {
     grid-area: tiles;
+    position: relative;
     min-height: 0;
     display: grid;
     gap: 0.5rem;
@@ -594,6 +606,7 @@ export const STYLES = css`
 
   .tile {
     position: relative;
+    container-type: size;
     min-height: 0;
     border-radius: 1.1rem;
     overflow: hidden;
@@ -627,12 +640,13 @@ export const STYLES = css`
   .avatar span {
     display: grid;
     place-items: center;
-    width: 6.5rem;
-    height: 6.5rem;
+    width: clamp(3rem, 40cqmin, 7.5rem);
+    height: clamp(3rem, 40cqmin, 7.5rem);
+    margin-bottom: 1.5rem;
     border-radius: 50%;
     background: #2c4945;
     color: #dff1ed;
-    font-size: 2.3rem;
+    font-size: clamp(1.1rem, 14cqmin, 2.5rem);
     font-weight: 600;
   }
 
@@ -674,14 +688,18 @@ export const STYLES = css`
 
   .tile-note {
     position: absolute;
-    inset: auto 1rem 4rem;
+    inset: 0.5rem 0.5rem auto;
+    padding: 0.3rem 0.7rem;
+    border-radius: 0.8rem;
+    background: rgb(10 22 21 / 82%);
     text-align: center;
     font-size: 1rem;
-    text-shadow: 0 1px 3px #000;
+    line-height: 1.3;
   }
 
   .alone {
     grid-row: 1 / -1;
+    grid-column: 1 / -1;
     align-self: center;
     display: grid;
     justify-items: center;
@@ -700,8 +718,8 @@ export const STYLES = css`
   .self-tile {
     position: absolute;
     z-index: 1;
-    right: 1.1rem;
-    top: 0.6rem;
+    right: 1rem;
+    top: 0.5rem;
     width: clamp(5.5rem, 26cqi, 7.5rem);
     aspect-ratio: 3 / 4;
     border-radius: 0.9rem;
@@ -713,9 +731,37 @@ export const STYLES = css`
   .self-tile figcaption {
     left: 0.3rem;
     bottom: 0.3rem;
+    max-width: calc(100% - 0.6rem);
+    flex-wrap: nowrap;
+    gap: 0.25rem;
     padding: 0.05rem 0.5rem;
     font-size: 0.875rem;
     border-radius: 0.6rem;
+  }
+
+  /* Three and more share the stage as equals, oneself among them. */
+
+  .tiles:not([data-count="0"], [data-count="1"]) {
+    grid-template-columns: repeat(2, minmax(0, 1fr));
+  }
+
+  .tiles:not([data-count="0"], [data-count="1"]) .self-tile {
+    position: relative;
+    inset: auto;
+    width: auto;
+    min-height: 0;
+    aspect-ratio: auto;
+    border: 0;
+    border-radius: 1.1rem;
+  }
+
+  .tiles:is([data-count="2"], [data-count="4"], [data-count="6"]) > .tile:first-of-type,
+  .tiles[data-layout="screen"] > .tile[data-source="screen"] {
+    grid-column: 1 / -1;
+  }
+
+  .tiles[data-layout="screen"] {
+    grid-template-rows: minmax(0, 1.6fr);
   }
 
   .self-tile .avatar {
@@ -723,17 +769,15 @@ export const STYLES = css`
   }
 
   .notices {
-    position: absolute;
-    z-index: 2;
-    inset: 0.6rem 0.6rem auto;
+    grid-area: notices;
     display: grid;
     justify-items: center;
     gap: 0.5rem;
-    pointer-events: none;
+    padding: 0 0.5rem;
   }
 
   .notices > * {
-    pointer-events: auto;
+    margin-bottom: 0.5rem;
   }
 
   .notice {
@@ -747,11 +791,9 @@ export const STYLES = css`
     color: var(--ink);
     font-size: 1rem;
     line-height: 1.35;
-    box-shadow: 0 0.4rem 1.4rem rgb(0 0 0 / 25%);
   }
 
   .light .notice {
-    box-shadow: none;
     border: 1px solid var(--amber-line);
   }
 
@@ -760,8 +802,15 @@ export const STYLES = css`
   }
 
   .notice.arrival {
+    flex-wrap: wrap;
+    justify-content: center;
     background: var(--card);
     font-weight: 600;
+  }
+
+  .arrival button,
+  .person .row button {
+    white-space: nowrap;
   }
 
   .controls {
@@ -841,12 +890,13 @@ export const STYLES = css`
   /* People */
 
   .panel {
-    position: absolute;
+    position: relative;
     z-index: 3;
-    inset: auto 0.5rem 0;
+    margin: 0 0.5rem;
     max-height: 100%;
     overflow: auto;
     grid-area: tiles;
+    align-self: end;
     display: flex;
     flex-direction: column;
     gap: 0.6rem;
@@ -904,12 +954,9 @@ export const STYLES = css`
     gap: 0.5rem;
   }
 
-  .person .row .primary {
-    flex: 1 1 8rem;
-  }
-
-  .person .row .secondary {
-    flex: 0 1 auto;
+  .person .row button {
+    flex: 1 1 auto;
+    padding-inline: 0.8rem;
   }
 
   .monogram {
@@ -1051,6 +1098,12 @@ export const STYLES = css`
       max-height: none;
     }
 
+    .breath {
+      width: 4rem;
+      height: 4rem;
+      margin-bottom: 0.75rem;
+    }
+
     h1 {
       font-size: 2rem;
     }
@@ -1059,30 +1112,39 @@ export const STYLES = css`
       padding: 0 0.75rem;
     }
 
-    .tiles[data-count="2"],
-    .tiles[data-count="3"],
-    .tiles[data-count="4"] {
-      grid-template-columns: repeat(2, minmax(0, 1fr));
+    .tiles[data-count="2"] > .tile:first-of-type {
+      grid-column: 1;
+      grid-row: 1 / span 2;
     }
 
-    .tiles:is([data-count="5"], [data-count="6"], [data-count="7"], [data-count="8"], [data-count="9"]) {
+    .tiles:is([data-count="4"], [data-count="6"]) > .tile:first-of-type {
+      grid-column: auto;
+    }
+
+    .tiles:not([data-count="0"], [data-count="1"], [data-count="2"], [data-count="3"]) {
       grid-template-columns: repeat(3, minmax(0, 1fr));
     }
 
-    .tiles[data-layout="screen"] {
+    .tiles.tiles[data-layout="screen"] {
       grid-template-columns: minmax(0, 4fr) minmax(9rem, 1fr);
-      grid-auto-rows: minmax(0, 1fr);
+      grid-template-rows: none;
+      grid-auto-rows: minmax(0, 12rem);
+      align-content: center;
     }
 
-    .tiles[data-layout="screen"] .tile[data-source="screen"] {
-      grid-column: 1;
-      grid-row: 1 / span 8;
+    .tiles.tiles[data-layout="screen"] > .tile[data-source="screen"] {
+      position: absolute;
+      inset: 0 calc(20% + 0.5rem) 0 0.75rem;
+    }
+
+    .tiles.tiles[data-layout="screen"] > :is(.self-tile, .tile:not([data-source="screen"])) {
+      grid-column: 2;
     }
 
     .self-tile {
       top: auto;
-      bottom: calc(var(--controls, 6.2rem) + 0.5rem);
-      right: 1.5rem;
+      bottom: 0.6rem;
+      right: 1.35rem;
       width: clamp(9rem, 17cqi, 14rem);
       aspect-ratio: 4 / 3;
     }
@@ -1094,20 +1156,15 @@ export const STYLES = css`
 
   @container (min-width: 900px) {
     .stage[data-panel="open"] {
-      grid-template: "tiles panel" minmax(0, 1fr) "controls panel" auto / minmax(0, 1fr) 22rem;
-    }
-
-    .stage[data-panel="open"] .self-tile {
-      right: 23.5rem;
-    }
-
-    .stage[data-panel="open"] .notices {
-      right: 22.6rem;
+      grid-template:
+        "notices panel" auto
+        "tiles panel" minmax(0, 1fr)
+        "controls panel" auto / minmax(0, 1fr) 22rem;
     }
 
     .panel {
-      position: static;
       grid-area: panel;
+      align-self: stretch;
       margin: 0 0.75rem 0.75rem 0;
       box-shadow: none;
     }

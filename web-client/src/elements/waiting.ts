@@ -19,10 +19,6 @@ export function waitingScreen(view: View): TemplateResult {
         ? html`<p class="notice" role="status">${ICONS.signal}<span>${strings.reconnectingShort}</span></p>`
         : nothing}
     </div>
-    <div class="waiting-self">
-      ${selfPicture(view)}
-      <p class="quiet">${ICONS.lock}<span>${strings.waitingPrivate}</span></p>
-    </div>
     <aside class="emergency">
       <div>
         <strong>${strings.emergencyTitle}</strong>
@@ -30,6 +26,10 @@ export function waitingScreen(view: View): TemplateResult {
       </div>
       <a href="tel:15" aria-label=${strings.emergencyCall}>${ICONS.phone}15</a>
     </aside>
+    <div class="waiting-self">
+      ${selfPicture(view)}
+      <p class="quiet">${ICONS.lock}<span>${strings.waitingPrivate}</span></p>
+    </div>
     <button class="secondary" data-action="leave" @click=${() => view.actions.openDialog({ kind: "leave" })}>
       ${strings.leaveWaiting}
     </button>

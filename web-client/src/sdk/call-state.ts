@@ -205,7 +205,8 @@ function reduceError(state: CallState, code: ErrorCode): CallState {
     case "bad_version":
       return { ...state, phase: "failed", failure: "page_outdated" };
     case "unavailable":
-      return { ...state, phase: "failed", failure: "unavailable" };
+      // A seat that was in already keeps trying: its server may be restarting.
+      return state.phase === "connecting" ? { ...state, phase: "failed", failure: "unavailable" } : { ...state, refusal: code };
     default:
       return { ...state, refusal: code };
   }
