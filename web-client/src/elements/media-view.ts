@@ -22,8 +22,8 @@ export class MediaView extends HTMLElement {
   onView: ((slot: number, width: number, height: number) => void) | null = null;
   /** The browser wants a touch before it plays sound. */
   onBlocked: (() => void) | null = null;
-  /** A shared screen is never cut. */
-  whole = false;
+  /** A shared screen is never cut (`whole`), one's own picture may be (`fill`); others' as far as `fit` allows. */
+  shape: "fit" | "whole" | "fill" = "fit";
   private readonly video = document.createElement("video");
   private source: MediaStream | null = null;
   private slotIndex: number | null = null;
@@ -110,7 +110,7 @@ export class MediaView extends HTMLElement {
   private applyFit(): void {
     const box = { width: this.clientWidth, height: this.clientHeight };
     const picture = { width: this.video.videoWidth, height: this.video.videoHeight };
-    this.video.style.objectFit = this.whole ? "contain" : fit(box, picture);
+    this.video.style.objectFit = { whole: "contain", fill: "cover", fit: fit(box, picture) }[this.shape];
   }
 
   private reportView(): void {

@@ -28,7 +28,7 @@ export function selfPicture(view: View): TemplateResult {
   const { strings, call, preview, asking } = view;
   const shown = call.local.camera.on;
   return html`<div class="self-picture" data-camera=${shown ? "on" : "off"} data-asking=${asking ? "yes" : "no"}>
-    <colloque-media class="mirrored" .muted=${true} .stream=${preview} .label=${strings.previewLabel}></colloque-media>
+    <colloque-media class="mirrored" .shape=${"fill"} .muted=${true} .stream=${preview} .label=${strings.previewLabel}></colloque-media>
     ${shown
       ? nothing
       : html`<div class="cover">
@@ -61,10 +61,12 @@ function roundToggle(view: View, source: "microphone" | "camera"): TemplateResul
   </button>`;
 }
 
-function deviceRow(view: View, source: "camera" | "microphone"): TemplateResult {
+function deviceRow(view: View, source: "camera" | "microphone"): TemplateResult | typeof nothing {
   const { strings, devices, call } = view;
   const list = source === "camera" ? devices.cameras : devices.microphones;
   const { problem, track } = call.local[source];
+  // The help above says it already.
+  if (track === null && problem === "refused") return nothing;
   const chosen = view.chosen[source] ?? track?.getSettings().deviceId;
   return html`<div class="device">
     <label for=${source}>${strings[source]}</label>

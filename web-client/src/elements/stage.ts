@@ -14,7 +14,7 @@ export function stageScreen(view: View): TemplateResult {
   const { screens, seats } = stageOf(state);
   const layout = screens.length > 0 ? "screen" : "faces";
   const title = state.phase === "joining" ? strings.joiningTitle : strings.brand;
-  return html`<main class="stage" part="stage" data-panel=${view.panelOpen ? "open" : "closed"}>
+  return html`<main class="stage" part="stage" data-panel=${mayManage(state) && view.panelOpen ? "open" : "closed"}>
     <h1 class="unseen" tabindex="-1">${title}</h1>
     <div class="notices">${notices(view)}</div>
     <div class="tiles" data-layout=${layout} data-count=${seats.length + screens.length}>
@@ -51,7 +51,7 @@ function tileView(view: View, tile: Tile): TemplateResult {
     data-reconnecting=${tile.reconnecting ? "yes" : "no"}
   >
     <colloque-media
-      .whole=${screen}
+      .shape=${screen ? "whole" : "fit"}
       .label=${screen ? strings.screenOf(name) : name}
       .onView=${view.actions.reportView}
       .slotNumber=${tile.slot}
@@ -75,7 +75,7 @@ function selfTile(view: View): TemplateResult {
   const { strings, call, preview } = view;
   const { camera, microphone } = call.local;
   return html`<figure class="self-tile" part="self" data-camera=${camera.on ? "on" : "off"}>
-    <colloque-media class="mirrored" .muted=${true} .stream=${preview} .label=${strings.previewLabel}></colloque-media>
+    <colloque-media class="mirrored" .shape=${"fill"} .muted=${true} .stream=${preview} .label=${strings.previewLabel}></colloque-media>
     ${camera.on ? nothing : html`<div class="avatar" aria-hidden="true">${ICONS.cameraOff}</div>`}
     <figcaption>
       <span class="name">${strings.you}</span>

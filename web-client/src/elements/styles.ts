@@ -254,7 +254,7 @@ export const STYLES = css`
     font-size: 1.2rem;
   }
 
-  .preview .settings > .primary {
+  .preview .settings:not(:has(.help)) > .primary {
     position: sticky;
     z-index: 1;
     bottom: 0.75rem;
@@ -303,7 +303,7 @@ export const STYLES = css`
 
   .self-picture {
     position: relative;
-    aspect-ratio: 4 / 3;
+    aspect-ratio: 16 / 10;
     max-height: 24rem;
     border-radius: 1.4rem;
     overflow: hidden;
@@ -495,6 +495,10 @@ export const STYLES = css`
     border: 1px solid #e9b5b0;
   }
 
+  .emergency div {
+    text-wrap: pretty;
+  }
+
   .emergency strong,
   .emergency span {
     display: block;
@@ -684,6 +688,27 @@ export const STYLES = css`
   figcaption .icon {
     width: 1.2em;
     height: 1.2em;
+  }
+
+  @container (max-width: 13rem) {
+    .tile figcaption {
+      left: 0.3rem;
+      bottom: 0.3rem;
+      max-width: calc(100% - 0.6rem);
+      padding: 0.05rem 0.5rem;
+      font-size: 0.875rem;
+    }
+
+    .tile figcaption .role {
+      display: none;
+    }
+
+    .tile-note.tile-note {
+      inset: 0.25rem 0.25rem auto;
+      padding: 0.15rem 0.4rem;
+      font-size: 0.875rem;
+      line-height: 1.2;
+    }
   }
 
   .tile-note {
@@ -1062,6 +1087,7 @@ export const STYLES = css`
 
     .preview .self-picture {
       grid-area: picture;
+      aspect-ratio: 4 / 3;
     }
 
     .preview .settings {
@@ -1126,7 +1152,7 @@ export const STYLES = css`
     }
 
     .tiles.tiles[data-layout="screen"] {
-      grid-template-columns: minmax(0, 4fr) minmax(9rem, 1fr);
+      grid-template-columns: minmax(0, 1fr) clamp(9.5rem, 20cqi, 13rem);
       grid-template-rows: none;
       grid-auto-rows: minmax(0, 12rem);
       align-content: center;
@@ -1134,7 +1160,7 @@ export const STYLES = css`
 
     .tiles.tiles[data-layout="screen"] > .tile[data-source="screen"] {
       position: absolute;
-      inset: 0 calc(20% + 0.5rem) 0 0.75rem;
+      inset: 0 calc(clamp(9.5rem, 20cqi, 13rem) + 1.25rem) 0 0.75rem;
     }
 
     .tiles.tiles[data-layout="screen"] > :is(.self-tile, .tile:not([data-source="screen"])) {

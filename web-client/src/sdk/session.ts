@@ -15,23 +15,50 @@ export class JoinRefused extends Error {
   }
 }
 
-export async function exchangeToken(baseUrl: string, token: string, fetcher: typeof fetch = fetch): Promise<Session> {
+export async function exchangeToken(
+  baseUrl: string,
+  token: string,
+  fetcher: typeof fetch = (input, init) => fetch(input, init),
+): Promise<Session> {
   let response: Response;
   try {
     response = await fetcher(new URL("/v1/join", baseUrl), {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ token }),
+      body: JSON.stringify({ token, device: deviceIdentifier() }),
       credentials: "same-origin",
       cache: "no-store",
     });
   } catch {
     throw new JoinRefused("unreachable");
   }
-  if (!response.ok) throw new JoinRefused(response.status >= 500 ? "unavailable" : "link_refused");
+  if (!response.ok) throw new JoinRefused(isOverloaded(response.status) ? "unavailable" : "link_refused");
   const body: unknown = await response.json().catch(() => null);
   if (!isSession(body)) throw new JoinRefused("unreachable");
   return body;
+}
+
+function isOverloaded(status: number): boolean {
+  return status >= 500 || status === 429;
+}
+
+const DEVICE_KEY = "colloque-device";
+
+/**
+ * A random name for this browser, so that a link works again on the device that used it first. It says nothing about
+ * the person; where storage is switched off there is none, and the server treats each visit as a new device.
+ */
+function deviceIdentifier(): string {
+  try {
+    const known = localStorage.getItem(DEVICE_KEY);
+    if (known !== null) return known;
+    const random = crypto.getRandomValues(new Uint8Array(16));
+    const fresh = Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    localStorage.setItem(DEVICE_KEY, fresh);
+    return fresh;
+  } catch {
+    return "";
+  }
 }
 
 function isSession(body: unknown): body is Session {
