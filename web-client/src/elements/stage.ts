@@ -75,7 +75,7 @@ function selfTile(view: View): TemplateResult {
   const { strings, call, preview } = view;
   const { camera, microphone } = call.local;
   return html`<figure class="self-tile" part="self" data-camera=${camera.on ? "on" : "off"}>
-    <colloque-media class="mirrored" .shape=${"fill"} .muted=${true} .stream=${preview} .label=${strings.previewLabel}></colloque-media>
+    <colloque-media class="mirrored" .muted=${true} .stream=${preview} .label=${strings.previewLabel}></colloque-media>
     ${camera.on ? nothing : html`<div class="avatar" aria-hidden="true">${ICONS.cameraOff}</div>`}
     <figcaption>
       <span class="name">${strings.you}</span>

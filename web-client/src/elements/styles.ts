@@ -699,7 +699,9 @@ export const STYLES = css`
       font-size: 0.875rem;
     }
 
-    .tile figcaption .role {
+    .tile figcaption .role,
+    .tile-note ~ .avatar,
+    .avatar:has(~ .tile-note) {
       display: none;
     }
 
