@@ -105,7 +105,7 @@ const fr = {
   screenIsOn: "Arrêter le partage d’écran",
   screenIsOff: "Partager l’écran",
   screenStopped: "Partage arrêté par le praticien",
-  people: "Participants",
+  people: "Personnes",
   peopleWaiting: (count: number) => (count === 1 ? "1 personne attend" : `${count} personnes attendent`),
   leave: "Quitter",
   off: "coupé",

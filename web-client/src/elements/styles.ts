@@ -67,6 +67,11 @@ export const STYLES = css`
     text-wrap: balance;
   }
 
+  :is(h1, h2, p, li, label, button) {
+    overflow-wrap: break-word;
+    hyphens: auto;
+  }
+
   h1:focus {
     outline: none;
   }
@@ -105,6 +110,7 @@ export const STYLES = css`
   }
 
   button {
+    max-width: 100%;
     display: inline-flex;
     align-items: center;
     justify-content: center;
@@ -201,12 +207,15 @@ export const STYLES = css`
     display: flex;
     align-items: center;
     justify-content: space-between;
-    gap: 1rem;
+    flex-wrap: wrap;
+    gap: 0 1rem;
     padding: 0.4rem 1rem 0.4rem max(1rem, env(safe-area-inset-left));
     font-size: 1rem;
   }
 
   .brand {
+    min-width: 0;
+    overflow-wrap: anywhere;
     display: inline-flex;
     align-items: center;
     gap: 0.55rem;
@@ -343,8 +352,9 @@ export const STYLES = css`
   }
 
   .round {
-    width: 3.25rem;
-    height: 3.25rem;
+    width: 52px;
+    height: 52px;
+    min-height: 52px;
     padding: 0;
     border-radius: 50%;
     background: rgb(14 28 27 / 82%);
@@ -591,21 +601,25 @@ export const STYLES = css`
 
   .stage {
     position: relative;
-    flex: 1;
-    min-height: 20rem;
+    flex: 1 0 auto;
     display: grid;
-    grid-template: "notices" auto "tiles" minmax(0, 1fr) "controls" auto / minmax(0, 1fr);
+    grid-template: "notices" auto "tiles" minmax(140px, 1fr) "controls" auto / minmax(0, 1fr);
   }
 
   .tiles {
     grid-area: tiles;
     position: relative;
-    min-height: 0;
+    min-height: 140px;
+    overflow: hidden;
     display: grid;
     gap: 0.5rem;
     padding: 0 0.5rem;
     grid-auto-rows: minmax(0, 1fr);
     grid-template-columns: minmax(0, 1fr);
+  }
+
+  .tiles:not([data-count="0"]) {
+    contain: size;
   }
 
   .tile {
@@ -747,7 +761,8 @@ export const STYLES = css`
     z-index: 1;
     right: 1rem;
     top: 0.5rem;
-    width: clamp(5.5rem, 26cqi, 7.5rem);
+    width: clamp(80px, 26cqi, 120px);
+    max-height: calc(100% - 1rem);
     aspect-ratio: 3 / 4;
     border-radius: 0.9rem;
     overflow: hidden;
@@ -843,6 +858,7 @@ export const STYLES = css`
   .controls {
     grid-area: controls;
     display: flex;
+    flex-wrap: wrap;
     justify-content: center;
     gap: 0.15rem;
     padding: 0.5rem 0.25rem max(0.5rem, env(safe-area-inset-bottom));
@@ -851,7 +867,7 @@ export const STYLES = css`
   .controls button {
     position: relative;
     flex: 1 1 0;
-    min-width: 3.4rem;
+    min-width: min-content;
     max-width: 6.5rem;
     flex-direction: column;
     gap: 0.25rem;
@@ -865,8 +881,8 @@ export const STYLES = css`
   .disc {
     display: grid;
     place-items: center;
-    width: 3.4rem;
-    height: 3.4rem;
+    width: 54px;
+    height: 54px;
     border-radius: 50%;
     background: #2b4642;
     transition: background 150ms;
@@ -876,7 +892,6 @@ export const STYLES = css`
     font-size: 0.875rem;
     line-height: 1.2;
     text-align: center;
-    overflow-wrap: anywhere;
   }
 
   .controls button:hover .disc {
@@ -902,7 +917,7 @@ export const STYLES = css`
   .badge {
     position: absolute;
     top: 0;
-    right: calc(50% - 2rem);
+    right: calc(50% - 32px);
     min-width: 1.6rem;
     padding: 0 0.35rem;
     border-radius: 0.8rem;
@@ -917,12 +932,13 @@ export const STYLES = css`
   /* People */
 
   .panel {
-    position: relative;
+    position: absolute;
     z-index: 3;
-    margin: 0 0.5rem;
+    inset: auto 0.5rem 0;
     max-height: 100%;
     overflow: auto;
-    grid-area: tiles;
+    grid-column: tiles;
+    grid-row: notices / tiles;
     align-self: end;
     display: flex;
     flex-direction: column;
@@ -958,6 +974,7 @@ export const STYLES = css`
     display: grid;
     gap: 0.5rem;
   }
+
 
   .person {
     display: grid;
@@ -1070,6 +1087,20 @@ export const STYLES = css`
 
   .answers button {
     min-height: 3.25rem;
+  }
+
+  /* Very large text */
+
+  @container (max-width: 15rem) {
+    .person .monogram,
+    .person .row .icon {
+      display: none;
+    }
+
+    .arrival button,
+    .person .row button {
+      white-space: normal;
+    }
   }
 
   /* Two columns where there is room */
@@ -1186,13 +1217,15 @@ export const STYLES = css`
     .stage[data-panel="open"] {
       grid-template:
         "notices panel" auto
-        "tiles panel" minmax(0, 1fr)
+        "tiles panel" minmax(140px, 1fr)
         "controls panel" auto / minmax(0, 1fr) 22rem;
     }
 
     .panel {
       grid-area: panel;
       align-self: stretch;
+      inset: 0;
+      max-height: none;
       margin: 0 0.75rem 0.75rem 0;
       box-shadow: none;
     }
@@ -1203,6 +1236,23 @@ export const STYLES = css`
   }
 
   @container (max-width: 24rem) {
+    .word {
+      font-size: 0.8125rem;
+    }
+
+    .controls {
+      gap: 0;
+      padding-inline: 0;
+    }
+
+    .controls button {
+      padding-inline: 0;
+    }
+
+    .person .row button {
+      flex-basis: 8rem;
+    }
+
     .screen {
       padding-inline: 1rem;
     }
