@@ -1,0 +1,196 @@
+// Generated from signaling/src/message.rs by the tests of the signaling crate. Do not edit.
+// To write it anew: COLLOQUE_WRITE_GENERATED=1 cargo test -p colloque-signaling typescript
+
+/** The protocol version that these types describe. */
+export const VERSION = 1;
+
+/** A seat's function in the consultation. */
+export type Role = "practitioner" | "patient" | "nurse" | "companion" | "interpreter" | "expert" | "trainee" | "regulator" | "caller" | "guest";
+
+/** Interface language of a consultation. */
+export type Language = "fr" | "en";
+
+/** What a media source is. */
+export type MediaSource = "microphone" | "camera" | "screen";
+
+/** Where a seat is in its visit. */
+export type Presence = "absent" | "waiting" | "present" | "reconnecting";
+
+/** State of a seat's media connection. */
+export type MediaState = "connected" | "silent" | "gone";
+
+/** Stable error codes. */
+export type ErrorCode = "bad_message" | "bad_session" | "bad_version" | "out_of_order" | "not_permitted" | "bad_offer" | "not_found" | "too_many" | "unavailable";
+
+/** What others may know of a seat. */
+export type SeatInfo = {
+  /** Public identifier. */
+  seat: string,
+  /** Function. */
+  role: Role,
+  /** Name to show, as the clinic gave it. */
+  display_name: string | null,
+  /** Where it is. */
+  presence: Presence,
+  /** Sends its voice. */
+  microphone: boolean,
+  /** Sends its camera. */
+  camera: boolean,
+  /** Shares its screen. */
+  screen: boolean };
+
+/** What this seat may do; the page shows only what is allowed, the server enforces it all the same. */
+export type Permissions = {
+  /** May send its voice. */
+  microphone: boolean,
+  /** May send its camera. */
+  camera: boolean,
+  /** May share its screen. */
+  screen: boolean,
+  /** May admit from the waiting room. */
+  admit: boolean,
+  /** May remove others. */
+  remove: boolean,
+  /** May mute others. */
+  mute: boolean,
+  /** May end the consultation for everyone. */
+  end: boolean };
+
+/** Which seat is on which receive slot. */
+export type SlotInfo = {
+  /** Index of the pair of receiving sections in the offer, from 0 in offer order. */
+  slot: number,
+  /** Whose media. */
+  seat: string,
+  /** `camera` for a voice and camera pair, `screen` for a shared screen. */
+  source: MediaSource,
+  /** This page cannot decode the picture's codec; the voice still flows. */
+  codec_missing: boolean };
+
+/** What a sending section of an offer carries. */
+export type SenderInfo = {
+  /** `a=mid` of the section. */
+  mid: string,
+  /** What it carries. */
+  source: MediaSource };
+
+/** A page that comes back after its socket was lost. */
+export type Resume = {
+  /** From the last `welcome` or `resumed`. */
+  ticket: string,
+  /** Sequence number of the last server message it read; 0 for none. */
+  received: number };
+
+/** From the page to the server. */
+export type ClientMessage = { "type": "join",
+  /** Protocol version. */
+  version: number,
+  /** From `POST /v1/join`. */
+  session: string,
+  /** When coming back. */
+  resume?: Resume | null }
+  | { "type": "offer",
+  /** Chosen by the page; the `answer` or `error` repeats it. */
+  id: number,
+  /** The offer. */
+  sdp: string,
+  /** What each sending section is, by mid. */
+  senders: Array<SenderInfo> }
+  | { "type": "sending",
+  /** Voice on. */
+  microphone: boolean,
+  /** Camera on. */
+  camera: boolean,
+  /** Screen shared. */
+  screen: boolean }
+  | { "type": "view",
+  /** Which slot. */
+  slot: number,
+  /** Pixels across. */
+  width: number,
+  /** Pixels down. */
+  height: number }
+  | { "type": "admit",
+  /** Which. */
+  seat: string }
+  | { "type": "remove",
+  /** Which. */
+  seat: string }
+  | { "type": "mute",
+  /** Which. */
+  seat: string,
+  /** What. */
+  source: MediaSource,
+  /** True to stop it, false to lift the stop. */
+  muted: boolean }
+  | { "type": "end" }
+  | { "type": "leave" }
+  | { "type": "ack",
+  /** Sequence number. */
+  received: number }
+  | { "type": "ping",
+  /** Repeated in `pong`. */
+  id: number };
+
+/** From the server to the page. */
+export type ServerMessage = { "type": "welcome",
+  /** Own seat. */
+  seat: string,
+  /** Own role. */
+  role: Role,
+  /** Consultation's public identifier. */
+  consultation: string,
+  /** Language the clinic chose. */
+  language: Language,
+  /** For coming back; replaced by every `welcome` and `resumed`. */
+  ticket: string,
+  /** How long the seat is kept without a connection. */
+  grace_seconds: number,
+  /** Whether the seat is already admitted. */
+  admitted: boolean,
+  /** What this seat may do. */
+  permissions: Permissions }
+  | { "type": "resumed",
+  /** New ticket. */
+  ticket: string }
+  | { "type": "admitted" }
+  | { "type": "roster",
+  /** All of them; replaces the list before. */
+  seats: Array<SeatInfo> }
+  | { "type": "answer",
+  /** The offer's id. */
+  id: number,
+  /** The answer. */
+  sdp: string }
+  | { "type": "slots",
+  /** Occupied slots. */
+  slots: Array<SlotInfo> }
+  | { "type": "speaker",
+  /** Seat. */
+  seat: string | null }
+  | { "type": "muted",
+  /** What. */
+  source: MediaSource,
+  /** True when stopped. */
+  muted: boolean }
+  | { "type": "media",
+  /** State. */
+  state: MediaState }
+  | { "type": "replaced" }
+  | { "type": "removed" }
+  | { "type": "ended" }
+  | { "type": "error",
+  /** The offer's id when it concerns one. */
+  id?: number | null,
+  /** Stable code. */
+  code: ErrorCode,
+  /** For developers, English, without personal data. */
+  message: string }
+  | { "type": "pong",
+  /** The ping's id. */
+  id: number };
+
+/** A server message with its number on this session, from 1. Numbers go on across resumptions. */
+export type ServerEnvelope = {
+  /** Sequence number; 0 for messages that are not kept for resumption (`pong`, `error` before `join`). */
+  seq: number } & ServerMessage;
