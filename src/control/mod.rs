@@ -206,7 +206,3 @@ impl Numbers {
     fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
-}
-//! The use cases: what the front doors ask and the media plane tells, without HTTP and without media.
-
-pub mod negotiation;

@@ -40,9 +40,7 @@ impl Consultations {
                 // The leg may be gone already, so the room is found by the seat.
                 for room in self.rooms_of(worker) {
                     let mut state = room.lock();
-                    if let Some(seat) = state.seats_mut().find(|live| live.number == seat) {
-                        seat.tracks.retain(|live| live.track != track);
-                        state.broadcast_roster();
+                    if state.forget_track(seat, track) {
                         break;
                     }
                 }

@@ -381,6 +381,14 @@ impl RoomState {
         slots.iter().filter_map(info).collect()
     }
 
+    /// A track ended. False when the seat is of another room.
+    pub(super) fn forget_track(&mut self, number: SeatId, track: TrackId) -> bool {
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.number == number) else { return false };
+        seat.tracks.retain(|live| live.track != track);
+        self.broadcast_roster();
+        true
+    }
+
     /// The public identifier of a seat of the media plane.
     pub(super) fn public_id(&self, number: SeatId) -> Option<String> {
         self.seats.iter().find(|seat| seat.number == number).map(|seat| seat.id.clone())
