@@ -206,3 +206,4 @@ impl Numbers {
     fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
+}
