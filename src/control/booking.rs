@@ -293,7 +293,7 @@ pub(super) fn language_from_name(name: &str) -> Language {
 }
 
 /// Consultations are small; the simulation proves rooms of this size.
-const SEATS_MAX: usize = 50;
+pub const SEATS_MAX: usize = 50;
 /// Long enough for every real name; the roster repeats it to every seat.
 const NAME_LEN_MAX: usize = 200;
 /// An international number with spaces, or a SIP address.

@@ -11,11 +11,8 @@ pub struct Metrics {
     registry: Registry,
     joins: IntCounterVec,
     offers: IntCounterVec,
-    handshakes: IntCounterVec,
     /// Visits that went on after their socket was lost.
     pub resumptions: IntCounter,
-    /// Rooms that a bug closed.
-    pub rooms_failed: IntCounter,
     /// From socket open (or admission) to the first forwarded media packet, in seconds.
     pub join_latency: Histogram,
     /// Open WebSockets.
@@ -49,9 +46,7 @@ impl Metrics {
             registry: Registry::new(),
             joins: counters("colloque_joins_total", "Links exchanged for a session, by outcome", "outcome"),
             offers: counters("colloque_offers_total", "SDP offers, by outcome", "outcome"),
-            handshakes: counters("colloque_dtls_handshakes_total", "DTLS handshakes, by outcome", "outcome"),
             resumptions: counter("colloque_resumptions_total", "Visits resumed after their socket was lost"),
-            rooms_failed: counter("colloque_rooms_failed_total", "Rooms closed by a bug and opened again"),
             join_latency: Histogram::with_opts(latency).expect("the histogram is valid"),
             sockets: gauge("colloque_websockets", "Open WebSockets"),
             rooms: gauge("colloque_rooms_live", "Live rooms"),
@@ -67,12 +62,10 @@ impl Metrics {
     }
 
     fn register_all(&self) {
-        let collectors: [Box<dyn Collector>; 10] = [
+        let collectors: [Box<dyn Collector>; 8] = [
             Box::new(self.joins.clone()),
             Box::new(self.offers.clone()),
-            Box::new(self.handshakes.clone()),
             Box::new(self.resumptions.clone()),
-            Box::new(self.rooms_failed.clone()),
             Box::new(self.join_latency.clone()),
             Box::new(self.sockets.clone()),
             Box::new(self.rooms.clone()),
@@ -90,10 +83,6 @@ impl Metrics {
 
     pub(super) fn count_offer(&self, answered: bool) {
         self.offers.with_label_values(&[if answered { "answered" } else { "refused" }]).inc();
-    }
-
-    pub(super) fn count_handshake(&self, outcome: &str) {
-        self.handshakes.with_label_values(&[outcome]).inc();
     }
 
     /// Brings the gauges up to date, then gives every family.

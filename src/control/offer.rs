@@ -177,7 +177,9 @@ pub(super) fn add(port: &MediaPort, seat: &LiveSeat, leg: LegId, parameters: Leg
     // Before the command: the first report may come back at once.
     port.legs.insert(leg, port.room);
     port.send(Command::AddLeg { room: port.room, seat: seat.number, leg, stamp, parameters: Box::new(parameters) })
-        .inspect_err(|_| drop(port.legs.remove(&leg)))
+        .inspect_err(|_| {
+            port.legs.remove(&leg);
+        })
 }
 
 /// Puts new credentials on a leg.

@@ -19,12 +19,10 @@ impl Consultations {
         match event {
             Event::LegConnected { leg, profile, dtls_version, dtls_group } => {
                 tracing::debug!(%leg, worker = worker.0, ?profile, dtls_version, dtls_group, "leg connected");
-                self.metrics.count_handshake("connected");
                 self.with_leg(leg, |state| leg_connected(state, leg));
             }
             Event::LegFailed { leg, reason } => {
                 tracing::info!(%leg, worker = worker.0, %reason, "leg failed");
-                self.metrics.count_handshake("failed");
                 self.leg_gone(leg);
             }
             Event::LegSilent(leg) => self.with_leg(leg, |state| tell_page(state, leg, MediaState::Silent)),
@@ -63,7 +61,6 @@ impl Consultations {
             }),
             Event::RoomFailed(room) => {
                 tracing::error!(%room, worker = worker.0, "a room failed on its worker and was opened again");
-                self.metrics.rooms_failed.inc();
                 self.with_room(room, |state| room_failed(state, room));
                 self.legs.retain(|_, of| *of != room);
             }
