@@ -30,8 +30,6 @@ pub mod visit;
 
 #[cfg(test)]
 pub(crate) mod fake_media;
-#[cfg(test)]
-mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
