@@ -34,9 +34,11 @@ drop_reasons! {
     StunUnknownUfrag = "stun_unknown_ufrag",
     /// STUN whose MESSAGE-INTEGRITY or FINGERPRINT does not verify.
     StunIntegrity = "stun_integrity",
-    /// More checks from unproved addresses than a leg answers.
+    /// More checks than a leg answers.
     StunRate = "stun_rate",
-    /// DTLS from an address that is not the leg's selected path, or before one exists.
+    /// A check seen before, now from another address: proof of nothing but eavesdropping.
+    StunReplay = "stun_replay",
+    /// DTLS from an address that the leg has not proved.
     DtlsUnproved = "dtls_unproved",
     /// DTLS record that the stack refused, or handshake bytes past the cap.
     DtlsRefused = "dtls_refused",

@@ -15,8 +15,8 @@ pub const KEPT_MAX: usize = 256;
 /// Bytes kept unread; an answer of a large page is some 100 KiB.
 pub const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Numbered messages of one seat's page, from 1.
-#[derive(Debug, Default)]
+/// Numbered messages of one seat's page, from 1. No `Debug`: frames hold names and tickets.
+#[derive(Default)]
 pub struct Outbox {
     /// Consecutive numbers, the last is `last`.
     kept: VecDeque<Arc<str>>,

@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +27,7 @@ use crate::outbox::{Outbox, frame};
 pub const TRANSMIT_MAX: usize = 512;
 
 /// What a page asks of the control plane. `join` aside, it is due and permitted when it gets here.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Request {
     /// Answer with [`Session::welcome`], [`Session::resume`] or [`Session::refuse`].
     Join {
@@ -87,6 +88,23 @@ pub enum Request {
     Leave,
 }
 
+/// The name only: requests hold tokens and addresses.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Request::Join { .. } => "Join",
+            Request::Offer { .. } => "Offer",
+            Request::Sending { .. } => "Sending",
+            Request::View { .. } => "View",
+            Request::Admit { .. } => "Admit",
+            Request::Remove { .. } => "Remove",
+            Request::Mute { .. } => "Mute",
+            Request::End => "End",
+            Request::Leave => "Leave",
+        })
+    }
+}
+
 /// What the control plane grants a seat that joins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
@@ -96,8 +114,8 @@ pub struct Standing {
     pub permissions: Permissions,
 }
 
-/// The facts of a `welcome`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The facts of a `welcome`. No `Debug`: it holds a ticket.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Welcome {
     /// Own seat.
     pub seat: String,
@@ -151,8 +169,7 @@ impl CloseReason {
     }
 }
 
-/// See the module's head.
-#[derive(Debug)]
+/// See the module's head. No `Debug`: frames hold names and tickets.
 pub struct Session {
     state: State,
     outbox: Outbox,

@@ -2,4 +2,17 @@
 //! the next instant out. It never reads a clock, opens a socket, spawns, locks or logs personal data.
 
 pub mod command;
+pub mod counters;
+pub mod data;
+pub mod egress;
+mod engine;
+pub mod ingress;
+mod leg;
+mod packets;
 pub mod parameters;
+mod reports;
+mod room;
+pub mod slots;
+mod stage;
+
+pub use engine::{Flush, Sfu, SfuConfig};

@@ -3,6 +3,21 @@
 //! Sans-IO: datagrams and instants in, datagrams and events out. Not here: rooms, tracks, who may hear whom (`sfu`).
 
 pub mod batch;
+pub mod boring_dtls;
+mod dcep;
 pub mod dtls;
+pub mod dtls_sim;
+mod ice;
+pub mod ice_sim;
+mod leg_transport;
+#[cfg(test)]
+mod oracle;
 pub mod parameters;
+pub mod sctp;
+mod sctp_guard;
 pub mod srtp;
+mod stun;
+
+pub use ice::StunOutcome;
+pub use leg_transport::{Transport, TransportEvent};
+pub use stun::stun_username;

@@ -2,3 +2,151 @@
 /// Number of a worker in its process, from 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct WorkerId(pub usize);
+//! The only media I/O: one pinned thread owns one `Sfu`, its UDP sockets and its clock.
+//!
+//! ```text
+//!   control --Command--> mailbox --+                         +--> events --> control
+//!                                  v                         |
+//!   kernel --recvmmsg + GRO--> run loop --handle, flush--> Sfu --> TransmitBatch --sendmmsg + GSO--> kernel
+//! ```
+//!
+//! Not here: any decision about media. Invariants: a room never leaves its worker; no lock, channel or allocation
+//! per packet; a panic in the `Sfu` closes one room and nothing else.
+
+pub mod counters;
+pub mod pool;
+mod run_loop;
+pub mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::mpsc;
+
+use crate::sfu::Sfu;
+use crate::sfu::command::{Command, Event};
+use counters::PublishedCounters;
+use run_loop::RunLoop;
+use socket::{MediaSocket, RECEIVE_BUFFER};
+
+/// Number of a worker in its process, from 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct WorkerId(pub usize);
+
+/// The mailbox is full: the worker is overloaded or gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the media worker does not take commands now")]
+pub struct WorkerBusy;
+
+/// The control plane's end of a worker. The thread ends when every handle is dropped.
+#[derive(Clone)]
+pub struct WorkerHandle {
+    id: WorkerId,
+    mailbox: Mailbox,
+    addresses: Arc<[SocketAddr]>,
+    counters: Arc<PublishedCounters>,
+}
+
+/// A bounded queue with a bell that wakes the worker.
+#[derive(Clone)]
+struct Mailbox {
+    commands: SyncSender<Command>,
+    bell: Arc<OwnedFd>,
+}
+
+impl WorkerHandle {
+    /// Binds one socket per address and starts the thread, pinned to the `id`-th core this process may use.
+    ///
+    /// # Errors
+    /// An address cannot be bound, or the system has no thread or epoll instance left.
+    pub fn spawn(
+        id: WorkerId,
+        addresses: &[SocketAddr],
+        sfu: Sfu,
+        events: mpsc::Sender<(WorkerId, Event)>,
+    ) -> io::Result<Self> {
+        let sockets = addresses.iter().map(|&address| MediaSocket::bind(address)).collect::<io::Result<Vec<_>>>()?;
+        warn_of_small_buffers(&sockets);
+        let bound: Arc<[SocketAddr]> = sockets.iter().map(MediaSocket::address).collect();
+        let (commands, inbox): (SyncSender<Command>, Receiver<Command>) = sync_channel(MAILBOX_LEN_MAX);
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let counters = Arc::new(PublishedCounters::new());
+        let (bell_of_loop, counters_of_loop) = (Arc::clone(&bell), Arc::clone(&counters));
+        let run = move || {
+            pin_to_core(id);
+            match RunLoop::new(id, sfu, sockets, inbox, bell_of_loop, events, counters_of_loop) {
+                Ok(mut run_loop) => run_loop.run(),
+                Err(error) => tracing::error!(worker = id.0, %error, "the media worker cannot poll its sockets"),
+            }
+        };
+        thread::Builder::new().name(format!("media-{}", id.0)).spawn(run)?;
+        Ok(Self { id, mailbox: Mailbox { commands, bell }, addresses: bound, counters })
+    }
+
+    /// Queues a command; never waits.
+    ///
+    /// # Errors
+    /// The mailbox is full or the worker ended.
+    pub fn try_send(&self, command: Command) -> Result<(), WorkerBusy> {
+        match self.mailbox.commands.try_send(command) {
+            Ok(()) => {
+                // A full counter already means "ring": nothing is lost when this fails.
+                rustix::io::write(self.mailbox.bell.as_fd(), &1u64.to_ne_bytes()).ok();
+                Ok(())
+            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(WorkerBusy),
+        }
+    }
+
+    /// Which worker this is.
+    #[must_use]
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// The bound addresses, in the order given to [`WorkerHandle::spawn`], with real ports.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The worker's published figures.
+    #[must_use]
+    pub fn counters(&self) -> &PublishedCounters {
+        &self.counters
+    }
+}
+
+fn warn_of_small_buffers(sockets: &[MediaSocket]) {
+    // The kernel doubles what it grants; less than what we asked means that net.core.rmem_max is low.
+    if let Some(granted) = sockets.iter().map(MediaSocket::receive_buffer).min()
+        && granted < RECEIVE_BUFFER
+    {
+        tracing::warn!(
+            granted,
+            asked = RECEIVE_BUFFER,
+            "small UDP receive buffer: bursts may be lost; raise net.core.rmem_max"
+        );
+    }
+}
+
+fn pin_to_core(id: WorkerId) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
+    if cores.is_empty() {
+        return;
+    }
+    let mut only = CpuSet::new();
+    only.set(cores[id.0 % cores.len()]);
+    // A container may forbid it: then the scheduler places us, slower but right.
+    sched_setaffinity(None, &only).ok();
+}
+
+/// Commands a worker may have waiting. Fuller means that it is overloaded: callers are told instead of queued.
+const MAILBOX_LEN_MAX: usize = 1024;

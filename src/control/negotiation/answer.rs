@@ -4,6 +4,7 @@
 //! carries the bundle (RFC 9143 section 7.3).
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 use crate::rtp::codec::{Codec, MediaKind, PayloadMapping};
 
@@ -78,13 +79,20 @@ fn write_transport(out: &mut Lines, section: &Section, ours: &OurSide<'_>, carri
     line!(out, "a=fingerprint:sha-256 {}", digest.join(":"));
     line!(out, "a=setup:passive");
     if std::mem::take(carrier) {
-        for (index, address) in ours.candidates.iter().take(CANDIDATES_MAX).enumerate() {
-            let priority = HOST_TYPE_PREFERENCE << 24 | (65_535 - index as u32) << 8 | 255;
-            let (foundation, ip, port) = (index + 1, address.ip(), address.port());
-            line!(out, "a=candidate:{foundation} 1 udp {priority} {ip} {port} typ host");
+        for candidate in candidate_lines(ours.candidates) {
+            line!(out, "{candidate}");
         }
         line!(out, "a=end-of-candidates");
     }
+}
+
+/// Host candidates (RFC 8839 section 5.1), the first preferred.
+pub(super) fn candidate_lines(candidates: &[SocketAddr]) -> impl Iterator<Item = String> {
+    candidates.iter().take(CANDIDATES_MAX).enumerate().map(|(index, address)| {
+        let priority = (HOST_TYPE_PREFERENCE << 24) | ((65_535 - index as u32) << 8) | 255;
+        let (foundation, ip, port) = (index + 1, address.ip(), address.port());
+        format!("a=candidate:{foundation} 1 udp {priority} {ip} {port} typ host")
+    })
 }
 
 fn write_media(

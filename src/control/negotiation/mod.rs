@@ -9,6 +9,7 @@ mod answer;
 mod codecs;
 mod error;
 mod extensions;
+mod fragment;
 mod offer;
 mod streams;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::sfu::parameters::{EgressParameters, IngressParameters, LegParameters,
 use crate::transport::parameters::{IceCredentials, TransportParameters};
 
 pub use error::OfferError;
+pub use fragment::{FRAGMENT_BYTES_MAX, read_fragment, write_fragment};
 pub use offer::{OFFER_BYTES_MAX, OFFER_LINES_MAX};
 
 use codecs::{AcceptedCodec, BundlePayloads};
@@ -51,12 +53,18 @@ pub struct OurSide<'a> {
 }
 
 /// The outcome of a negotiation.
-#[derive(Debug)]
 pub struct Negotiated {
     /// For the media plane.
     pub parameters: LegParameters,
     /// For the offerer.
     pub answer: String,
+}
+
+/// Without the answer: it holds our ICE password.
+impl std::fmt::Debug for Negotiated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Negotiated").field("parameters", &self.parameters).finish_non_exhaustive()
+    }
 }
 
 /// Answers a page's offer. `senders` says what each of its sending sections carries.

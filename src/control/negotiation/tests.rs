@@ -272,6 +272,34 @@ fn whip_names_its_tracks_by_kind_and_whep_follows_the_speaker() {
 }
 
 #[test]
+fn an_independent_client_accepts_the_answer() {
+    use str0m::media::{Direction, MediaKind};
+    let mut client = str0m::Rtc::new(std::time::Instant::now());
+    let mut changes = client.sdp_api();
+    changes.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
+    changes.add_media(MediaKind::Video, Direction::SendOnly, None, None, None);
+    let (offer, pending) = changes.apply().unwrap();
+    let whip = run(&[], |ours| negotiate_whip(&offer.to_sdp_string(), ours)).unwrap();
+    let answer = str0m::change::SdpAnswer::from_sdp_string(&whip.answer).unwrap();
+    client.sdp_api().accept_answer(pending, answer).expect("str0m accepts the answer");
+    assert_eq!(whip.parameters.ingress.len(), 2);
+
+    let mut client = str0m::Rtc::new(std::time::Instant::now());
+    let mut changes = client.sdp_api();
+    let audio = changes.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+    let video = changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+    changes.add_channel("chat".into());
+    let (offer, pending) = changes.apply().unwrap();
+    let whep = run(&[], |ours| negotiate_whep(&offer.to_sdp_string(), ours)).unwrap();
+    let answer = str0m::change::SdpAnswer::from_sdp_string(&whep.answer).unwrap();
+    client.sdp_api().accept_answer(pending, answer).expect("str0m accepts the answer");
+    for mid in [audio, video] {
+        assert_eq!(client.media(mid).expect("the section is there").direction(), Direction::RecvOnly);
+    }
+    assert_eq!(whep.parameters.slots[0].role, SlotRole::ActiveSpeaker);
+}
+
+#[test]
 fn a_section_without_known_codec_is_rejected_alone() {
     let offer = CHROMIUM_SEND.replace("opus/48000/2", "vorbis/48000/2");
     let Negotiated { parameters, answer } = page(&offer, AV).unwrap();

@@ -1,0 +1,54 @@
+# Two commands matter: `make run` and `make test`. Both install what is missing (as root on Debian 12), say so first,
+# and can be repeated. Everything built stays under target/ and web-client/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+
+help: ## shows this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: ## builds the server and starts `colloque demo`
+	@scripts/setup.sh run
+	$(CARGO) build --release
+	target/release/colloque demo
+
+build: ## builds everything in release, pages included
+	@scripts/setup.sh run
+	$(CARGO) build --release --workspace
+
+test: ## installs what tests need and runs every test
+	@scripts/test.sh
+
+check: ## format, lints, types, tidiness, licences
+	@scripts/setup.sh run
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test -q --test tidy
+	scripts/pages.sh check
+	node scripts/licences.mjs
+
+bench: ## runs the benchmarks
+	@scripts/setup.sh run
+	$(CARGO) bench
+
+load: ## runs the load scenario `joins` against a fresh server
+	@scripts/setup.sh run
+	scripts/load.sh
+
+fuzz: ## fuzzes every parser for a minute each
+	@scripts/setup.sh run
+	scripts/fuzz.sh 60
+
+licences: ## checks every dependency's licence, offline
+	node scripts/licences.mjs
+
+sbom: ## writes target/sbom/*.cdx.json (CycloneDX)
+	scripts/sbom.sh
+
+screenshots: ## takes the pages' pictures into target/screenshots
+	@scripts/setup.sh test
+	scripts/e2e.sh screenshots
+
+.PHONY: help run build test check bench load fuzz licences sbom screenshots

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a goal needs: `setup.sh run` to build and run, `setup.sh test` for the tests too.
+# Says what it installs before it does; without root it prints the one line to type and stops.
+set -euo pipefail
+
+goal=${1:?run or test}
+packages=(cmake g++ libclang-dev make)
+if [ "$goal" = test ]; then
+  packages+=(chromium firefox-esr iproute2 ethtool nftables pulseaudio python3 python3-venv fonts-dejavu-core)
+fi
+
+for tool in cargo node npm; do
+  command -v "$tool" >/dev/null || { echo "$tool is missing: install Rust (rustup) and Node 20 or newer first" >&2; exit 1; }
+done
+node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' \
+  || { echo "Node 20 or newer is needed, found $(node --version)" >&2; exit 1; }
+
+missing=()
+for package in "${packages[@]}"; do
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+line="apt-get install -y --no-install-recommends ${missing[*]}"
+if [ "$(id -u)" -ne 0 ]; then
+  echo "missing packages; as root, type:  $line" >&2
+  exit 1
+fi
+echo "installing: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -o DPkg::Lock::Timeout=400 update -q
+apt-get -o DPkg::Lock::Timeout=400 install -y -q --no-install-recommends "${missing[@]}"

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Every test, in the order in which a failure is cheapest to learn. Each stage's time is printed at the end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+declare -a times
+stage() {
+  local name=$1 start=$SECONDS
+  shift
+  printf '\n=== %s\n' "$name"
+  "$@"
+  times+=("$(printf '%5d s  %s' $((SECONDS - start)) "$name")")
+}
+
+stage "packages" scripts/setup.sh test
+stage "pages: unit tests" scripts/pages.sh test
+stage "server: unit, simulation and interop tests" cargo test --workspace
+stage "fuzz targets, 3 s each" scripts/fuzz.sh 3
+stage "aiortc by WHIP and WHEP" scripts/aiortc.sh
+stage "browsers" scripts/e2e.sh test
+stage "joins under load" scripts/load.sh --dev
+
+printf '\n=== all stages passed\n'
+printf '%s\n' "${times[@]}"

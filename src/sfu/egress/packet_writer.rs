@@ -1,0 +1,259 @@
+//! Writes a packet for one receiving section: a fresh header with that leg's numbers, and a copy of the payload with
+//! the few bytes that differ between viewers.
+//!
+//! Not here: which packet and under which sequence number (`forwarder`), encryption (`transport::srtp`).
+//! Invariant: the same arguments give the same bytes, so that a packet sent again under the same number without RTX
+//! encrypts to the same ciphertext (RFC 7714 section 8 forbids two plaintexts under one number).
+
+use crate::ids::{PayloadType, Ssrc};
+use crate::rtp::codec::{Codec, PayloadMap};
+use crate::rtp::extension::{ExtensionKind, ExtensionMap};
+use crate::rtp::frame::rewrite_picture_numbers;
+use crate::rtp::packet::{HeaderFields, HeaderWriter};
+use crate::rtp::red;
+use crate::rtp::seq::SeqNo;
+use crate::sfu::ingress::PacketMeta;
+use crate::sfu::parameters::{EgressParameters, ShortName};
+
+use super::forwarder::{Body, Outgoing};
+
+/// What the leg puts on each packet at the moment of sending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stamp {
+    /// The leg's next transport-wide number; written when the section negotiated it.
+    pub transport_cc: Option<u16>,
+    /// 6.18 fixed-point seconds, 24 bits ([`super::NtpTime::abs_send_time`]).
+    pub abs_send_time: u32,
+}
+
+/// A plaintext packet in the caller's buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// Bytes that stay readable.
+    pub header_len: usize,
+    /// Bytes in all.
+    pub len: usize,
+    /// SRTP packet index.
+    pub index: SeqNo,
+}
+
+/// How this section numbers the codec being forwarded.
+#[derive(Clone, Copy, Debug)]
+struct CodecNumbers {
+    codec: Codec,
+    payload_type: PayloadType,
+    rtx: Option<PayloadType>,
+    red: Option<PayloadType>,
+}
+
+/// One section's own numbers.
+#[derive(Clone, Debug)]
+pub struct PacketWriter {
+    ssrc: Ssrc,
+    rtx_ssrc: Option<Ssrc>,
+    extensions: ExtensionMap,
+    /// Some id does not fit the one-byte form (RFC 8285 section 4.2).
+    two_byte: bool,
+    mid: ShortName,
+    codec: Option<CodecNumbers>,
+    payloads: PayloadMap,
+}
+
+impl PacketWriter {
+    /// Keeps what was negotiated for the section.
+    #[must_use]
+    pub fn new(parameters: &EgressParameters) -> Self {
+        let ids = ExtensionKind::ALL.into_iter().filter_map(|kind| parameters.extensions.id(kind));
+        Self {
+            ssrc: parameters.ssrc,
+            rtx_ssrc: parameters.rtx_ssrc,
+            extensions: parameters.extensions,
+            two_byte: ids.into_iter().any(|id| id > 14),
+            mid: parameters.mid,
+            codec: None,
+            payloads: parameters.payloads.clone(),
+        }
+    }
+
+    /// SSRC of the media packets.
+    #[must_use]
+    pub fn ssrc(&self) -> Ssrc {
+        self.ssrc
+    }
+
+    /// SSRC of the retransmissions, when negotiated.
+    #[must_use]
+    pub fn rtx_ssrc(&self) -> Option<Ssrc> {
+        self.rtx_ssrc
+    }
+
+    /// Whether this section can take a codec at all.
+    #[must_use]
+    pub fn can_take(&self, codec: Codec) -> bool {
+        self.payloads.mapping(codec).is_some()
+    }
+
+    /// Makes `codec` the one being forwarded; false when the section cannot take it.
+    pub fn set_codec(&mut self, codec: Codec) -> bool {
+        if self.codec.is_some_and(|numbers| numbers.codec == codec) {
+            return true;
+        }
+        let Some(mapping) = self.payloads.mapping(codec) else { return false };
+        let (payload_type, rtx, red) = (mapping.payload_type, mapping.rtx, mapping.red);
+        self.codec = Some(CodecNumbers { codec, payload_type, rtx, red });
+        true
+    }
+
+    /// Whether retransmissions of the codec being forwarded have a stream of their own (RFC 4588).
+    #[must_use]
+    pub fn has_rtx(&self) -> bool {
+        self.rtx_ssrc.is_some() && self.codec.is_some_and(|numbers| numbers.rtx.is_some())
+    }
+
+    /// Whether packets carry transport-wide numbers.
+    #[must_use]
+    pub fn has_transport_cc(&self) -> bool {
+        self.extensions.id(ExtensionKind::TransportCc).is_some()
+    }
+
+    /// Writes a media packet. `None` when `out` is too small or the payload is malformed.
+    pub fn write(
+        &self,
+        outgoing: &Outgoing,
+        meta: &PacketMeta,
+        packet: &[u8],
+        stamp: Stamp,
+        out: &mut [u8],
+    ) -> Option<Written> {
+        let numbers = self.codec.filter(|numbers| numbers.codec == meta.codec)?;
+        let payload_type = if meta.red { numbers.red.unwrap_or(numbers.payload_type) } else { numbers.payload_type };
+        let fields = HeaderFields {
+            marker: outgoing.marker,
+            payload_type,
+            sequence: outgoing.seq.wire(),
+            timestamp: outgoing.timestamp,
+            ssrc: self.ssrc,
+        };
+        let header_len = self.write_header(fields, outgoing, meta, packet, stamp, out)?;
+        let payload_len = write_payload(numbers, outgoing, meta, packet, &mut out[header_len..])?;
+        Some(Written { header_len, len: header_len + payload_len, index: outgoing.seq })
+    }
+
+    /// Writes the same packet as a retransmission numbered `rtx_seq` (RFC 4588 section 4): the original number, then
+    /// the original payload.
+    pub fn write_rtx(
+        &self,
+        rtx_seq: SeqNo,
+        outgoing: &Outgoing,
+        meta: &PacketMeta,
+        packet: &[u8],
+        stamp: Stamp,
+        out: &mut [u8],
+    ) -> Option<Written> {
+        let numbers = self.codec.filter(|numbers| numbers.codec == meta.codec)?;
+        let fields = HeaderFields {
+            marker: outgoing.marker,
+            payload_type: numbers.rtx?,
+            sequence: rtx_seq.wire(),
+            timestamp: outgoing.timestamp,
+            ssrc: self.rtx_ssrc?,
+        };
+        let header_len = self.write_header(fields, outgoing, meta, packet, stamp, out)?;
+        let (original, rest) = out[header_len..].split_first_chunk_mut::<2>()?;
+        *original = outgoing.seq.wire().to_be_bytes();
+        let payload_len = write_payload(numbers, outgoing, meta, packet, rest)?;
+        Some(Written { header_len, len: header_len + 2 + payload_len, index: rtx_seq })
+    }
+
+    fn write_header(
+        &self,
+        fields: HeaderFields,
+        outgoing: &Outgoing,
+        meta: &PacketMeta,
+        packet: &[u8],
+        stamp: Stamp,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let descriptor = meta.dependency_descriptor.of(packet).filter(|_| outgoing.body == Body::Payload);
+        let descriptor = descriptor.zip(self.extensions.id(ExtensionKind::DependencyDescriptor));
+        let two_byte = self.two_byte || descriptor.is_some_and(|(value, _)| value.len() > ONE_BYTE_VALUE_MAX);
+        let mut header = HeaderWriter::new(out, fields, two_byte);
+        if let Some(id) = self.extensions.id(ExtensionKind::Mid) {
+            header.extension(id, self.mid.as_bytes());
+        }
+        if let (Some(id), Some(number)) = (self.extensions.id(ExtensionKind::TransportCc), stamp.transport_cc) {
+            header.extension(id, &number.to_be_bytes());
+        }
+        if let Some(id) = self.extensions.id(ExtensionKind::AbsSendTime) {
+            header.extension(id, &stamp.abs_send_time.to_be_bytes()[1..]);
+        }
+        let copied = [
+            (ExtensionKind::AudioLevel, meta.audio_level),
+            (ExtensionKind::VideoOrientation, meta.video_orientation),
+            (ExtensionKind::PlayoutDelay, meta.playout_delay),
+        ];
+        for (kind, range) in copied {
+            if let (Some(value), Some(id)) = (range.of(packet), self.extensions.id(kind)) {
+                header.extension(id, value);
+            }
+        }
+        if let Some((value, id)) = descriptor {
+            write_descriptor(&mut header, id, value, outgoing.frame_number);
+        }
+        let len = header.finish();
+        (len != 0).then_some(len)
+    }
+}
+
+/// The frame number is bits 8 to 23 of every descriptor (AV1 RTP specification, appendix A.8.2).
+fn write_descriptor(header: &mut HeaderWriter<'_>, id: u8, value: &[u8], frame_number: Option<u16>) {
+    let mut copy = [0; u8::MAX as usize];
+    let Some(copy) = copy.get_mut(..value.len()) else { return };
+    copy.copy_from_slice(value);
+    if let (Some(number), Some(place)) = (frame_number, copy.get_mut(1..3)) {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
+    header.extension(id, copy);
+}
+
+/// Copies the payload to the front of `out`; its length, or `None` when it does not fit or is malformed.
+fn write_payload(
+    numbers: CodecNumbers,
+    outgoing: &Outgoing,
+    meta: &PacketMeta,
+    packet: &[u8],
+    out: &mut [u8],
+) -> Option<usize> {
+    if outgoing.body == Body::Empty {
+        return Some(0);
+    }
+    let mut payload = meta.payload(packet);
+    if meta.red && numbers.red.is_none() {
+        payload = payload.get(red::primary(payload)?.1).filter(|primary| !primary.is_empty())?;
+    }
+    let copy = out.get_mut(..payload.len())?;
+    copy.copy_from_slice(payload);
+    if let Some((picture_id, tl0_pic_idx)) = outgoing.pictures {
+        rewrite_picture_numbers(meta.codec, copy, picture_id, tl0_pic_idx);
+    }
+    if meta.red && numbers.red.is_some() {
+        renumber_blocks(copy, numbers.payload_type);
+    }
+    Some(payload.len())
+}
+
+/// Gives every block header of a RED payload (RFC 2198 section 3) this leg's payload type of the codec inside.
+fn renumber_blocks(payload: &mut [u8], payload_type: PayloadType) {
+    let mut at = 0;
+    while let Some(first) = payload.get_mut(at) {
+        let more = *first & 0x80;
+        *first = more | payload_type.0 & 0x7f;
+        if more == 0 {
+            return;
+        }
+        at += 4;
+    }
+}
+
+/// Longest value of the one-byte form (RFC 8285 section 4.2).
+const ONE_BYTE_VALUE_MAX: usize = 16;

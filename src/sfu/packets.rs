@@ -1,0 +1,216 @@
+//! What datagrams do to a room: checks prove paths, handshakes give keys, packets are accepted once and fanned out.
+//!
+//! This is the packet's journey inside the room; RTCP and timers are in `reports`.
+
+use crate::drops::DropReason;
+use crate::rtp::codec::MediaKind;
+use crate::rtp::extension::AudioLevel;
+use crate::rtp::packet::RtpHeader;
+use crate::transport::TransportEvent;
+use crate::transport::batch::Path;
+
+use super::command::Event;
+use super::data::stamp;
+use super::engine::{Flush, Turn};
+use super::ingress::{Accepted, IncomingRtp};
+use super::leg::LegState;
+use super::room::{Cursor, LegKey, Room};
+use super::slots::TrackKey;
+
+impl Room {
+    /// A STUN datagram with this leg's user name. True when the path is newly proved.
+    pub(super) fn handle_stun(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: LegKey,
+        path: Path,
+        datagram: &[u8],
+    ) -> Result<bool, DropReason> {
+        let leg = self.legs.get_mut(key).ok_or(DropReason::StunUnknownUfrag)?;
+        let outcome = leg.transport.handle_stun(turn.now, path, datagram, turn.out)?;
+        turn.forgotten.paths.extend(outcome.path_unbound);
+        self.drain_transport(turn, key);
+        Ok(outcome.path_bound)
+    }
+
+    pub(super) fn handle_dtls(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: LegKey,
+        path: Path,
+        datagram: &[u8],
+    ) -> Result<(), DropReason> {
+        let leg = self.legs.get_mut(key).ok_or(DropReason::UnknownAddress)?;
+        let handled = leg.transport.handle_dtls(turn.now, path, datagram);
+        leg.transport.poll_transmit(turn.now, turn.out);
+        self.drain_transport(turn, key);
+        handled
+    }
+
+    /// True when the room has its first packet to forward since the last fan-out.
+    pub(super) fn handle_rtp(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: LegKey,
+        path: Path,
+        datagram: &mut [u8],
+    ) -> Result<bool, DropReason> {
+        let leg = self.legs.get_mut(key).ok_or(DropReason::UnknownAddress)?;
+        let (len, _) = leg.transport.open_rtp(path, datagram)?;
+        let packet = &mut datagram[..len];
+        let header = RtpHeader::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
+        leg.record_transport_cc(turn.now, &header, packet);
+        let usage = leg.payloads.usage(header.payload_type).ok_or(DropReason::RtpUnknownPayloadType)?;
+        let route = leg.bindings.resolve(&header, packet, usage, &leg.extensions)?;
+        let track_key = *leg.tracks.get(route.section).ok_or(DropReason::RtpUnknownTrack)?;
+        let track = self.tracks.get_mut(track_key).ok_or(DropReason::RtpUnknownTrack)?;
+        if !track.permitted {
+            return Err(DropReason::NotPermitted);
+        }
+        let rtp = IncomingRtp { header, packet, usage, extensions: &leg.extensions };
+        let accepted = track.ingress.handle_rtp(turn.now, route, rtp)?;
+        turn.counters.rtp_in += 1;
+        track.pending.push(accepted);
+        let first_of_track = track.pending.len() == 1;
+        let first_of_room = self.dirty.is_empty();
+        if first_of_track {
+            self.dirty.push(track_key);
+        }
+        self.notice(turn, track_key, accepted);
+        Ok(first_of_room && first_of_track)
+    }
+
+    /// Sends what is pending to everyone it is for, viewer by viewer. `Full`: send the batch and call again.
+    pub(super) fn fan_out(&mut self, turn: &mut Turn<'_>) -> Flush {
+        while let Some(&key) = self.dirty.last() {
+            let Self { tracks, legs, cursor, .. } = self;
+            let Some(track) = tracks.get_mut(key) else {
+                self.dirty.pop();
+                continue;
+            };
+            while let Some(viewer) = track.viewers.get(cursor.viewer) {
+                if let Some(leg) = legs.get_mut(viewer.leg) {
+                    let section = (viewer.slot, viewer.kind);
+                    let state = leg.forward(turn, section, &track.ingress, &track.pending, &mut cursor.packet);
+                    if state == Flush::Full {
+                        return Flush::Full;
+                    }
+                }
+                *cursor = Cursor { viewer: cursor.viewer + 1, packet: 0 };
+            }
+            if turn.out.is_full() {
+                return Flush::Full;
+            }
+            track.pending.clear();
+            *cursor = Cursor::default();
+            self.ask_publisher(turn, key);
+            self.dirty.pop();
+        }
+        Flush::Done
+    }
+
+    /// Takes what the transport of a leg reports, and acts on it.
+    pub(super) fn drain_transport(&mut self, turn: &mut Turn<'_>, key: LegKey) {
+        while let Some(event) = self.legs.get_mut(key).and_then(|leg| leg.transport.poll_event()) {
+            self.handle_transport_event(turn, key, event);
+        }
+        let due = self.legs.get(key).and_then(|leg| leg.transport.poll_timeout());
+        if let Some(due) = due {
+            self.wake(due);
+        }
+    }
+
+    fn handle_transport_event(&mut self, turn: &mut Turn<'_>, key: LegKey, event: TransportEvent) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let id = leg.id;
+        match event {
+            TransportEvent::Connected { profile, version, group } => {
+                leg.state = LegState::Connected;
+                turn.counters.handshakes += 1;
+                turn.events.push(Event::LegConnected { leg: id, profile, dtls_version: version, dtls_group: group });
+                self.retarget(turn.now, key);
+            }
+            TransportEvent::Failed(reason) => {
+                turn.counters.handshakes_failed += 1;
+                self.lose_leg(turn, key, Event::LegFailed { leg: id, reason });
+            }
+            TransportEvent::Closed => self.lose_leg(turn, key, Event::LegGone(id)),
+            TransportEvent::Silent => {
+                leg.state = LegState::Silent { since: turn.now };
+                turn.counters.consent_lost += 1;
+                turn.events.push(Event::LegSilent(id));
+            }
+            TransportEvent::Back => {
+                leg.state = LegState::Connected;
+                turn.events.push(Event::LegBack(id));
+                self.retarget(turn.now, key);
+            }
+            TransportEvent::PathChanged => turn.counters.path_changes += 1,
+            TransportEvent::ChannelOpen { channel, .. } => {
+                if leg.channels.len() < CHANNELS_MAX {
+                    leg.channels.push(channel);
+                }
+            }
+            TransportEvent::ChannelClosed { channel } => leg.channels.retain(|&open| open != channel),
+            TransportEvent::Message { text, payload, .. } => self.relay(turn, key, text, &payload),
+        }
+    }
+
+    /// Passes a data-channel message on to every other seat that may have it.
+    fn relay(&mut self, turn: &mut Turn<'_>, from: LegKey, text: bool, payload: &[u8]) {
+        let Some(leg) = self.legs.get_mut(from) else { return };
+        let seat = leg.seat;
+        let within = leg.budget.take(turn.now, payload.len());
+        let message = if within { stamp(&leg.stamp, text, payload) } else { None };
+        let Some(message) = message.filter(|_| self.policy(seat).data) else {
+            turn.counters.record_drop(DropReason::DataRefused);
+            return;
+        };
+        let receivers: Vec<LegKey> = self
+            .legs
+            .iter()
+            .filter(|(_, other)| other.seat != seat && self.policy(other.seat).data)
+            .filter(|(_, other)| message.to.as_deref().is_none_or(|to| to == &*other.stamp))
+            .map(|(key, _)| key)
+            .collect();
+        for key in receivers {
+            let Some(leg) = self.legs.get_mut(key) else { continue };
+            let Some(&channel) = leg.channels.first() else { continue };
+            if leg.transport.send_message(turn.now, channel, true, &message.text) {
+                turn.counters.data_relayed += 1;
+                if !turn.out.is_full() {
+                    leg.transport.poll_transmit(turn.now, turn.out);
+                }
+            }
+        }
+        self.wake(turn.now);
+    }
+
+    /// What the first packet, a new codec or a voice tells the rest of the room.
+    fn notice(&mut self, turn: &mut Turn<'_>, key: TrackKey, accepted: Accepted) {
+        let Self { tracks, legs, speaker, .. } = self;
+        let Some(track) = tracks.get_mut(key) else { return };
+        let Some((meta, packet)) = track.ingress.packet(accepted.layer, accepted.seq) else { return };
+        if track.source.kind() == MediaKind::Audio
+            && let Some(level) = meta.audio_level.of(packet).and_then(AudioLevel::parse)
+        {
+            speaker.record(turn.now, track.seat, level);
+        }
+        let codec = Some(meta.codec);
+        if track.started && track.codec == codec {
+            return;
+        }
+        track.codec = codec;
+        if !std::mem::replace(&mut track.started, true) {
+            let leg = legs.get(track.leg).map(|leg| leg.id);
+            if let Some(leg) = leg {
+                let (seat, id, source) = (track.seat, track.id, track.source);
+                turn.events.push(Event::TrackStarted { seat, leg, track: id, source });
+            }
+        }
+        self.restage(turn);
+    }
+}
+
+/// A page opens one channel; a device may open a few.
+const CHANNELS_MAX: usize = 4;

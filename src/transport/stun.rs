@@ -1,0 +1,290 @@
+//! STUN on the wire (RFC 8489, RFC 8445 section 7.3): what an ICE-lite responder reads and writes, without allocation.
+//!
+//! Not here: whose credentials, rate limits, which path is proved (`ice`). Own code rather than a library, because
+//! an attribute behind MESSAGE-INTEGRITY is not authenticated and must not be seen at all (RFC 8489 section 14.5):
+//! a USE-CANDIDATE appended by a stranger would otherwise steer a leg's media.
+
+use std::net::{IpAddr, SocketAddr};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac;
+use rtc_stun::fingerprint::fingerprint_value;
+
+use crate::drops::DropReason;
+
+/// Joins a request to its response.
+pub type TransactionId = [u8; 12];
+
+/// The local half of a request's USERNAME (`local:remote`), for the look-up of an unknown address. Nothing is verified.
+#[must_use]
+pub fn stun_username(datagram: &[u8]) -> Option<&[u8]> {
+    let message = Message::parse(datagram)?;
+    let (_, username) = message.attributes().find(|(_, attribute)| attribute.kind == USERNAME)?;
+    username.value.split(|byte| *byte == b':').next()
+}
+
+/// A Binding request. Only what stands before MESSAGE-INTEGRITY was read; nothing is verified until
+/// [`Request::is_authentic`] said so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    datagram: &'a [u8],
+    integrity_at: usize,
+    pub(super) transaction: TransactionId,
+    pub(super) username: &'a [u8],
+    /// USE-CANDIDATE: the far side wants media on this path.
+    pub(super) nominates: bool,
+    /// ICE-CONTROLLED: the far side believes that we control.
+    pub(super) claims_controlled: bool,
+    /// The first attribute that we must understand and do not.
+    pub(super) unknown_attribute: Option<u16>,
+}
+
+/// What to answer to an authenticated request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// XOR-MAPPED-ADDRESS.
+    Success(SocketAddr),
+    /// 487: we never control.
+    RoleConflict,
+    /// 420 with the attribute's type.
+    UnknownAttribute(u16),
+}
+
+impl<'a> Request<'a> {
+    /// # Errors
+    /// [`DropReason::StunMalformed`] for anything but a Binding request, [`DropReason::StunIntegrity`] when it lacks
+    /// what ICE demands (USERNAME, MESSAGE-INTEGRITY, FINGERPRINT) or its FINGERPRINT is wrong.
+    pub(super) fn parse(datagram: &'a [u8]) -> Result<Self, DropReason> {
+        let message = Message::parse(datagram).ok_or(DropReason::StunMalformed)?;
+        if message.kind != BINDING_REQUEST {
+            return Err(DropReason::StunMalformed);
+        }
+        let mut request = Self {
+            datagram,
+            integrity_at: 0,
+            transaction: message.transaction,
+            username: &[],
+            nominates: false,
+            claims_controlled: false,
+            unknown_attribute: None,
+        };
+        let mut attributes = message.attributes();
+        for (at, attribute) in &mut attributes {
+            match attribute.kind {
+                USERNAME if request.username.is_empty() => request.username = attribute.value,
+                USE_CANDIDATE => request.nominates = true,
+                ICE_CONTROLLED => request.claims_controlled = true,
+                MESSAGE_INTEGRITY if attribute.value.len() == INTEGRITY_LEN => {
+                    request.integrity_at = at;
+                    break;
+                }
+                kind if is_required(kind) && !KNOWN_REQUIRED.contains(&kind) => {
+                    request.unknown_attribute.get_or_insert(kind);
+                }
+                _ => {}
+            }
+        }
+        if request.integrity_at == 0 || request.username.is_empty() || !fingerprint_matches(datagram, attributes) {
+            return Err(DropReason::StunIntegrity);
+        }
+        Ok(request)
+    }
+
+    /// Verifies MESSAGE-INTEGRITY (RFC 8489 section 14.5) in constant time.
+    pub(super) fn is_authentic(&self, key: &hmac::Key) -> bool {
+        let tag = integrity(key, &self.datagram[..self.integrity_at]);
+        let value_at = self.integrity_at + ATTRIBUTE_HEADER_LEN;
+        let claimed = &self.datagram[value_at..value_at + INTEGRITY_LEN];
+        verify_slices_are_equal(tag.as_ref(), claimed).is_ok()
+    }
+}
+
+impl Answer {
+    /// Writes the response with MESSAGE-INTEGRITY and FINGERPRINT. `out` holds at least [`ANSWER_LEN_MAX`] bytes.
+    pub(super) fn write(self, transaction: &TransactionId, key: &hmac::Key, out: &mut [u8]) -> usize {
+        let kind = if matches!(self, Answer::Success(_)) { BINDING_SUCCESS } else { BINDING_ERROR };
+        let mut writer = Writer::new(out, kind, transaction);
+        match self {
+            Answer::Success(mapped) => {
+                let (value, len) = xor_mapped(mapped, transaction);
+                writer.attribute(XOR_MAPPED_ADDRESS, &value[..len]);
+            }
+            Answer::RoleConflict => writer.attribute(ERROR_CODE, b"\0\0\x04\x57Role Conflict"),
+            Answer::UnknownAttribute(kind) => {
+                writer.attribute(ERROR_CODE, b"\0\0\x04\x14Unknown Attribute");
+                writer.attribute(UNKNOWN_ATTRIBUTES, &kind.to_be_bytes());
+            }
+        }
+        writer.finish(key)
+    }
+}
+
+/// A STUN header and the attributes behind it, not looked at.
+pub(super) struct Message<'a> {
+    pub(super) kind: u16,
+    pub(super) transaction: TransactionId,
+    datagram: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn parse(datagram: &'a [u8]) -> Option<Self> {
+        let header: &[u8; HEADER_LEN] = datagram.first_chunk()?;
+        let kind = u16::from_be_bytes([header[0], header[1]]);
+        let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let sound =
+            kind >> 14 == 0 && header[4..8] == MAGIC_COOKIE && len % 4 == 0 && datagram.len() == HEADER_LEN + len;
+        let transaction = *header.last_chunk()?;
+        sound.then_some(Self { kind, transaction, datagram })
+    }
+
+    fn attributes(&self) -> Attributes<'a> {
+        Attributes { datagram: self.datagram, at: HEADER_LEN }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Attribute<'a> {
+    kind: u16,
+    value: &'a [u8],
+}
+
+/// Attributes with their offsets in the datagram; ends at the first that does not fit.
+struct Attributes<'a> {
+    datagram: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (usize, Attribute<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.at;
+        let rest = self.datagram.get(at..)?;
+        let header: &[u8; ATTRIBUTE_HEADER_LEN] = rest.first_chunk()?;
+        let kind = u16::from_be_bytes([header[0], header[1]]);
+        let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let value = rest.get(ATTRIBUTE_HEADER_LEN..ATTRIBUTE_HEADER_LEN + len)?;
+        self.at = at + ATTRIBUTE_HEADER_LEN + len.next_multiple_of(4);
+        Some((at, Attribute { kind, value }))
+    }
+}
+
+/// FINGERPRINT must be there and be the last attribute (RFC 8489 section 14.7).
+fn fingerprint_matches(datagram: &[u8], rest: Attributes<'_>) -> bool {
+    let Some((at, fingerprint)) = rest.last() else { return false };
+    fingerprint.kind == FINGERPRINT
+        && at + ATTRIBUTE_HEADER_LEN + FINGERPRINT_LEN == datagram.len()
+        && fingerprint.value == fingerprint_value(&datagram[..at]).to_be_bytes()
+}
+
+/// HMAC-SHA1 over the message up to the attribute, with the length that the header has when the attribute ends it.
+fn integrity(key: &hmac::Key, message: &[u8]) -> hmac::Tag {
+    let len = (message.len() - HEADER_LEN + ATTRIBUTE_HEADER_LEN + INTEGRITY_LEN) as u16;
+    let mut context = hmac::Context::with_key(key);
+    context.update(&message[..2]);
+    context.update(&len.to_be_bytes());
+    context.update(&message[4..]);
+    context.sign()
+}
+
+/// Whether an agent that does not know the attribute must refuse (RFC 8489 section 14).
+fn is_required(kind: u16) -> bool {
+    kind < 0x8000
+}
+
+/// RFC 8489 section 14.2. An IPv4 address that a dual-stack socket shows as IPv6 is written as IPv4.
+fn xor_mapped(address: SocketAddr, transaction: &TransactionId) -> ([u8; 20], usize) {
+    let mut mask = [0; 16];
+    mask[..4].copy_from_slice(&MAGIC_COOKIE);
+    mask[4..].copy_from_slice(transaction);
+    let mut value = [0; 20];
+    let port = address.port().to_be_bytes();
+    value[2..4].copy_from_slice(&[port[0] ^ mask[0], port[1] ^ mask[1]]);
+    let mut put = |family: u8, octets: &[u8]| {
+        value[1] = family;
+        for (at, octet) in octets.iter().enumerate() {
+            value[4 + at] = octet ^ mask[at];
+        }
+        4 + octets.len()
+    };
+    let len = match address.ip().to_canonical() {
+        IpAddr::V4(ip) => put(1, &ip.octets()),
+        IpAddr::V6(ip) => put(2, &ip.octets()),
+    };
+    (value, len)
+}
+
+/// Appends attributes to a caller's buffer.
+pub(super) struct Writer<'a> {
+    out: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(out: &'a mut [u8], kind: u16, transaction: &TransactionId) -> Self {
+        out[..2].copy_from_slice(&kind.to_be_bytes());
+        out[4..8].copy_from_slice(&MAGIC_COOKIE);
+        out[8..HEADER_LEN].copy_from_slice(transaction);
+        Self { out, len: HEADER_LEN }
+    }
+
+    pub(super) fn attribute(&mut self, kind: u16, value: &[u8]) {
+        let padded_len = value.len().next_multiple_of(4);
+        let slot = &mut self.out[self.len..self.len + ATTRIBUTE_HEADER_LEN + padded_len];
+        slot[..2].copy_from_slice(&kind.to_be_bytes());
+        slot[2..4].copy_from_slice(&(value.len() as u16).to_be_bytes());
+        slot[4..4 + value.len()].copy_from_slice(value);
+        slot[4 + value.len()..].fill(0);
+        self.len += ATTRIBUTE_HEADER_LEN + padded_len;
+        let body_len = (self.len - HEADER_LEN) as u16;
+        self.out[2..4].copy_from_slice(&body_len.to_be_bytes());
+    }
+
+    pub(super) fn finish(mut self, key: &hmac::Key) -> usize {
+        let tag = integrity(key, &self.out[..self.len]);
+        self.attribute(MESSAGE_INTEGRITY, tag.as_ref());
+        let body_len = (self.len - HEADER_LEN + ATTRIBUTE_HEADER_LEN + FINGERPRINT_LEN) as u16;
+        self.out[2..4].copy_from_slice(&body_len.to_be_bytes());
+        let fingerprint = fingerprint_value(&self.out[..self.len]);
+        self.attribute(FINGERPRINT, &fingerprint.to_be_bytes());
+        self.len
+    }
+}
+
+/// The key of short-term credentials (RFC 8489 section 9.1.1).
+pub(super) fn integrity_key(password: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes())
+}
+
+/// Longest answer: header, error text, unknown attributes, integrity, fingerprint.
+pub(super) const ANSWER_LEN_MAX: usize = 128;
+
+const HEADER_LEN: usize = 20;
+const ATTRIBUTE_HEADER_LEN: usize = 4;
+const INTEGRITY_LEN: usize = 20;
+const FINGERPRINT_LEN: usize = 4;
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+
+pub(super) const BINDING_REQUEST: u16 = 0x0001;
+pub(super) const BINDING_SUCCESS: u16 = 0x0101;
+const BINDING_ERROR: u16 = 0x0111;
+
+pub(super) const USERNAME: u16 = 0x0006;
+const MESSAGE_INTEGRITY: u16 = 0x0008;
+const ERROR_CODE: u16 = 0x0009;
+const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
+const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub(super) const PRIORITY: u16 = 0x0024;
+pub(super) const USE_CANDIDATE: u16 = 0x0025;
+const FINGERPRINT: u16 = 0x8028;
+pub(super) const ICE_CONTROLLED: u16 = 0x8029;
+pub(super) const ICE_CONTROLLING: u16 = 0x802a;
+pub(super) const NETWORK_COST: u16 = 0xc057;
+
+/// Comprehension-required attributes that a check may carry: those of RFC 8489 (with its SHA-256 integrity, which
+/// comes beside the SHA-1 one) and of RFC 8445.
+const KNOWN_REQUIRED: [u16; 10] =
+    [USERNAME, MESSAGE_INTEGRITY, 0x0014, 0x0015, 0x001c, 0x001d, 0x001e, XOR_MAPPED_ADDRESS, PRIORITY, USE_CANDIDATE];
+
+#[cfg(test)]
+mod tests;

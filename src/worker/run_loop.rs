@@ -1,0 +1,241 @@
+//! The worker's loop: wake, take what is ready, let the `Sfu` work, send everything in a few calls, sleep.
+//!
+//! Not here: sockets' details (`socket`), decisions (`sfu`). Batches whatever is ready and never waits for more.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::sfu::command::{Command, Event};
+use crate::sfu::{Flush, Sfu};
+use crate::transport::batch::{Path, TransmitBatch};
+
+use super::WorkerId;
+use super::counters::{IoCounters, PublishedCounters};
+use super::socket::{MediaSocket, ReceiveBatch, Sender, local_socket};
+
+pub(super) struct RunLoop {
+    id: WorkerId,
+    sfu: Sfu,
+    sockets: Vec<MediaSocket>,
+    epoll: OwnedFd,
+    inbox: Receiver<Command>,
+    bell: Arc<OwnedFd>,
+    events: mpsc::Sender<(WorkerId, Event)>,
+    unsent_event: Option<Event>,
+    receive: ReceiveBatch,
+    transmit: TransmitBatch,
+    sender: Sender,
+    counters: Arc<PublishedCounters>,
+    io: IoCounters,
+    published_at: Instant,
+}
+
+/// Whether the loop goes on.
+#[derive(PartialEq, Eq)]
+enum Mail {
+    Open,
+    Closed,
+}
+
+impl RunLoop {
+    pub(super) fn new(
+        id: WorkerId,
+        sfu: Sfu,
+        sockets: Vec<MediaSocket>,
+        inbox: Receiver<Command>,
+        bell: Arc<OwnedFd>,
+        events: mpsc::Sender<(WorkerId, Event)>,
+        counters: Arc<PublishedCounters>,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for (index, socket) in sockets.iter().enumerate() {
+            epoll::add(&epoll, socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
+        }
+        epoll::add(&epoll, bell.as_fd(), epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
+        Ok(Self {
+            id,
+            sfu,
+            sockets,
+            epoll,
+            inbox,
+            bell,
+            events,
+            unsent_event: None,
+            receive: ReceiveBatch::new(),
+            transmit: TransmitBatch::new(ARENA_LEN, TRANSMIT_LEN_MAX),
+            sender: Sender::new(TRANSMIT_LEN_MAX),
+            counters,
+            io: IoCounters::default(),
+            published_at: Instant::now(),
+        })
+    }
+
+    /// Runs until every handle of the worker is gone.
+    pub(super) fn run(&mut self) {
+        let mut ready = Vec::with_capacity(self.sockets.len() + 1);
+        loop {
+            self.wait(&mut ready);
+            let now = Instant::now();
+            self.io.turns += 1;
+            if ready.contains(&BELL) {
+                // One read silences the bell; what was queued is taken below, and also on turns without a ring.
+                rustix::io::read(self.bell.as_fd(), &mut [0; 8]).ok();
+            }
+            if self.take_mail(now) == Mail::Closed {
+                return;
+            }
+            for &index in &ready {
+                if index != BELL {
+                    self.receive_from(index as usize, now);
+                }
+            }
+            self.forward(now);
+            self.run_timers(now);
+            self.hand_out_events();
+            self.publish(now);
+        }
+    }
+
+    fn wait(&mut self, ready: &mut Vec<u64>) {
+        let now = Instant::now();
+        let due = self.sfu.poll_timeout().unwrap_or(now + PUBLISH_INTERVAL).min(self.published_at + PUBLISH_INTERVAL);
+        let wait = due.saturating_duration_since(now);
+        let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
+        let mut events = [const { epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) } };
+            EVENTS_MAX];
+        ready.clear();
+        match epoll::wait(&self.epoll, &mut events[..], Some(&timeout)) {
+            Ok(count) => ready.extend(events[..count].iter().map(|event| event.data.u64())),
+            Err(rustix::io::Errno::INTR) => {}
+            // Nothing sensible is left to poll; do not spin at full speed while an operator looks.
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+
+    fn take_mail(&mut self, now: Instant) -> Mail {
+        for _ in 0..COMMANDS_MAX {
+            match self.inbox.try_recv() {
+                Ok(command) => self.guarded(now, |sfu, _| sfu.handle_command(now, command)),
+                Err(TryRecvError::Empty) => return Mail::Open,
+                Err(TryRecvError::Disconnected) => return Mail::Closed,
+            }
+        }
+        // The rest waits one turn: media first. Ring again so that the turn comes at once.
+        rustix::io::write(self.bell.as_fd(), &1u64.to_ne_bytes()).ok();
+        Mail::Open
+    }
+
+    fn receive_from(&mut self, index: usize, now: Instant) {
+        let local = local_socket(index);
+        for _ in 0..RECEIVE_CALLS_MAX {
+            let Some(socket) = self.sockets.get_mut(index) else { return };
+            let more = self.receive.receive(socket);
+            self.io.receive_calls += 1;
+            let Self { sfu, receive, transmit, sender, sockets, io, .. } = self;
+            receive.for_each(|remote, datagram| {
+                if transmit.is_full() {
+                    send(sender, sockets, transmit, io);
+                }
+                let path = Path { local, remote };
+                let handled = catch_unwind(AssertUnwindSafe(|| sfu.handle_datagram(now, path, datagram, transmit)));
+                if handled.is_err() {
+                    sfu.abandon_room(now);
+                }
+            });
+            // Forward before taking more: a burst must not wait behind the next one, and the cache stays warm.
+            self.forward(now);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn forward(&mut self, now: Instant) {
+        let mut state = Flush::Full;
+        while state == Flush::Full {
+            self.guarded(now, |sfu, transmit| state = sfu.flush(now, transmit));
+            self.send();
+        }
+    }
+
+    fn run_timers(&mut self, now: Instant) {
+        for _ in 0..TIMER_ROUNDS_MAX {
+            if self.sfu.poll_timeout().is_none_or(|due| due > now) {
+                return;
+            }
+            self.guarded(now, |sfu, transmit| sfu.handle_timeout(now, transmit));
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        send(&mut self.sender, &mut self.sockets, &mut self.transmit, &mut self.io);
+    }
+
+    /// Runs one step of the `Sfu`; a panic closes the room it was working on.
+    fn guarded(&mut self, now: Instant, step: impl FnOnce(&mut Sfu, &mut TransmitBatch)) {
+        let Self { sfu, transmit, .. } = self;
+        if catch_unwind(AssertUnwindSafe(|| step(sfu, transmit))).is_err() {
+            sfu.abandon_room(now);
+        }
+    }
+
+    fn hand_out_events(&mut self) {
+        while let Some(event) = self.unsent_event.take().or_else(|| self.sfu.poll_event()) {
+            match self.events.try_send((self.id, event)) {
+                Ok(()) => {}
+                Err(TrySendError::Full((_, event))) => {
+                    self.unsent_event = Some(event);
+                    return;
+                }
+                Err(TrySendError::Closed(_)) => return,
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        if now < self.published_at + PUBLISH_INTERVAL {
+            return;
+        }
+        self.published_at = now;
+        self.io.kernel_drops = self.sockets.iter().map(|socket| u64::from(socket.kernel_drops())).sum();
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        self.io.cpu_nanos = cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64;
+        self.counters.publish(self.sfu.counters(), self.io);
+    }
+}
+
+fn send(sender: &mut Sender, sockets: &mut [MediaSocket], transmit: &mut TransmitBatch, io: &mut IoCounters) {
+    if transmit.datagrams().is_empty() {
+        return;
+    }
+    let sent = sender.send(sockets, transmit);
+    io.send_calls += u64::from(sent.calls);
+    io.send_refused += u64::from(sent.refused);
+    transmit.clear();
+}
+
+/// The bell's mark among the sockets' indices.
+const BELL: u64 = u64::MAX;
+/// epoll events taken at once; a worker has a handful of sockets.
+const EVENTS_MAX: usize = 32;
+/// recvmmsg calls on one socket before timers and the other sockets get their turn.
+const RECEIVE_CALLS_MAX: usize = 8;
+/// Commands taken in one turn: a storm of joins must not hold up packets.
+const COMMANDS_MAX: usize = 16;
+/// Batches of timer work in one turn; what is left is due on the next.
+const TIMER_ROUNDS_MAX: usize = 8;
+/// Datagrams in a transmit batch. More saves system calls and falls out of the second-level cache.
+const TRANSMIT_LEN_MAX: usize = 128;
+/// Bytes of the transmit arena: full packets for a whole batch.
+const ARENA_LEN: usize = TRANSMIT_LEN_MAX * 1500 + TransmitBatch::DATAGRAM_LEN_MAX;
+/// How often figures are published; also the longest sleep.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);

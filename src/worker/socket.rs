@@ -1,0 +1,545 @@
+//! The media sockets: recvmmsg with UDP_GRO in, sendmmsg of UDP_SEGMENT messages out (udp(7), Linux 5.0 or newer).
+//!
+//! One of the two places with `unsafe`: the kernel's structures hold raw pointers into buffers that this module owns.
+//! Not here: what the bytes mean. Invariant: a pointer handed to the kernel is rebuilt from its buffer in the same
+//! function that makes the call, so that nothing dangles when a `Vec` or the struct moves.
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::transport::batch::{Datagram, LocalSocket, Path, TransmitBatch};
+
+/// A bound UDP socket of a worker.
+pub struct MediaSocket {
+    socket: Socket,
+    address: SocketAddr,
+    segmentation: bool,
+    kernel_drops: u32,
+}
+
+impl MediaSocket {
+    /// Binds, asks for [`RECEIVE_BUFFER`] and switches receive coalescing and the kernel's drop counter on where
+    /// the kernel has them.
+    ///
+    /// # Errors
+    /// The address is taken or not ours.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(&address.into())?;
+        set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
+        set_option(&socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1).ok();
+        // Asking for no segmentation is refused by kernels that cannot segment at all.
+        let segmentation = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
+        let address = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Self { socket, address, segmentation, kernel_drops: 0 })
+    }
+
+    /// The address it is bound to, with the port the kernel chose when 0 was asked.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The receive buffer that the kernel granted, in bytes (it counts its own bookkeeping too).
+    #[must_use]
+    pub fn receive_buffer(&self) -> usize {
+        self.socket.recv_buffer_size().unwrap_or(0)
+    }
+
+    /// What the kernel dropped because this socket's buffer was full, since the socket was made. It counts a
+    /// coalesced message as one.
+    #[must_use]
+    pub fn kernel_drops(&self) -> u32 {
+        self.kernel_drops
+    }
+}
+
+impl AsFd for MediaSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Buffers for one recvmmsg call.
+pub struct ReceiveBatch {
+    buffers: Box<[u8]>,
+    addresses: Vec<libc::sockaddr_storage>,
+    controls: Vec<Control>,
+    received: Vec<Received>,
+}
+
+/// One message of the kernel: one datagram, or several of equal length from one address that it coalesced.
+#[derive(Clone, Copy)]
+struct Received {
+    remote: SocketAddr,
+    start: usize,
+    len: usize,
+    segment: usize,
+}
+
+impl ReceiveBatch {
+    /// Room for [`MESSAGES`] coalesced messages.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            buffers: vec![0; MESSAGES * MESSAGE_LEN].into_boxed_slice(),
+            // SAFETY: all-zero bytes are a valid sockaddr_storage (family AF_UNSPEC).
+            addresses: vec![unsafe { zeroed() }; MESSAGES],
+            controls: vec![NO_CONTROL; MESSAGES],
+            received: Vec::with_capacity(MESSAGES),
+        }
+    }
+
+    /// Takes what is ready, never waits. Returns whether the socket may hold more.
+    pub fn receive(&mut self, socket: &mut MediaSocket) -> bool {
+        self.received.clear();
+        // SAFETY: all-zero bytes are valid iovec and mmsghdr values (null pointers, zero lengths).
+        let mut vectors: [libc::iovec; MESSAGES] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { zeroed() };
+        for (index, header) in headers.iter_mut().enumerate() {
+            vectors[index].iov_base = self.buffers[index * MESSAGE_LEN..].as_mut_ptr().cast();
+            vectors[index].iov_len = MESSAGE_LEN;
+            header.msg_hdr.msg_iov = &raw mut vectors[index];
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = (&raw mut self.addresses[index]).cast();
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+            header.msg_hdr.msg_control = self.controls[index].0.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = size_of::<Control>();
+        }
+        // SAFETY: every pointer above points into arrays that live until the call returns, with their true lengths.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                MESSAGES as u32,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        let count = usize::try_from(count).unwrap_or(0);
+        for (index, header) in headers[..count].iter().enumerate() {
+            let facts = control_facts(&header.msg_hdr);
+            if let Some(drops) = facts.drops {
+                socket.kernel_drops = drops;
+            }
+            let len = header.msg_len as usize;
+            if let Some(remote) = to_socket_addr(&self.addresses[index]) {
+                let segment = facts.segment.filter(|&s| s > 0).unwrap_or(len.max(1));
+                self.received.push(Received { remote, start: index * MESSAGE_LEN, len, segment });
+            }
+        }
+        count == MESSAGES
+    }
+
+    /// Calls `each` with every datagram of the last [`ReceiveBatch::receive`], in arrival order.
+    pub fn for_each(&mut self, mut each: impl FnMut(SocketAddr, &mut [u8])) {
+        for message in &self.received {
+            let bytes = &mut self.buffers[message.start..message.start + message.len];
+            for datagram in bytes.chunks_mut(message.segment) {
+                each(message.remote, datagram);
+            }
+        }
+    }
+}
+
+impl Default for ReceiveBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What one [`Sender::send`] did.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// System calls made.
+    pub calls: u32,
+    /// Datagrams that the kernel took.
+    pub datagrams: u32,
+    /// Datagrams that it refused (buffer full, no route, address gone).
+    pub refused: u32,
+}
+
+/// Turns a [`TransmitBatch`] into as few sendmmsg messages as the kernel allows.
+pub struct Sender {
+    runs: Vec<Run>,
+    addresses: Vec<libc::sockaddr_storage>,
+    vectors: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+    controls: Vec<Control>,
+}
+
+/// Neighbours of one path that share a message: all `segment` bytes long but the last, which may be shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    path: Path,
+    offset: usize,
+    len: usize,
+    segment: usize,
+    datagrams: u32,
+}
+
+impl Sender {
+    /// Reserves for `messages_max` messages at once.
+    #[must_use]
+    pub fn new(messages_max: usize) -> Self {
+        Self {
+            runs: Vec::with_capacity(messages_max),
+            addresses: Vec::with_capacity(messages_max),
+            vectors: Vec::with_capacity(messages_max),
+            headers: Vec::with_capacity(messages_max),
+            controls: Vec::with_capacity(messages_max),
+        }
+    }
+
+    /// Sends the batch in order. A message that the kernel refuses is dropped and counted; the rest goes on.
+    pub fn send(&mut self, sockets: &mut [MediaSocket], batch: &TransmitBatch) -> Sent {
+        let mut sent = Sent::default();
+        let datagrams = batch.datagrams();
+        let mut next = 0;
+        while next < datagrams.len() {
+            let local = datagrams[next].path.local;
+            let end = next + datagrams[next..].iter().take_while(|d| d.path.local == local).count();
+            let group = &datagrams[next..end];
+            next = end;
+            match sockets.get_mut(usize::from(local.0)) {
+                Some(socket) => self.send_group(socket, group, batch.arena(), &mut sent),
+                None => sent.refused += group.len() as u32,
+            }
+        }
+        sent
+    }
+
+    fn send_group(&mut self, socket: &mut MediaSocket, group: &[Datagram], arena: &[u8], sent: &mut Sent) {
+        self.runs.clear();
+        merge_runs(group, if socket.segmentation { SEGMENTS_MAX } else { 1 }, &mut self.runs);
+        self.fill(arena);
+        let mut done = 0;
+        while done < self.runs.len() {
+            sent.calls += 1;
+            // SAFETY: `fill` pointed every header at `addresses`, `vectors`, `controls` and `arena`, none of which
+            // has moved or been freed since; the count is what is left of `headers`.
+            let taken = unsafe {
+                libc::sendmmsg(
+                    socket.socket.as_raw_fd(),
+                    self.headers[done..].as_mut_ptr(),
+                    (self.headers.len() - done) as u32,
+                    libc::MSG_DONTWAIT,
+                )
+            };
+            if taken > 0 {
+                let end = done + taken as usize;
+                sent.datagrams += self.runs[done..end].iter().map(|run| run.datagrams).sum::<u32>();
+                done = end;
+                continue;
+            }
+            let run = self.runs[done];
+            let error = io::Error::last_os_error().raw_os_error();
+            if run.datagrams > 1 && matches!(error, Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP)) {
+                // A device or kernel that cannot segment after all: never ask this socket again.
+                socket.segmentation = false;
+                let skipped: usize = self.runs[..done].iter().map(|r| r.datagrams as usize).sum();
+                return self.send_group(socket, &group[skipped..], arena, sent);
+            }
+            sent.refused += run.datagrams;
+            done += 1;
+        }
+    }
+
+    fn fill(&mut self, arena: &[u8]) {
+        self.addresses.clear();
+        self.vectors.clear();
+        self.controls.clear();
+        self.headers.clear();
+        // First the arrays that headers point into: none of them may grow once a pointer has been taken.
+        for run in &self.runs {
+            self.addresses.push(from_socket_addr(run.path.remote));
+            let bytes = &arena[run.offset..run.offset + run.len];
+            self.vectors.push(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
+            self.controls.push(NO_CONTROL);
+        }
+        for (index, run) in self.runs.iter().enumerate() {
+            // SAFETY: all-zero bytes are a valid mmsghdr.
+            let mut header: libc::mmsghdr = unsafe { zeroed() };
+            header.msg_hdr.msg_name = (&raw mut self.addresses[index]).cast();
+            header.msg_hdr.msg_namelen = if run.path.remote.is_ipv4() {
+                size_of::<libc::sockaddr_in>() as u32
+            } else {
+                size_of::<libc::sockaddr_in6>() as u32
+            };
+            header.msg_hdr.msg_iov = &raw mut self.vectors[index];
+            header.msg_hdr.msg_iovlen = 1;
+            if run.datagrams > 1 {
+                set_segment(&mut header.msg_hdr, &mut self.controls[index], run.segment as u16);
+            }
+            self.headers.push(header);
+        }
+    }
+}
+
+/// Appends to `runs` the messages that carry `group`, at most `segments_max` datagrams each.
+fn merge_runs(group: &[Datagram], segments_max: u32, runs: &mut Vec<Run>) {
+    for datagram in group {
+        if let Some(run) = runs.last_mut() {
+            let closed = run.len % run.segment != 0;
+            if !closed
+                && run.path == datagram.path
+                && run.datagrams < segments_max
+                && datagram.len <= run.segment
+                && run.offset + run.len == datagram.offset
+                && run.len + datagram.len <= MESSAGE_LEN_OUT
+            {
+                run.len += datagram.len;
+                run.datagrams += 1;
+                continue;
+            }
+        }
+        runs.push(Run {
+            path: datagram.path,
+            offset: datagram.offset,
+            len: datagram.len,
+            segment: datagram.len,
+            datagrams: 1,
+        });
+    }
+}
+
+/// Space for the control messages we use (a 16-bit segment size out; an int and a u32 in), aligned for cmsghdr.
+#[derive(Clone, Copy)]
+#[repr(align(8))]
+struct Control([u8; 64]);
+
+const NO_CONTROL: Control = Control([0; 64]);
+
+/// What the kernel said beside a received message.
+#[derive(Default)]
+struct ControlFacts {
+    segment: Option<usize>,
+    drops: Option<u32>,
+}
+
+fn control_facts(header: &libc::msghdr) -> ControlFacts {
+    let mut facts = ControlFacts::default();
+    // SAFETY: the kernel filled `msg_control` up to `msg_controllen`; the CMSG macros stay inside it, and each
+    // value is read unaligned with the length that its type documents.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while !message.is_null() {
+            match ((*message).cmsg_level, (*message).cmsg_type) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    let size = libc::CMSG_DATA(message).cast::<libc::c_int>().read_unaligned();
+                    facts.segment = usize::try_from(size).ok();
+                }
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                    facts.drops = Some(libc::CMSG_DATA(message).cast::<u32>().read_unaligned());
+                }
+                _ => {}
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+    }
+    facts
+}
+
+fn set_segment(header: &mut libc::msghdr, control: &mut Control, segment: u16) {
+    header.msg_control = control.0.as_mut_ptr().cast();
+    // SAFETY: `control` has room for one control message with a u16 (CMSG_SPACE(2) = 24 <= 64) and is aligned.
+    unsafe {
+        header.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as u32) as usize;
+        let message = libc::CMSG_FIRSTHDR(header);
+        (*message).cmsg_level = libc::SOL_UDP;
+        (*message).cmsg_type = libc::UDP_SEGMENT;
+        (*message).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as usize;
+        libc::CMSG_DATA(message).cast::<u16>().write_unaligned(segment);
+    }
+}
+
+fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the pointer and length describe one live c_int.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn from_socket_addr(address: SocketAddr) -> libc::sockaddr_storage {
+    // SAFETY: all-zero bytes are a valid sockaddr_storage.
+    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
+    match address {
+        SocketAddr::V4(v4) => {
+            let raw = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: sockaddr_storage is larger than and aligned for every sockaddr type.
+            unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write(raw) };
+        }
+        SocketAddr::V6(v6) => {
+            let raw = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: as above.
+            unsafe { (&raw mut storage).cast::<libc::sockaddr_in6>().write(raw) };
+        }
+    }
+    storage
+}
+
+fn to_socket_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match libc::c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the kernel wrote a sockaddr_in.
+            let raw = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
+            Some(SocketAddrV4::new(ip, u16::from_be(raw.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that the kernel wrote a sockaddr_in6.
+            let raw = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+            // The flow label is the sender's business: two packets of one peer may differ in it.
+            Some(SocketAddrV6::new(ip, u16::from_be(raw.sin6_port), 0, raw.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+/// The index of a socket in its worker, as paths carry it.
+#[must_use]
+pub fn local_socket(index: usize) -> LocalSocket {
+    LocalSocket(index as u8)
+}
+
+/// Messages a recvmmsg call takes. More saves calls under load and costs 64 KiB each.
+const MESSAGES: usize = 16;
+/// A coalesced message is at most one maximal IP datagram.
+const MESSAGE_LEN: usize = 65_536;
+/// Bytes one segmented message may carry: the IP datagram limit less headers.
+const MESSAGE_LEN_OUT: usize = 65_000;
+/// Datagrams in one segmented message. More is cheaper here and a burst on a slow access link.
+const SEGMENTS_MAX: u32 = 12;
+/// Asked receive buffer. A full buffer loses good packets; 4 MiB is about 30 ms of a saturated gigabit link.
+pub const RECEIVE_BUFFER: usize = 4 << 20;
+/// Asked send buffer; a larger one was measured to gain nothing.
+const SEND_BUFFER: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch_of(lens: &[(Path, usize)]) -> TransmitBatch {
+        let mut batch = TransmitBatch::new(1 << 20, 512);
+        for (index, &(path, len)) in lens.iter().enumerate() {
+            batch.push(path, |out| {
+                out[..len].fill(index as u8);
+                len
+            });
+        }
+        batch
+    }
+
+    fn path_to(remote: SocketAddr) -> Path {
+        Path { local: LocalSocket(0), remote }
+    }
+
+    fn drain(socket: &mut MediaSocket) -> Vec<Vec<u8>> {
+        let mut batch = ReceiveBatch::new();
+        let mut all = Vec::new();
+        for _ in 0..200 {
+            batch.receive(socket);
+            batch.for_each(|_, datagram| all.push(datagram.to_vec()));
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        all
+    }
+
+    #[test]
+    fn merges_equal_neighbours_and_lets_only_the_last_be_shorter() {
+        let a = path_to("127.0.0.1:1000".parse().expect("address"));
+        let b = path_to("127.0.0.1:1001".parse().expect("address"));
+        let batch = batch_of(&[(a, 100), (a, 100), (a, 60), (a, 100), (b, 100), (b, 120)]);
+        let mut runs = Vec::new();
+        merge_runs(batch.datagrams(), 12, &mut runs);
+        let shape: Vec<_> = runs.iter().map(|run| (run.path, run.datagrams, run.len)).collect();
+        assert_eq!(shape, [(a, 3, 260), (a, 1, 100), (b, 1, 100), (b, 1, 120)]);
+    }
+
+    #[test]
+    fn caps_a_message_at_its_segments() {
+        let a = path_to("127.0.0.1:1000".parse().expect("address"));
+        let batch = batch_of(&[(a, 100); 30]);
+        let mut runs = Vec::new();
+        merge_runs(batch.datagrams(), 12, &mut runs);
+        assert_eq!(runs.iter().map(|run| run.datagrams).collect::<Vec<_>>(), [12, 12, 6]);
+    }
+
+    #[test]
+    fn every_datagram_arrives_whole_and_in_order_over_ipv4_and_ipv6() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let address: SocketAddr = address.parse().expect("address");
+            let mut receiver = MediaSocket::bind(address).expect("bind");
+            let mut sockets = [MediaSocket::bind(address).expect("bind")];
+            let path = path_to(receiver.address());
+            let lens = [1200, 1200, 1200, 700, 1200, 1199, 1200, 40, 1, 1200];
+            let batch = batch_of(&lens.map(|len| (path, len)));
+            let sent = Sender::new(64).send(&mut sockets, &batch);
+            assert_eq!((sent.datagrams, sent.refused), (10, 0));
+            assert!(sent.calls <= 2, "one call, or two where the kernel refused to segment");
+            let got = drain(&mut receiver);
+            let want: Vec<Vec<u8>> = lens.iter().enumerate().map(|(i, &len)| vec![i as u8; len]).collect();
+            assert_eq!(got, want);
+        }
+    }
+
+    #[test]
+    fn a_refused_message_does_not_stop_the_others() {
+        let mut receiver = MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        let mut sockets = [MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind")];
+        let good = path_to(receiver.address());
+        // Port 0 is refused by the kernel with EINVAL.
+        let bad = path_to("127.0.0.1:0".parse().expect("address"));
+        let batch = batch_of(&[(good, 10), (bad, 10), (bad, 10), (good, 11)]);
+        let sent = Sender::new(64).send(&mut sockets, &batch);
+        assert_eq!((sent.datagrams, sent.refused), (2, 2));
+        assert_eq!(drain(&mut receiver).iter().map(Vec::len).collect::<Vec<_>>(), [10, 11]);
+    }
+
+    #[test]
+    fn counts_what_the_kernel_dropped() {
+        let mut receiver = MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        receiver.socket.set_recv_buffer_size(4096).expect("buffer");
+        let mut sockets = [MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind")];
+        // Growing sizes share no message, so that the kernel's count is one of datagrams.
+        let lens: Vec<_> = (0..100).map(|i| (path_to(receiver.address()), 500 + i)).collect();
+        let batch = batch_of(&lens);
+        Sender::new(128).send(&mut sockets, &batch);
+        let first = drain(&mut receiver).len();
+        assert!(first < 100);
+        // The counter rides on the next datagram that is received.
+        Sender::new(128).send(&mut sockets, &batch_of(&[(path_to(receiver.address()), 10)]));
+        drain(&mut receiver);
+        assert_eq!(receiver.kernel_drops() as usize, 100 - first);
+    }
+}
