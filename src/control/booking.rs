@@ -8,7 +8,7 @@ use colloque_signaling::message::{Language, Presence, Role};
 use colloque_signaling::token::Purpose;
 
 use crate::pii::Pii;
-use crate::store::{ApiKeyRecord, Clinic, ConsultationRecord, SeatRecord, StoreError};
+use crate::store::{ApiKeyRecord, Clinic, ConsultationRecord, SeatRecord, Store, StoreError};
 
 use super::policy::{self, Act};
 use super::tokens::Subject;
@@ -92,21 +92,26 @@ pub enum BookingError {
     Store(#[from] StoreError),
 }
 
+/// Creates a clinic and gives its API key, which is shown only once. Needs no running server.
+pub async fn add_clinic(store: &dyn Store, name: Pii<String>) -> Result<(ClinicId, Pii<String>), BookingError> {
+    if name.0.trim().is_empty() || name.0.len() > NAME_LEN_MAX {
+        return Err(BookingError::Invalid("the clinic's name must have 1 to 200 bytes"));
+    }
+    let clinic = ClinicId(random::text::<12>());
+    let key = format!("{API_KEY_MARK}{}{}", random::text::<6>(), random::text::<32>());
+    let record = ApiKeyRecord {
+        prefix: key[..API_KEY_PREFIX_LEN].to_owned(),
+        hash: Pii(sha256(key.as_bytes())),
+        clinic: clinic.0.clone(),
+    };
+    store.add_clinic(Clinic { id: clinic.0.clone(), name }, record, clock::unix_now()).await?;
+    Ok((clinic, Pii(key)))
+}
+
 impl Consultations {
     /// Creates a clinic and gives its API key, which is shown only once.
     pub async fn add_clinic(&self, name: Pii<String>) -> Result<(ClinicId, Pii<String>), BookingError> {
-        if name.0.trim().is_empty() || name.0.len() > NAME_LEN_MAX {
-            return Err(BookingError::Invalid("the clinic's name must have 1 to 200 bytes"));
-        }
-        let clinic = ClinicId(random::text::<12>());
-        let key = format!("{API_KEY_MARK}{}{}", random::text::<6>(), random::text::<32>());
-        let record = ApiKeyRecord {
-            prefix: key[..API_KEY_PREFIX_LEN].to_owned(),
-            hash: Pii(sha256(key.as_bytes())),
-            clinic: clinic.0.clone(),
-        };
-        self.store.add_clinic(Clinic { id: clinic.0.clone(), name }, record, clock::unix_now()).await?;
-        Ok((clinic, Pii(key)))
+        add_clinic(&*self.store, name).await
     }
 
     /// Whose API key this is.

@@ -3,21 +3,18 @@
 //! Each resource is one leg of its seat, beside the page's and other devices'. The token is not consumed. Trickled
 //! candidates are not read: as the lite side we learn every address from its checks.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::ids::LegId;
 use crate::sfu::command::Command;
 use crate::store::SeatRecord;
-use crate::transport::parameters::IceCredentials;
-use crate::pii::Pii;
 
 use super::join::JoinError;
 use super::leg::{self, EndpointLeg, Negotiation};
 use super::media::MediaBusy;
 use super::negotiation;
 use super::offer::{self, OfferRefusal};
-use super::room::{MediaPort, Room};
+use super::room::Room;
 use super::{Consultations, random};
 
 /// Which of the two.
@@ -55,8 +52,8 @@ pub enum EndpointError {
     /// The seat has as many legs as it may.
     #[error("this seat has too many connections")]
     TooMany,
-    /// The fragment has no usable ICE credentials.
-    #[error("the fragment has no usable a=ice-ufrag and a=ice-pwd")]
+    /// Not an SDP fragment, or half of its credentials.
+    #[error("the fragment cannot be read")]
     Fragment,
     /// No `If-Match`.
     #[error("an If-Match header is required")]
@@ -148,10 +145,8 @@ impl Consultations {
         if if_match != "*" && if_match.trim_matches('"') != endpoint.etag {
             return Err(EndpointError::MatchFailed);
         }
-        let remote = fragment_credentials(fragment).ok_or(EndpointError::Fragment)?;
-        if remote == endpoint.negotiation.remote {
-            return Ok(None);
-        }
+        let remote = negotiation::read_fragment(fragment).map_err(|_| EndpointError::Fragment)?;
+        let Some(remote) = remote.filter(|remote| *remote != endpoint.negotiation.remote) else { return Ok(None) };
         let negotiation = Negotiation { local: leg::ice_credentials(), remote, ..endpoint.negotiation.clone() };
         room.port.send(Command::RestartIce {
             leg: endpoint.leg,
@@ -164,7 +159,11 @@ impl Consultations {
         Ok(Some(EndpointAnswer {
             resource: resource.to_owned(),
             etag: endpoint.etag.clone(),
-            sdp: restart_fragment(fragment, &endpoint.negotiation.local, &room.port),
+            sdp: negotiation::write_fragment(
+                fragment,
+                &endpoint.negotiation.local,
+                room.port.plane.candidates(room.port.worker),
+            ),
         }))
     }
 
@@ -188,49 +187,5 @@ impl Consultations {
     }
 }
 
-/// Credentials of an SDP fragment (RFC 8840 section 9).
-fn fragment_credentials(fragment: &str) -> Option<IceCredentials> {
-    let value = |key: &str| fragment.lines().find_map(|line| line.trim_end().strip_prefix(key));
-    let (ufrag, pwd) = (value("a=ice-ufrag:")?, value("a=ice-pwd:")?);
-    let is_ice = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/');
-    let valid = (4..=256).contains(&ufrag.len()) && (22..=256).contains(&pwd.len()) && is_ice(ufrag) && is_ice(pwd);
-    valid.then(|| IceCredentials { ufrag: ufrag.to_owned(), pwd: Pii(pwd.to_owned()) })
-}
-
-/// The answer to a restart: our new credentials and every candidate, under the section that the device named.
-fn restart_fragment(theirs: &str, local: &IceCredentials, port: &MediaPort) -> String {
-    let mut out = String::from("a=ice-lite\r\n");
-    let carries = |prefix: &str| theirs.lines().map(str::trim_end).find(|line| line.starts_with(prefix));
-    if let (Some(section), Some(mid)) = (carries("m="), carries("a=mid:")) {
-        write!(out, "{section}\r\n{mid}\r\n").expect("writing into a String cannot fail");
-    }
-    write!(out, "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", local.ufrag, local.pwd.0).expect("writing into a String cannot fail");
-    for (index, address) in port.plane.candidates(port.worker).iter().enumerate() {
-        // Host candidates of falling local preference (RFC 8445 section 5.1.2.1).
-        let priority = (126u32 << 24) | ((65_535 - index as u32) << 8) | 255;
-        let (number, ip, port) = (index + 1, address.ip(), address.port());
-        write!(out, "a=candidate:{number} 1 udp {priority} {ip} {port} typ host\r\n")
-            .expect("writing into a String cannot fail");
-    }
-    out.push_str("a=end-of-candidates\r\n");
-    out
-}
-
 /// Legs by WHIP and WHEP that one seat may have: cameras, a monitor, a recorder of tests.
 const ENDPOINTS_MAX: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fragment_needs_both_credentials_in_ice_characters() {
-        let good = "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n";
-        assert_eq!(fragment_credentials(good).unwrap().ufrag, "EsAw");
-        for bad in ["", "a=ice-ufrag:EsAw\r\n", "a=ice-ufrag:E\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n",
-            "a=ice-ufrag:Es w\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n", "a=ice-ufrag:EsAw\r\na=ice-pwd:short\r\n"]
-        {
-            assert!(fragment_credentials(bad).is_none(), "{bad:?}");
-        }
-    }
-}

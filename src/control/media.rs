@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use crate::sfu::command::Command;
 use crate::worker::WorkerId;
+use crate::worker::pool::WorkerPool;
 
 /// The worker's mailbox is full or the worker is gone: try later or elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -25,4 +26,26 @@ pub trait MediaPlane: Send + Sync {
     fn fingerprint(&self) -> [u8; 32];
     /// Calls `each` with every published figure: worker, metric name without prefix, `reason` label, value.
     fn read_counters(&self, each: &mut dyn FnMut(WorkerId, &'static str, Option<&'static str>, u64));
+}
+
+impl MediaPlane for WorkerPool {
+    fn workers(&self) -> usize {
+        self.len()
+    }
+
+    fn try_send(&self, worker: WorkerId, command: Command) -> Result<(), MediaBusy> {
+        WorkerPool::try_send(self, worker, command).map_err(|_| MediaBusy)
+    }
+
+    fn candidates(&self, worker: WorkerId) -> &[SocketAddr] {
+        WorkerPool::candidates(self, worker)
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        WorkerPool::fingerprint(self)
+    }
+
+    fn read_counters(&self, each: &mut dyn FnMut(WorkerId, &'static str, Option<&'static str>, u64)) {
+        WorkerPool::read_counters(self, each);
+    }
 }

@@ -9,6 +9,7 @@ pub mod pages;
 pub mod problem;
 pub mod security;
 pub mod socket;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;

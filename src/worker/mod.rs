@@ -1,7 +1,3 @@
-//! worker
-/// Number of a worker in its process, from 0.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct WorkerId(pub usize);
 //! The only media I/O: one pinned thread owns one `Sfu`, its UDP sockets and its clock.
 //!
 //! ```text
