@@ -34,7 +34,8 @@ fn main() {
     // The embedding macro needs the folder to exist, whatever happens below.
     fs::create_dir_all(client.join("dist")).expect("web-client/dist can be made");
     let is_built = client.join("dist/index.html").exists();
-    if !client.join("package.json").exists() || (is_built && env::var("COLLOQUE_PAGES").is_ok_and(|v| v == "prebuilt")) {
+    if !client.join("package.json").exists() || (is_built && env::var("COLLOQUE_PAGES").is_ok_and(|v| v == "prebuilt"))
+    {
         return;
     }
     if let Err(why) = build(client) {

@@ -163,8 +163,8 @@ pub struct ConfigError(pub Vec<String>);
 impl Settings {
     /// Reads a TOML file. The message of an error names the line and the key.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError(vec![format!("{}: {error}", path.display())]))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError(vec![format!("{}: {error}", path.display())]))?;
         Self::from_toml(&text).map_err(|error| ConfigError(vec![format!("{}: {}", path.display(), error.trim_end())]))
     }
 
@@ -334,7 +334,8 @@ mod tests {
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let flags = Settings { media_port: Some(50_000), ..Settings::default() };
-        let file = Settings::from_toml("media_port = 45000\nworkers = 3\nmedia_addr = [\"0.0.0.0=192.0.2.7\"]").unwrap();
+        let file =
+            Settings::from_toml("media_port = 45000\nworkers = 3\nmedia_addr = [\"0.0.0.0=192.0.2.7\"]").unwrap();
         let config = flags.or(file).resolve().unwrap();
         assert_eq!((config.media_port, config.workers), (50_000, 3));
         assert_eq!(config.media_addrs[0].advertised, Some("192.0.2.7".parse().unwrap()));

@@ -41,7 +41,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<Running> {
     make_data_dir(&config.data_dir)?;
     let store = Arc::new(SqliteStore::open(&config.data_dir).await?);
-    let http = TcpListener::bind(config.http_addr).await.with_context(|| format!("cannot bind {}", config.http_addr))?;
+    let http =
+        TcpListener::bind(config.http_addr).await.with_context(|| format!("cannot bind {}", config.http_addr))?;
     let admin =
         TcpListener::bind(config.admin_addr).await.with_context(|| format!("cannot bind {}", config.admin_addr))?;
     let base_url = match &config.public_url {

@@ -87,7 +87,8 @@ impl Consultations {
             EndpointKind::Play => negotiation::negotiate_whep(sdp, ours),
         });
         self.metrics.count_offer(answered.is_ok());
-        let added = answered.map_err(EndpointError::from).and_then(|answered| self.add_endpoint(&room, &record, answered));
+        let added =
+            answered.map_err(EndpointError::from).and_then(|answered| self.add_endpoint(&room, &record, answered));
         if added.is_err() {
             // The room may have been opened for this leg alone.
             self.close_if_empty(&room, room.lock());
@@ -120,11 +121,8 @@ impl Consultations {
             negotiation: answered.negotiation,
             connected: false,
         };
-        let answer = EndpointAnswer {
-            resource: endpoint.resource.clone(),
-            etag: endpoint.etag.clone(),
-            sdp: answered.sdp,
-        };
+        let answer =
+            EndpointAnswer { resource: endpoint.resource.clone(), etag: endpoint.etag.clone(), sdp: answered.sdp };
         seat.endpoints.push(endpoint);
         Ok(answer)
     }

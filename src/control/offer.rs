@@ -117,8 +117,7 @@ impl Consultations {
                 };
                 let leg = LegId(self.numbers.next());
                 add(port, seat, leg, answered.parameters)?;
-                let replaced =
-                    seat.page_leg.replace(PageLeg { leg, negotiation: answered.negotiation, due_since });
+                let replaced = seat.page_leg.replace(PageLeg { leg, negotiation: answered.negotiation, due_since });
                 if let Some(replaced) = replaced {
                     seat.tracks.retain(|track| track.leg != replaced.leg);
                     port.remove_leg(replaced.leg);
@@ -191,7 +190,6 @@ pub(super) fn restart(port: &MediaPort, leg: LegId, parameters: &LegParameters) 
         remote_fingerprint: parameters.transport.remote_fingerprint.clone(),
     })
 }
-
 
 fn error(id: u32, code: ErrorCode, message: String) -> ServerMessage {
     ServerMessage::Error { id: Some(id), code, message }

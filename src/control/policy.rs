@@ -106,7 +106,14 @@ pub fn first_admission(act: Act, role: Role, admitted: bool) -> Admission {
 #[must_use]
 pub fn seat_policy(act: Act, role: Role) -> SeatPolicy {
     let speaks = role != Role::Trainee;
-    SeatPolicy { microphone: speaks, camera: speaks, screen: may_share_screen(act, role), see: true, hear: true, data: speaks }
+    SeatPolicy {
+        microphone: speaks,
+        camera: speaks,
+        screen: may_share_screen(act, role),
+        see: true,
+        hear: true,
+        data: speaks,
+    }
 }
 
 /// What the page of a seat is told, and what `visit` enforces.

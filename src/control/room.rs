@@ -19,12 +19,12 @@ use crate::sfu::command::{Command, SeatPolicy, SlotAssignment};
 use crate::store::{Admission, ConsultationRecord, SeatRecord};
 use crate::worker::WorkerId;
 
+use super::Numbers;
 use super::booking::language_from_name;
 use super::channel::Channel;
 use super::leg::{EndpointLeg, PageLeg};
 use super::media::{MediaBusy, MediaPlane};
 use super::policy::{self, Act};
-use super::Numbers;
 
 /// A consultation while somebody is there.
 pub(super) struct Room {

@@ -221,9 +221,7 @@ impl Attachment {
     }
 
     pub(super) fn current_seat<'a>(&self, state: &'a mut RoomState) -> Option<&'a mut LiveSeat> {
-        let is_current = |seat: &&mut LiveSeat| {
-            matches!(seat.visit, Visit::Connected { generation, .. } if generation == self.generation)
-        };
+        let is_current = |seat: &&mut LiveSeat| matches!(seat.visit, Visit::Connected { generation, .. } if generation == self.generation);
         state.seat_mut(&self.seat).filter(is_current)
     }
 

@@ -6,10 +6,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::Row;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::Row;
 
 use crate::pii::Pii;
 
@@ -256,9 +256,7 @@ impl Store for SqliteStore {
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            sqlx::query("SELECT 1").execute(&self.pool).await.map(|_| ()).map_err(failed("ping"))
-        })
+        Box::pin(async move { sqlx::query("SELECT 1").execute(&self.pool).await.map(|_| ()).map_err(failed("ping")) })
     }
 }
 
@@ -359,7 +357,8 @@ mod tests {
 
     impl TempDir {
         fn new() -> Self {
-            let path = std::env::temp_dir().join(format!("colloque-store-{}-{:x}", std::process::id(), rand::random::<u64>()));
+            let path =
+                std::env::temp_dir().join(format!("colloque-store-{}-{:x}", std::process::id(), rand::random::<u64>()));
             std::fs::create_dir_all(&path).unwrap();
             Self(path)
         }

@@ -44,10 +44,8 @@ pub async fn options() -> Response {
 
 /// What a resource takes.
 pub async fn resource_options() -> Response {
-    let headers = [
-        (header::ALLOW, "OPTIONS, PATCH, DELETE"),
-        (header::HeaderName::from_static("accept-patch"), FRAGMENT),
-    ];
+    let headers =
+        [(header::ALLOW, "OPTIONS, PATCH, DELETE"), (header::HeaderName::from_static("accept-patch"), FRAGMENT)];
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 

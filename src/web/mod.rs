@@ -48,7 +48,8 @@ impl AppState {
     /// allows no other.
     fn socket_url(&self, uri: &Uri, headers: &HeaderMap) -> String {
         let base = self.consultations.base_url();
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(|a| a.as_str()));
+        let host =
+            headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(|a| a.as_str()));
         match host {
             Some(host) if !self.has_public_url => format!("{}://{host}/ws", if self.tls { "wss" } else { "ws" }),
             _ => format!("{}/ws", base.replacen("http", "ws", 1)),
@@ -124,9 +125,24 @@ async fn method_not_allowed() -> Problem {
 #[openapi(
     info(title = "Colloque", description = "Self-hosted video teleconsultation"),
     paths(
-        api::create, api::state, api::end, api::invite, api::admit, api::remove, api::revoke, api::join,
-        socket::upgrade, endpoints::publish, endpoints::play, endpoints::patch, endpoints::delete,
-        operations::live, operations::ready, operations::capabilities, operations::drain, operations::undrain,
+        api::create,
+        api::state,
+        api::end,
+        api::invite,
+        api::admit,
+        api::remove,
+        api::revoke,
+        api::join,
+        socket::upgrade,
+        endpoints::publish,
+        endpoints::play,
+        endpoints::patch,
+        endpoints::delete,
+        operations::live,
+        operations::ready,
+        operations::capabilities,
+        operations::drain,
+        operations::undrain,
     )
 )]
 struct ApiDescription;

@@ -62,8 +62,7 @@ pub async fn add_headers(State(security): State<SecurityHeaders>, request: Reque
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
         && portal.is_some();
-    let mut response =
-        if is_preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let mut response = if is_preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
     let headers = response.headers_mut();
     security.add(headers);
     if let Some(portal) = portal {

@@ -33,9 +33,8 @@ pub fn from_files(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
         let file = file.display().to_string();
         move |error: rustls::pki_types::pem::Error| TlsError::File { file, cause: error.to_string() }
     };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect)
-        .map_err(failed(cert))?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(cert).and_then(Iterator::collect).map_err(failed(cert))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
     acceptor(chain, key)
 }

@@ -44,7 +44,9 @@ async fn a_patient_waits_is_admitted_and_gets_an_answer() {
     });
     assert!(!admitted.await);
     let names = page.hear_until(|m| match m {
-        ServerMessage::Roster { seats } => Some(seats.iter().map(|s| (s.role, s.display_name.clone())).collect::<Vec<_>>()),
+        ServerMessage::Roster { seats } => {
+            Some(seats.iter().map(|s| (s.role, s.display_name.clone())).collect::<Vec<_>>())
+        }
         _ => None,
     });
     let names = names.await;
@@ -64,7 +66,9 @@ async fn a_patient_waits_is_admitted_and_gets_an_answer() {
     assert!(answer.await.contains("192.0.2.1"));
     let commands = server.media.take();
     let policy = commands.iter().rposition(|c| matches!(c, Command::SetPolicy { policy, .. } if policy.microphone));
-    let leg = commands.iter().position(|c| matches!(c, Command::AddLeg { stamp, .. } if **stamp == *patient["id"].as_str().unwrap()));
+    let leg = commands
+        .iter()
+        .position(|c| matches!(c, Command::AddLeg { stamp, .. } if **stamp == *patient["id"].as_str().unwrap()));
     assert!(policy.unwrap() < leg.unwrap(), "the policy is there before the leg");
 
     let (_, state) = server.api("GET", &format!("/v1/consultations/{id}"), Value::Null).await;
@@ -104,7 +108,9 @@ async fn a_lost_socket_resumes_with_everything_it_missed_and_its_media_untouched
     doctor.hear_until(|m| (presence_of(m, &patient) == Some(Presence::Present)).then_some(())).await;
     let commands = server.media.take();
     assert!(!commands.iter().any(|c| matches!(c, Command::RemoveLeg(_) | Command::AddLeg { .. })), "{commands:?}");
-    assert!(commands.iter().any(|c| matches!(c, Command::SetPolicy { policy, .. } if !policy.camera && policy.microphone)));
+    assert!(
+        commands.iter().any(|c| matches!(c, Command::SetPolicy { policy, .. } if !policy.camera && policy.microphone))
+    );
 }
 
 #[tokio::test]
@@ -133,10 +139,13 @@ async fn the_same_certificate_with_new_credentials_restarts_ice_on_the_same_leg(
     let mut answers = Vec::new();
     for (id, sdp) in [(1, CHROMIUM_SEND), (2, CHROMIUM_SEND), (3, &*restarted)] {
         page.say(&offer(id, sdp)).await;
-        answers.push(page.hear_until(|m| match m {
-            ServerMessage::Answer { id: of, sdp } if *of == id => Some(sdp.clone()),
-            _ => None,
-        }).await);
+        answers.push(
+            page.hear_until(|m| match m {
+                ServerMessage::Answer { id: of, sdp } if *of == id => Some(sdp.clone()),
+                _ => None,
+            })
+            .await,
+        );
     }
     let own_ufrag = |answer: &str| answer.lines().find(|line| line.starts_with("a=ice-ufrag")).unwrap().to_owned();
     assert_eq!(own_ufrag(&answers[0]), own_ufrag(&answers[1]), "a repeated offer changes nothing");
@@ -217,7 +226,8 @@ async fn whip_and_whep_follow_their_life_cycle() {
     assert_eq!(status(call("PATCH", &location, fragment, None, &trickle).await), StatusCode::PRECONDITION_REQUIRED);
     let matched = Some(("if-match", etag.as_str()));
     assert_eq!(status(call("PATCH", &location, fragment, matched, &trickle).await), StatusCode::NO_CONTENT);
-    let restart = "a=ice-ufrag:NEWU\r\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaaaa\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n";
+    let restart =
+        "a=ice-ufrag:NEWU\r\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaaaa\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n";
     let restarted = call("PATCH", &location, fragment, Some(("if-match", "*")), restart).await;
     assert_eq!(restarted.status(), StatusCode::OK);
     assert_ne!(restarted.headers()[header::ETAG].to_str().unwrap(), etag);

@@ -22,10 +22,8 @@ use crate::store::SqliteStore;
 
 use super::*;
 
-const CHROMIUM_SEND: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/tests/fixtures/sdp/chromium156-offer-sendonly-av-dc.sdp"
-));
+const CHROMIUM_SEND: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sdp/chromium156-offer-sendonly-av-dc.sdp"));
 const CHROMIUM_RECEIVE: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sdp/chromium156-offer-recvonly.sdp"));
 
@@ -151,7 +149,8 @@ impl Page {
     /// The next server message; `None` when the socket is closed.
     async fn hear(&mut self) -> Option<ServerMessage> {
         loop {
-            let frame = tokio::time::timeout(Duration::from_secs(5), self.socket.next()).await.expect("a message in time");
+            let frame =
+                tokio::time::timeout(Duration::from_secs(5), self.socket.next()).await.expect("a message in time");
             match frame {
                 Some(Ok(tungstenite::Message::Text(text))) => {
                     let envelope: ServerEnvelope = serde_json::from_str(&text).unwrap();
@@ -159,7 +158,8 @@ impl Page {
                         assert_eq!(envelope.seq, self.received + 1, "no message is lost or doubled");
                         self.received = envelope.seq;
                     }
-                    if let ServerMessage::Welcome { ticket, .. } | ServerMessage::Resumed { ticket } = &envelope.message {
+                    if let ServerMessage::Welcome { ticket, .. } | ServerMessage::Resumed { ticket } = &envelope.message
+                    {
                         self.ticket = ticket.clone();
                     }
                     return Some(envelope.message);

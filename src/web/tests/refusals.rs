@@ -44,7 +44,12 @@ async fn every_bad_request_is_a_problem_document() {
         ("POST", "/v1/consultations", &seats(0).to_string(), 422),
         ("POST", "/v1/consultations", &seats(51).to_string(), 422),
         ("POST", "/v1/consultations", r#"{"act":"regulation","starts_at":"soon","seats":[{"role":"caller"}]}"#, 422),
-        ("POST", "/v1/consultations", r#"{"act":"regulation","gates":{"consent":true},"seats":[{"role":"caller"}]}"#, 422),
+        (
+            "POST",
+            "/v1/consultations",
+            r#"{"act":"regulation","gates":{"consent":true},"seats":[{"role":"caller"}]}"#,
+            422,
+        ),
         ("GET", "/v1/consultations/unknown", "", 404),
         ("DELETE", "/v1/consultations/unknown", "", 404),
         ("PUT", &own, "", 405),
@@ -84,7 +89,8 @@ async fn another_clinics_consultation_does_not_exist() {
             ("POST", format!("/v1/consultations/{id}/seats/{seat}/admit")),
             ("POST", format!("/v1/consultations/{id}/seats/{seat}/remove")),
         ] {
-            let request = Request::builder().method(method).uri(&path).header(header::AUTHORIZATION, format!("Bearer {key}"));
+            let request =
+                Request::builder().method(method).uri(&path).header(header::AUTHORIZATION, format!("Bearer {key}"));
             let response = server.send(request.body(Body::empty()).unwrap()).await;
             assert_eq!(response.status(), expected, "{method} {path}");
         }
@@ -138,7 +144,14 @@ async fn a_drain_refuses_new_rooms_and_keeps_running_ones() {
     doctor.hear().await;
     let operator = |method: &str, path: &str| {
         let token = format!("Bearer {}", "o".repeat(32));
-        server.send(Request::builder().method(method).uri(path).header(header::AUTHORIZATION, token).body(Body::empty()).unwrap())
+        server.send(
+            Request::builder()
+                .method(method)
+                .uri(path)
+                .header(header::AUTHORIZATION, token)
+                .body(Body::empty())
+                .unwrap(),
+        )
     };
     assert_eq!(operator("POST", "/admin/drain").await.status(), StatusCode::NO_CONTENT);
     assert_eq!(operator("GET", "/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -152,7 +165,10 @@ async fn a_drain_refuses_new_rooms_and_keeps_running_ones() {
     let metrics = operator("GET", "/metrics").await;
     let text = axum::body::to_bytes(metrics.into_body(), 1 << 20).await.unwrap();
     let text = String::from_utf8(text.into()).unwrap();
-    assert!(text.contains("colloque_rooms_live 1") && text.contains("colloque_participants{state=\"waiting\"} 1"), "{text}");
+    assert!(
+        text.contains("colloque_rooms_live 1") && text.contains("colloque_participants{state=\"waiting\"} 1"),
+        "{text}"
+    );
     assert!(text.contains("colloque_drops_total{worker=\"1\",reason=\"srtp_auth\"} 3"), "{text}");
     let names = text.lines().filter(|line| !line.starts_with('#'));
     assert!(names.into_iter().all(|line| line.starts_with("colloque_")));
@@ -219,10 +235,8 @@ impl Write for Log {
 fn nothing_personal_is_logged() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let token = tracing::subscriber::with_default(subscriber, || {
         runtime.block_on(async {
