@@ -34,7 +34,10 @@ async fn call(server: &Server) -> (Caller, Caller) {
 async fn goes_on(one: &mut Caller, other: &mut Caller) {
     let before = [(one.voices, one.pictures), (other.voices, other.pictures)];
     until("media goes on both ways", [one, other], |callers| {
-        callers.iter().zip(before).all(|(caller, before)| caller.voices > before.0 + 20 && caller.pictures > before.1 + 50)
+        callers
+            .iter()
+            .zip(before)
+            .all(|(caller, before)| caller.voices > before.0 + 20 && caller.pictures > before.1 + 50)
     })
     .await;
 }
