@@ -89,7 +89,7 @@ impl IceLite {
     /// RFC 7675 section 5.1.
     pub(super) const CONSENT: Duration = Duration::from_secs(30);
 
-    pub(super) fn new(now: Instant, local: &IceCredentials, remote: &IceCredentials) -> Self {
+    pub(super) fn new(now: Instant, local: IceCredentials, remote: IceCredentials) -> Self {
         Self {
             credentials: Credentials::new(local, remote),
             restarted: None,
@@ -145,7 +145,7 @@ impl IceLite {
     }
 
     /// New credentials; the old ones stay valid until these are proved.
-    pub(super) fn restart(&mut self, local: &IceCredentials, remote: &IceCredentials) {
+    pub(super) fn restart(&mut self, local: IceCredentials, remote: IceCredentials) {
         self.restarted = Some(Credentials::new(local, remote));
     }
 
@@ -335,7 +335,7 @@ impl IceLite {
 }
 
 impl Credentials {
-    fn new(local: &IceCredentials, remote: &IceCredentials) -> Self {
+    fn new(local: IceCredentials, remote: IceCredentials) -> Self {
         Self { local_ufrag: local.ufrag.clone(), remote_ufrag: remote.ufrag.clone(), key: integrity_key(&local.pwd.0) }
     }
 

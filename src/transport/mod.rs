@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod boring_dtls;
+mod dcep;
 pub mod dtls;
 pub mod dtls_sim;
 mod ice;

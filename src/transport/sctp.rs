@@ -4,8 +4,9 @@
 //! handle_packet -> SctpGuard -> rtc-sctp -> DCEP or message -> poll_event
 //! send, open ----------------> rtc-sctp -> poll_packet -> Dtls::send
 //! ```
-//! The association and the DCEP codec are the library's; its `DataChannel` is not used, because it buffers a second
-//! time and knows no limits. Sans-IO, but initial TSN, tags and cookie come from the library's own random generator.
+//! The association is the library's. Its companion `rtc-datachannel` is not used: it buffers a second time, knows no
+//! limits and panics on a short message. Sans-IO, but initial TSN, tag and cookie come from the library's own random
+//! generator, so two runs of a simulation differ in them.
 //! Invariant: whatever the far side sends, one association holds a bounded amount of memory.
 
 use std::collections::VecDeque;
@@ -13,18 +14,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use rtc_datachannel::message::Message;
-use rtc_datachannel::message::message_channel_ack::DataChannelAck;
-use rtc_datachannel::message::message_channel_open::{CHANNEL_PRIORITY_NORMAL, ChannelType, DataChannelOpen};
+use bytes::Bytes;
 use rtc_sctp::{
     Association, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
     PayloadProtocolIdentifier as Ppid, ReliabilityType, ServerConfig, StreamEvent, TransportConfig,
 };
 use rtc_shared::TransportProtocol;
-use rtc_shared::marshal::{Marshal, MarshalSize, Unmarshal};
 
-use super::sctp_guard::{Contents, Refusal, STREAMS_MAX, SctpGuard};
+use super::dcep::{Dcep, Open, Reliability};
+use super::sctp_guard::{Contents, Refusal, STREAMS_MAX, SctpGuard, plain_init};
 use crate::drops::DropReason;
 
 /// What the far side did on its data channels.
@@ -219,25 +217,21 @@ impl SctpEndpoint {
         // The DTLS server's channels have odd numbers (RFC 8832 section 6).
         let id = (1..STREAMS_MAX).step_by(2).find(|id| association.stream(*id).is_err())?;
         association.open_stream(id, Ppid::Binary).ok()?;
-        let open = DataChannelOpen {
-            channel_type: ChannelType::Reliable,
-            priority: CHANNEL_PRIORITY_NORMAL,
-            reliability_parameter: 0,
-            label: label.as_bytes().to_vec(),
-            protocol: Vec::new(),
+        let open = Open {
+            unordered: false,
+            reliability: Reliability::Reliable,
+            label: label.to_owned(),
+            protocol: String::new(),
         };
-        self.write_control(now, id, &Message::DataChannelOpen(open));
+        self.write_control(now, id, &Dcep::Open(open));
         self.channels.push(Channel { id, unacknowledged: Some(label.to_owned()) });
         Some(id)
     }
 
     /// Resets a channel's streams; [`SctpEvent::Closed`] follows.
     pub fn close(&mut self, now: Instant, channel: u16) {
-        if self.channels.iter().any(|open| open.id == channel)
-            && let Some(association) = self.association()
-            && let Ok(mut stream) = association.stream(channel)
-        {
-            let _ = stream.close(now);
+        if self.channels.iter().any(|open| open.id == channel) {
+            self.reset(now, channel);
             self.remove_channel(channel);
         }
     }
@@ -264,7 +258,8 @@ impl SctpEndpoint {
                 Ok(())
             }
             Link::Answering { .. } | Link::Waiting => {
-                let connection = Connection::answer(now, packet).ok_or(DropReason::SctpMalformed)?;
+                let plain = plain_init(packet).ok_or(DropReason::SctpMalformed)?;
+                let connection = Connection::answer(now, plain).ok_or(DropReason::SctpMalformed)?;
                 self.guard = SctpGuard::default();
                 self.guard.record_accepted(contents);
                 self.packets.clear();
@@ -339,9 +334,9 @@ impl SctpEndpoint {
 
     fn handle_control(&mut self, now: Instant, id: u16, message: &[u8]) -> Result<(), DropReason> {
         let known = self.channels.iter().position(|open| open.id == id);
-        match (Message::unmarshal(&mut &message[..]), known) {
-            (Ok(Message::DataChannelOpen(open)), None) => self.accept(now, id, open),
-            (Ok(Message::DataChannelAck(_)), Some(index)) => {
+        match (Dcep::parse(message), known) {
+            (Some(Dcep::Open(open)), None) => self.accept(now, id, open),
+            (Some(Dcep::Ack), Some(index)) => {
                 if let Some(label) = self.channels[index].unacknowledged.take() {
                     self.events.push_back(SctpEvent::Open { channel: id, label, protocol: String::new() });
                 }
@@ -351,34 +346,34 @@ impl SctpEndpoint {
         }
     }
 
-    fn accept(&mut self, now: Instant, id: u16, open: DataChannelOpen) -> Result<(), DropReason> {
-        let names = (String::from_utf8(open.label), String::from_utf8(open.protocol));
-        let (Ok(label), Ok(protocol)) = names else { return Err(DropReason::DataRefused) };
-        if self.channels.len() >= Self::CHANNELS_MAX || label.len() + protocol.len() > LABEL_LEN_MAX {
-            if let Some(association) = self.association()
-                && let Ok(mut stream) = association.stream(id)
-            {
-                let _ = stream.close(now);
-            }
+    fn accept(&mut self, now: Instant, id: u16, open: Open) -> Result<(), DropReason> {
+        let Some(Ok(mut stream)) = self.association().map(|association| association.stream(id)) else {
+            return Err(DropReason::SctpMalformed);
+        };
+        let (reliability, parameter) = match open.reliability {
+            Reliability::Reliable => (ReliabilityType::Reliable, 0),
+            Reliability::Retransmissions(count) => (ReliabilityType::Rexmit, count),
+            Reliability::Milliseconds(time) => (ReliabilityType::Timed, time),
+        };
+        let _ = stream.set_reliability_params(open.unordered, reliability, parameter);
+        if self.channels.len() >= Self::CHANNELS_MAX || open.label.len() + open.protocol.len() > LABEL_LEN_MAX {
+            self.reset(now, id);
             return Err(DropReason::DataRefused);
         }
-        let (unordered, reliability) = reliability_of(open.channel_type);
-        if let Some(association) = self.association()
-            && let Ok(mut stream) = association.stream(id)
-        {
-            let _ = stream.set_reliability_params(unordered, reliability, open.reliability_parameter);
-        }
-        self.write_control(now, id, &Message::DataChannelAck(DataChannelAck));
+        self.write_control(now, id, &Dcep::Ack);
         self.channels.push(Channel { id, unacknowledged: None });
-        self.events.push_back(SctpEvent::Open { channel: id, label, protocol });
+        self.events.push_back(SctpEvent::Open { channel: id, label: open.label, protocol: open.protocol });
         Ok(())
     }
 
-    fn write_control(&mut self, now: Instant, id: u16, message: &Message) {
-        let mut bytes = BytesMut::zeroed(message.marshal_size());
-        if message.marshal_to(&mut bytes).is_ok() {
-            self.write(now, id, Ppid::Dcep, &bytes.freeze());
+    fn reset(&mut self, now: Instant, id: u16) {
+        if let Some(Ok(mut stream)) = self.association().map(|association| association.stream(id)) {
+            let _ = stream.close(now);
         }
+    }
+
+    fn write_control(&mut self, now: Instant, id: u16, message: &Dcep) {
+        self.write(now, id, Ppid::Dcep, &message.to_bytes().into());
     }
 
     fn write(&mut self, now: Instant, id: u16, identifier: Ppid, payload: &Bytes) -> bool {
@@ -424,7 +419,7 @@ impl SctpEndpoint {
 
 impl Connection {
     /// Lets the library answer an INIT; `None` when it refuses.
-    fn answer(now: Instant, init: &[u8]) -> Option<Self> {
+    fn answer(now: Instant, init: Vec<u8>) -> Option<Self> {
         let transport = TransportConfig::default()
             .with_max_receive_buffer_size(SctpEndpoint::RECEIVE_WINDOW)
             .with_max_message_size(SctpEndpoint::MESSAGE_LEN_MAX as u32)
@@ -433,7 +428,7 @@ impl Connection {
         let server = Some(Arc::new(ServerConfig::new(transport)));
         let config = Arc::new(EndpointConfig::new());
         let mut endpoint = Endpoint::new(NO_ADDRESS, TransportProtocol::UDP, config, server);
-        match endpoint.handle(now, NO_ADDRESS, None, Bytes::copy_from_slice(init))? {
+        match endpoint.handle(now, NO_ADDRESS, None, init.into())? {
             (handle, DatagramEvent::NewAssociation(association)) => Some(Self { endpoint, handle, association }),
             _ => None,
         }
@@ -448,17 +443,6 @@ impl Connection {
             }
             _ => false,
         }
-    }
-}
-
-fn reliability_of(channel_type: ChannelType) -> (bool, ReliabilityType) {
-    match channel_type {
-        ChannelType::ReliableUnordered => (true, ReliabilityType::Reliable),
-        ChannelType::PartialReliableRexmit => (false, ReliabilityType::Rexmit),
-        ChannelType::PartialReliableRexmitUnordered => (true, ReliabilityType::Rexmit),
-        ChannelType::PartialReliableTimed => (false, ReliabilityType::Timed),
-        ChannelType::PartialReliableTimedUnordered => (true, ReliabilityType::Timed),
-        _ => (false, ReliabilityType::Reliable),
     }
 }
 

@@ -39,7 +39,7 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let start = Instant::now();
-        let ice = IceLite::new(start, &credentials("ours", PASSWORD), &credentials("theirs", "unused-by-a-lite-agent"));
+        let ice = IceLite::new(start, credentials("ours", PASSWORD), credentials("theirs", "unused-by-a-lite-agent"));
         Self { ice, start, now: start, out: TransmitBatch::new(64 * 1024, 16), checks: 0 }
     }
 
@@ -279,7 +279,7 @@ fn proved_paths_are_bounded_and_the_idle_one_makes_room() {
 fn a_restart_keeps_the_old_credentials_until_the_new_ones_are_proved() {
     let mut lab = Lab::new();
     lab.nominate(wifi());
-    lab.ice.restart(&credentials("ours2", "our-second-password-here"), &credentials("theirs2", "unused"));
+    lab.ice.restart(credentials("ours2", "our-second-password-here"), credentials("theirs2", "unused"));
     assert_eq!(lab.ice.local_ufrags().collect::<Vec<_>>(), ["ours", "ours2"]);
     lab.plain(wifi());
     assert_eq!(lab.send(mobile(), &SimCheck::new("ours2:theirs2", PASSWORD, 900)), Err(DropReason::StunIntegrity));
