@@ -151,7 +151,7 @@ impl Leg {
             reporter: Ssrc(seed() as u32 | 1),
             rtt: RTT_GUESS,
             forwarded_any: false,
-            transport: Transport::new(now, transport, dtls, seed()),
+            transport: Transport::new(now, transport, dtls),
         }
     }
 

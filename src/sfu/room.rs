@@ -234,7 +234,7 @@ impl Room {
         if leg.ufrags.len() > UFRAGS_MAX {
             turn.forgotten.ufrags.push(leg.ufrags.remove(0));
         }
-        leg.transport.restart_ice(turn.now, local, remote);
+        leg.transport.restart_ice(local, remote);
         true
     }
 
