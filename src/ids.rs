@@ -47,3 +47,11 @@ identity!(
     /// RTP payload type, 0..=127 (RFC 3550 section 5.1).
     PayloadType(u8)
 );
+
+impl SlotId {
+    /// RTCP CNAME and SDP stream id of everything sent on this slot: what a browser synchronises by.
+    #[must_use]
+    pub fn cname(self) -> String {
+        format!("slot-{}", self.0)
+    }
+}

@@ -208,6 +208,12 @@ impl World {
 }
 
 #[test]
+fn an_endpoint_may_move_to_its_worker() {
+    fn assert_send<T: Send>(_: &T) {}
+    assert_send(&SctpEndpoint::new(0));
+}
+
+#[test]
 fn association_comes_up_over_any_bad_network() {
     // Worse, and the client itself gives up now and then after its 8 attempts.
     for seed in 0..200 {
@@ -526,18 +532,15 @@ fn messages_on_unopened_channels_and_bad_control_messages_are_refused() {
     let mut hostile = Hostile::connected(1);
     let bad: [(u16, u32, &[u8]); 6] = [
         (0, 51, b"no channel"),
-        (2, 50, b""),
+        (2, 50, &[0, 1, 2, 3]),
         (4, 50, &[3, 0, 0, 0]),
         (6, 50, &[3, 0x55, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         (8, 50, &[3, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
         (10, 50, &[3, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0xff, 0xfe]),
     ];
-    let mut tsn = 1;
-    for (stream, identifier, payload) in bad {
-        let payload = if payload.is_empty() { &[0xee][..] } else { payload };
+    for (tsn, (stream, identifier, payload)) in (1..).zip(bad) {
         let result = hostile.send(&[data(WHOLE, tsn, stream, 0, identifier, payload)]);
         assert_eq!(result, Err(DropReason::DataRefused), "stream {stream}");
-        tsn += 1;
     }
     assert!(hostile.server.poll_event().is_none());
     assert!(hostile.server.is_connected());

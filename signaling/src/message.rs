@@ -230,7 +230,8 @@ pub struct SenderInfo {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct ServerEnvelope {
-    /// Sequence number; 0 for messages that are not kept for resumption (`pong`, `error` before `join`).
+    /// Sequence number; 0 for messages that are not kept for resumption (`resumed`, `pong`, an `error` before `welcome`
+    /// or with which the socket closes).
     pub seq: u32,
     /// The message.
     #[serde(flatten)]

@@ -179,6 +179,7 @@ impl Leg {
         let Some((path, srtp)) = transport.egress() else { return Flush::Done };
         let abs_send_time = turn.config.ntp.at(turn.now).abs_send_time();
         let stamped = section.stream.has_transport_cc();
+        let layer_before = section.stream.current_layer();
         while let Some(accepted) = pending.get(*next) {
             if turn.out.is_full() {
                 return Flush::Full;
@@ -206,6 +207,8 @@ impl Leg {
                 }
             }
         }
+        let layer = section.stream.current_layer();
+        turn.counters.layer_switches += u64::from(layer_before.is_some() && layer.is_some() && layer != layer_before);
         Flush::Done
     }
 

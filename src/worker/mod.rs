@@ -10,6 +10,7 @@
 //! per packet; a panic in the `Sfu` closes one room and nothing else.
 
 pub mod counters;
+pub mod pool;
 mod run_loop;
 pub mod socket;
 

@@ -290,6 +290,16 @@ fn feedback_without_its_deltas_ends_early() {
 }
 
 #[test]
+fn a_small_packet_cannot_claim_endless_work() {
+    let mut bytes = vec![0x8f, 205, 0, 8, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0xff, 0xff, 0, 0, 0, 9];
+    for _ in 0..8 {
+        bytes.extend_from_slice(&[0x1f, 0xff]);
+    }
+    let Rtcp::TransportFeedback(feedback) = read(&bytes)[0] else { panic!() };
+    assert_eq!((feedback.count, feedback.arrivals().count()), (65_535, 8_192));
+}
+
+#[test]
 fn any_arrivals_survive_feedback_to_the_nearest_tick() {
     let mut rng = random::rng(7);
     for round in 0..600 {

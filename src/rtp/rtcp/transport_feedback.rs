@@ -61,14 +61,14 @@ impl<'a> TransportFeedback<'a> {
     }
 
     /// Every packet reported on, in order of its number: the number and, when it arrived, the microseconds on the
-    /// receiver's clock. Ends early when chunks or deltas are missing. At most 65,535 items, whatever the size.
+    /// receiver's clock. Ends early when chunks or deltas are missing, and after 8,192 packets.
     #[must_use]
     pub fn arrivals(&self) -> ArrivalIter<'a> {
         ArrivalIter {
             chunks: Chunks { rest: self.fci, symbols: 0, left: 0, width: 0 },
             deltas: self.deltas(),
             sequence: self.base,
-            left: self.count,
+            left: self.count.min(STATUSES_MAX),
             ticks: i64::from(self.reference_time) * TICKS_PER_REFERENCE,
         }
     }
@@ -232,7 +232,7 @@ fn covered_count(arrivals: &[Arrival], reference: i64, room: usize) -> usize {
         let delta = delta_ticks(arrivals, index, reference);
         let span = arrival.seq.distance(arrivals[0].seq);
         // Unsorted input ends the packet too: the next one starts at a base of its own.
-        if gap < 0 || span >= i64::from(u16::MAX) || i16::try_from(delta).is_err() {
+        if gap < 0 || span >= i64::from(STATUSES_MAX) || i16::try_from(delta).is_err() {
             return index;
         }
         used += 4 + 2 * (gap as usize).div_ceil(RUN_LEN_MAX);
@@ -285,6 +285,13 @@ impl Statuses<'_> {
 
     /// The next chunk: a run when that takes more than a vector could, else the narrowest vector.
     fn take_chunk(&mut self) -> Option<u16> {
+        let missing = self.arrivals.get(self.index)?.seq.distance(self.next) as usize;
+        if missing >= ONE_BIT_VECTOR_LEN {
+            // Not symbol by symbol: whoever numbers the packets decides how wide a gap is.
+            let run = missing.min(RUN_LEN_MAX);
+            self.next = self.next + run as u64;
+            return Some(run as u16);
+        }
         let mut look = self.clone();
         let first = look.take()?;
         let mut run = 1;
@@ -293,8 +300,8 @@ impl Statuses<'_> {
             run += 1;
             after_run = look.clone();
         }
-        let narrow = self.clone().take_vector(14, 1);
-        let vector_len = if narrow.is_some() { 14 } else { 7 };
+        let narrow = self.clone().take_vector(ONE_BIT_VECTOR_LEN, 1);
+        let vector_len = if narrow.is_some() { ONE_BIT_VECTOR_LEN } else { TWO_BIT_VECTOR_LEN };
         if run >= vector_len || after_run.index == self.arrivals.len() {
             *self = after_run;
             return Some((first as u16) << 13 | run as u16);
@@ -318,3 +325,8 @@ impl Statuses<'_> {
 }
 
 const RUN_LEN_MAX: usize = 0x1fff;
+const ONE_BIT_VECTOR_LEN: usize = 14;
+const TWO_BIT_VECTOR_LEN: usize = 7;
+/// Packets that one feedback may report on. Some hundreds are usual, after a long outage thousands; 65,535 could be
+/// claimed in 36 bytes, so that a datagram full of such packets would keep a worker busy for milliseconds.
+const STATUSES_MAX: u16 = 8_192;

@@ -192,5 +192,5 @@ export type ServerMessage = { "type": "welcome",
 
 /** A server message with its number on this session, from 1. Numbers go on across resumptions. */
 export type ServerEnvelope = {
-  /** Sequence number; 0 for messages that are not kept for resumption (`pong`, `error` before `join`). */
+  /** Sequence number; 0 for messages that are not kept for resumption (`resumed`, `pong`, an `error` before `welcome` or with which the socket closes). */
   seq: number } & ServerMessage;
