@@ -29,7 +29,7 @@ use super::data::DataSide;
 use super::network::Link;
 use super::publisher::{Plain, Publisher};
 use super::receiver::{Heard, Receiver};
-use super::wire::{Format, Marker};
+use super::wire::{Format, Marker, newest_block};
 
 /// How a page numbers codecs and extensions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +113,7 @@ pub struct FarSide {
     pub leg: LegId,
     pub dialect: Dialect,
     pub formats: Vec<Format>,
+    pub red: bool,
     pub address: SocketAddr,
     pub up: Link,
     pub down: Link,
@@ -159,6 +160,7 @@ pub struct Beginning {
     pub leg: LegId,
     pub dialect: Dialect,
     pub formats: Vec<Format>,
+    pub red: bool,
     pub address: SocketAddr,
     pub link: Link,
     pub publishers: Vec<Publisher>,
@@ -179,6 +181,7 @@ impl FarSide {
             leg: begin.leg,
             dialect: begin.dialect,
             formats: begin.formats,
+            red: begin.red,
             address: begin.address,
             up: begin.link,
             down: begin.link,
@@ -477,6 +480,8 @@ impl FarSide {
             let format = self.formats.iter().find(|&&f| self.dialect.payload_types(f).1 == Some(rtx));
             let format = *format.expect("a negotiated retransmission");
             (receiver.nearest(wire), &payload[2..], self.dialect.payload_types(format).0)
+        } else if self.red && header.payload_type.0 == self.dialect.red() {
+            (index.0, newest_block(payload), self.dialect.payload_types(Format::Opus).0)
         } else {
             (index.0, payload, header.payload_type.0)
         };

@@ -96,8 +96,4 @@ impl Network {
         }
         self.flying.pop().map(|flying| flying.0)
     }
-
-    pub fn next_landing(&self) -> Option<Instant> {
-        self.flying.peek().map(|flying| flying.0.lands)
-    }
 }

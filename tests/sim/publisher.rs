@@ -34,6 +34,8 @@ pub struct Layer {
     pub rid: Option<&'static str>,
     pub picture: Picture,
     bytes_a_frame: usize,
+    /// Frames encoded; a camera that is muted encodes none.
+    frame: u32,
     seq: u64,
     rtx_seq: u64,
     timestamp_offset: u32,
@@ -49,6 +51,7 @@ pub struct Layer {
 /// A microphone, camera or screen.
 pub struct Publisher {
     pub id: u32,
+    pub leg: u8,
     pub source: Source,
     pub format: Format,
     pub mid: &'static str,
@@ -63,7 +66,6 @@ pub struct Publisher {
     pub keyframe_requests: Vec<Instant>,
     /// What one frame lasts.
     pub interval: Duration,
-    frame: u32,
     due: Instant,
     previous_voice: Vec<u8>,
 }
@@ -72,7 +74,7 @@ pub const RIDS: [&str; 3] = ["q", "h", "f"];
 const SIZES: [(u16, u16, usize); 3] = [(320, 176, 900), (640, 352, 2400), (1280, 720, 5200)];
 
 impl Publisher {
-    pub fn new(now: Instant, id: u32, source: Source, format: Format, simulcast: bool, random: &mut StdRng) -> Self {
+    pub fn new(now: Instant, (id, leg): (u32, u8), source: Source, format: Format, simulcast: bool, random: &mut StdRng) -> Self {
         let layers = if simulcast { 0..3 } else { 1..2 };
         let kind = source.kind();
         let layers = layers.map(|at| {
@@ -83,6 +85,7 @@ impl Publisher {
                 rid: simulcast.then_some(RIDS[at]),
                 picture: Picture { picture_id: random.random::<u16>() & 0x7fff, tl0: random.random(), width, height },
                 bytes_a_frame: if kind == MediaKind::Audio { 80 } else { bytes },
+                frame: 0,
                 // Half of the streams wrap soon.
                 seq: if random.random_bool(0.5) { random.random_range(65_400..65_530) } else { random.random_range(1..30_000) },
                 rtx_seq: random.random_range(1..65_530),
@@ -104,6 +107,7 @@ impl Publisher {
         };
         Self {
             id,
+            leg,
             source,
             format,
             mid,
@@ -114,14 +118,9 @@ impl Publisher {
             obliging: true,
             keyframe_requests: Vec::new(),
             interval,
-            frame: 0,
             due: now + Duration::from_micros(random.random_range(0..interval.as_micros() as u64)),
             previous_voice: Vec::new(),
         }
-    }
-
-    pub fn due(&self) -> Instant {
-        self.due
     }
 
     /// Packets of the frame that is due, if one is.
@@ -130,7 +129,6 @@ impl Publisher {
         while self.due <= now {
             let at = self.due;
             self.due += self.interval;
-            self.frame += 1;
             if !self.muted {
                 for layer in 0..self.layers.len() {
                     if self.layers[layer].active {
@@ -148,7 +146,9 @@ impl Publisher {
         let captured = (at - start).as_micros() as u64;
         let state = &mut self.layers[layer];
         let keyframe = audio || std::mem::take(&mut state.keyframe_wanted);
-        let temporal = match (self.format, self.frame % 4) {
+        state.frame += 1;
+        let frame = state.frame;
+        let temporal = match (self.format, frame % 4) {
             (Format::Vp8 | Format::Vp9 | Format::Vp9Flexible, phase) if !keyframe => [0, 2, 1, 2][phase as usize],
             _ => 0,
         };
@@ -166,7 +166,7 @@ impl Publisher {
             let filler = (bytes / usize::from(count)) as u16 + random.random_range(0..9);
             let layer = layer as u8;
             let marker =
-                Marker { publisher: self.id, layer, keyframe, temporal, frame: self.frame, index, count, captured, filler };
+                Marker { publisher: self.id, leg: self.leg, layer, keyframe, temporal, frame, index, count, captured, filler };
             let body = payload(self.format, state.picture, &marker);
             let (body, red) = match self.red {
                 Some(opus) => (redundant(opus, &std::mem::replace(&mut self.previous_voice, body.clone()), &body), true),

@@ -261,7 +261,7 @@ impl Receiver {
             if ticks <= 0 {
                 self.fault(format!("{seq}: voice goes back {ticks} ticks"));
             }
-            let ongoing = marker.publisher == before.marker.publisher;
+            let ongoing = (marker.publisher, marker.leg) == (before.marker.publisher, before.marker.leg);
             if ongoing && i64::from(ticks) != frames * 960 {
                 self.fault(format!("{seq}: {frames} voice frames take {ticks} ticks"));
             }
@@ -314,7 +314,8 @@ impl Receiver {
     }
 
     fn check_next_picture(&mut self, seq: u64, heard: &Heard, marker: Marker, before: Previous) {
-        let ongoing = (marker.publisher, marker.layer) == (before.marker.publisher, before.marker.layer);
+        let stream = |marker: Marker| (marker.publisher, marker.leg, marker.layer);
+        let ongoing = stream(marker) == stream(before.marker);
         let whole = before.marker.index + 1 == before.marker.count;
         let next = ongoing && marker.frame == before.marker.frame + 1;
         if !marker.keyframe && !(next && whole) {

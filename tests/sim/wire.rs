@@ -34,6 +34,8 @@ impl Format {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Marker {
     pub publisher: u32,
+    /// Tells two legs of a seat apart, which count frames on their own.
+    pub leg: u8,
     /// Layer of a camera; 0 elsewhere.
     pub layer: u8,
     pub keyframe: bool,
@@ -49,12 +51,12 @@ pub struct Marker {
 
 impl Marker {
     const MAGIC: [u8; 4] = [0xc0, 0x77, 0x0c, 0xe5];
-    pub const LEN: usize = 4 + 4 + 3 + 4 + 2 + 2 + 8 + 2;
+    pub const LEN: usize = 4 + 4 + 4 + 4 + 2 + 2 + 8 + 2;
 
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend(Self::MAGIC);
         out.extend(self.publisher.to_be_bytes());
-        out.extend([self.layer, u8::from(self.keyframe), self.temporal]);
+        out.extend([self.layer, u8::from(self.keyframe), self.temporal, self.leg]);
         out.extend(self.frame.to_be_bytes());
         out.extend(self.index.to_be_bytes());
         out.extend(self.count.to_be_bytes());
@@ -74,11 +76,12 @@ impl Marker {
             layer: number(8, 1)? as u8,
             keyframe: number(9, 1)? == 1,
             temporal: number(10, 1)? as u8,
-            frame: number(11, 4)? as u32,
-            index: number(15, 2)? as u16,
-            count: number(17, 2)? as u16,
-            captured: number(19, 8)?,
-            filler: number(27, 2)? as u16,
+            leg: number(11, 1)? as u8,
+            frame: number(12, 4)? as u32,
+            index: number(16, 2)? as u16,
+            count: number(18, 2)? as u16,
+            captured: number(20, 8)?,
+            filler: number(28, 2)? as u16,
         };
         body[Self::LEN..].iter().copied().eq(marker.filling()).then_some(marker)
     }
@@ -235,4 +238,14 @@ impl Bits {
         let width = (u32::BITS - (value + 1).leading_zeros()) as usize;
         self.put(0, width - 1).put(value + 1, width)
     }
+}
+
+/// The newest block of an RFC 2198 payload.
+pub fn newest_block(payload: &[u8]) -> &[u8] {
+    let (mut at, mut older) = (0, 0);
+    while payload[at] & 0x80 != 0 {
+        older += usize::from(u16::from_be_bytes([payload[at + 2], payload[at + 3]]) & 0x3ff);
+        at += 4;
+    }
+    &payload[at + 1 + older..]
 }

@@ -197,6 +197,7 @@ impl World {
             leg,
             dialect: page.dialect,
             formats: page.formats,
+            red: page.red,
             address: address(index),
             link: page.link,
             publishers,
@@ -220,17 +221,18 @@ impl World {
 
     fn publishers(&mut self, seat: SeatId, page: &Page) -> Vec<Publisher> {
         let id = seat.0 as u32 * 10;
+        let leg = self.people.len() as u8;
         let mut publishers = Vec::new();
         if page.voice {
-            let mut voice = Publisher::new(self.now, id, Source::Microphone, Format::Opus, false, &mut self.random);
+            let mut voice = Publisher::new(self.now, (id, leg), Source::Microphone, Format::Opus, false, &mut self.random);
             voice.red = page.red.then_some(page.dialect.payload_types(Format::Opus).0);
             publishers.push(voice);
         }
         if let Some((format, simulcast)) = page.camera {
-            publishers.push(Publisher::new(self.now, id + 1, Source::Camera, format, simulcast, &mut self.random));
+            publishers.push(Publisher::new(self.now, (id + 1, leg), Source::Camera, format, simulcast, &mut self.random));
         }
         if let Some(format) = page.screen {
-            publishers.push(Publisher::new(self.now, id + 2, Source::Screen, format, false, &mut self.random));
+            publishers.push(Publisher::new(self.now, (id + 2, leg), Source::Screen, format, false, &mut self.random));
         }
         publishers
     }
