@@ -282,9 +282,9 @@ impl Sfu {
         let bound = self
             .step(now, place.room, out, |room, turn| room.handle_stun(turn, place.leg, path, datagram))
             .unwrap_or(Err(DropReason::StunUnknownUfrag))?;
-        if bound {
-            // An address that moves from one leg to another was proved by the newer one just now.
-            self.paths.insert(path, place);
+        if bound && let Some(older) = self.paths.insert(path, place).filter(|&older| older != place) {
+            // The newer leg has proved the address just now: what comes from there is not the older one's any more.
+            self.step(now, older.room, out, |room, _| room.forget_path(older.leg, path));
         }
         Ok(())
     }

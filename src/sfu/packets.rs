@@ -33,6 +33,13 @@ impl Room {
         Ok(outcome.path_bound)
     }
 
+    /// Another leg has proved this path since.
+    pub(super) fn forget_path(&mut self, key: LegKey, path: Path) {
+        if let Some(leg) = self.legs.get_mut(key) {
+            leg.transport.forget_path(path);
+        }
+    }
+
     pub(super) fn handle_dtls(
         &mut self,
         turn: &mut Turn<'_>,

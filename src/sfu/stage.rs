@@ -4,12 +4,14 @@
 
 use std::time::Instant;
 
+use slab::Slab;
+
 use crate::ids::SeatId;
 use crate::rtp::codec::{MediaKind, Source};
 
 use super::command::{Event, SlotAssignment};
-use super::egress::LayerTarget;
 use super::egress::target::layer_target;
+use super::egress::{ClockMapping, LayerTarget, NtpTime};
 use super::engine::Turn;
 use super::ingress::{LayerFacts, LayerIndex};
 use super::leg::{Leg, Section, Slot};
@@ -74,8 +76,8 @@ impl Room {
             changed |= was != state.shown.map(|shown| (shown.seat, shown.source));
             slot.state = state;
             let (audio, video) = state.shown.map_or((None, None), |shown| (shown.audio, shown.video));
-            show(turn.now, slot.audio.as_mut(), audio);
-            show(turn.now, slot.video.as_mut(), video);
+            show(turn.now, slot.audio.as_mut(), audio, tracks);
+            show(turn.now, slot.video.as_mut(), video, tracks);
             let missing = codec_missing(slot, video.and_then(|key| tracks.get(key)));
             changed |= missing != slot.codec_missing;
             slot.codec_missing = missing;
@@ -136,12 +138,16 @@ impl Room {
     }
 }
 
-fn show(now: Instant, section: Option<&mut Section>, track: Option<TrackKey>) {
-    if let Some(section) = section
-        && section.track != track
-    {
-        section.track = track;
-        section.stream.remap(now);
+fn show(now: Instant, section: Option<&mut Section>, track: Option<TrackKey>, tracks: &Slab<Track>) {
+    let Some(section) = section.filter(|section| section.track != track) else { return };
+    section.track = track;
+    section.stream.remap(now);
+    let Some(ingress) = track.and_then(|key| tracks.get(key)).map(|track| &track.ingress) else { return };
+    // The publisher's clock is known already: without it lips would run apart until its next report.
+    for layer in (0..ingress.layer_count() as u8).map(LayerIndex) {
+        if let Some((ntp, rtp)) = ingress.sender_report(layer) {
+            section.stream.set_clock(layer, ClockMapping { ntp: NtpTime(ntp), rtp });
+        }
     }
 }
 

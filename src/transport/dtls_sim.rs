@@ -357,17 +357,15 @@ impl Link {
 /// What both ends know after the hellos.
 struct Secrets {
     master: [u8; 32],
-    tags: hmac::Key,
 }
 
 impl Secrets {
     fn new(client_random: &[u8; 32], server_random: &[u8; 32]) -> Self {
-        let master = hash(&[b"master", client_random, server_random]);
-        Self { master, tags: hmac::Key::new(hmac::HMAC_SHA256, &master) }
+        Self { master: hash(&[b"master", client_random, server_random]) }
     }
 
     fn tag(&self, from: u8, data: &[u8]) -> [u8; TAG_LEN] {
-        let mut context = hmac::Context::with_key(&self.tags);
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.master));
         context.update(&[from]);
         context.update(data);
         let mut tag = [0; TAG_LEN];

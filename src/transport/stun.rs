@@ -102,6 +102,7 @@ impl<'a> Request<'a> {
 impl Answer {
     /// Writes the response with MESSAGE-INTEGRITY and FINGERPRINT. `out` holds at least [`ANSWER_LEN_MAX`] bytes.
     pub(super) fn write(self, transaction: &TransactionId, key: &hmac::Key, out: &mut [u8]) -> usize {
+        debug_assert!(out.len() >= ANSWER_LEN_MAX);
         let kind = if matches!(self, Answer::Success(_)) { BINDING_SUCCESS } else { BINDING_ERROR };
         let mut writer = Writer::new(out, kind, transaction);
         match self {

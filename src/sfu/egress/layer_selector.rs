@@ -283,3 +283,172 @@ fn bit(layer: LayerIndex) -> u8 {
 fn is_newer(epoch: u8, than: u8) -> bool {
     (epoch.wrapping_sub(than) as i8) > 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::frame::FrameInfo;
+    use crate::sfu::egress::testing::{Vp8Layer, millis};
+
+    /// A packet that is a whole frame of one spatial layer.
+    fn frame(layer: u8, keyframe: bool, spatial: u8, temporal: u8, marker: bool) -> PacketMeta {
+        let mut meta = Vp8Layer::new(layer).picture(Instant::now(), keyframe, 0, 1)[0].meta;
+        meta.frame = FrameInfo {
+            starts_frame: true,
+            ends_frame: true,
+            keyframe: keyframe && spatial == 0,
+            spatial,
+            temporal,
+            ..FrameInfo::default()
+        };
+        meta.marker = marker;
+        meta
+    }
+
+    fn sent(marker: bool, switched: bool) -> Selection {
+        Selection::Forward { marker, switched }
+    }
+
+    fn selector(layer: u8, spatial_max: u8, temporal_max: u8) -> LayerSelector {
+        let mut selector = LayerSelector::new(MediaKind::Video);
+        let target = LayerTarget { layer: LayerIndex(layer), spatial_max, temporal_max };
+        selector.set_target(Instant::now(), Some(target));
+        selector
+    }
+
+    #[test]
+    fn switches_only_at_a_keyframe_of_the_target_layer() {
+        let mut selector = selector(0, u8::MAX, u8::MAX);
+        assert_eq!(selector.select(&frame(0, false, 0, 0, true), false), Selection::Ignore);
+        assert_eq!(selector.select(&frame(0, true, 0, 0, true), false), sent(true, true));
+        selector.set_target(Instant::now(), Some(LayerTarget::whole(LayerIndex(2))));
+        assert!(matches!(selector.switching(), Switching::AwaitingKeyframe { target: LayerIndex(2), .. }));
+        assert_eq!(selector.select(&frame(2, false, 0, 0, true), false), Selection::Ignore);
+        assert_eq!(selector.select(&frame(1, true, 0, 0, true), false), Selection::Ignore);
+        assert_eq!(selector.select(&frame(0, false, 0, 0, true), false), sent(true, false));
+        assert_eq!(selector.select(&frame(2, true, 0, 0, true), false), sent(true, true));
+        assert_eq!(selector.select(&frame(0, false, 0, 0, true), false), Selection::Ignore);
+        assert_eq!(selector.switching(), Switching::Settled);
+    }
+
+    #[test]
+    fn starts_on_a_lower_layer_rather_than_wait_for_the_target() {
+        let mut selector = selector(2, u8::MAX, u8::MAX);
+        assert_eq!(selector.select(&frame(0, true, 0, 0, true), false), sent(true, true));
+        assert_eq!(selector.keyframe_layer(), Some(LayerIndex(2)));
+        let mut low = self::selector(0, u8::MAX, u8::MAX);
+        assert_eq!(low.select(&frame(1, true, 0, 0, true), false), Selection::Ignore, "never above the target");
+    }
+
+    #[test]
+    fn the_wait_for_a_keyframe_keeps_its_beginning() {
+        let start = Instant::now();
+        let mut selector = LayerSelector::new(MediaKind::Video);
+        selector.set_target(start, Some(LayerTarget::whole(LayerIndex(1))));
+        selector.set_target(start + millis(700), Some(LayerTarget::whole(LayerIndex(1))));
+        let awaiting = Switching::AwaitingKeyframe { target: LayerIndex(1), since: start };
+        assert_eq!(selector.switching(), awaiting);
+    }
+
+    #[test]
+    fn spatial_layers_go_down_at_a_picture_and_up_at_a_keyframe() {
+        let mut selector = selector(0, 2, u8::MAX);
+        assert_eq!(selector.select(&frame(0, true, 0, 0, false), false), sent(false, true));
+        assert_eq!(selector.select(&frame(0, true, 1, 0, false), false), sent(false, false));
+        assert_eq!(selector.select(&frame(0, true, 2, 0, true), false), sent(true, false));
+        let target = |spatial_max| LayerTarget { layer: LayerIndex(0), spatial_max, temporal_max: u8::MAX };
+        selector.set_target(Instant::now(), Some(target(1)));
+        assert_eq!(selector.select(&frame(0, false, 0, 0, false), false), sent(false, false));
+        assert_eq!(selector.select(&frame(0, false, 1, 0, false), false), sent(true, false), "last of its picture now");
+        let skip = Selection::Skip { whole_picture: false };
+        assert_eq!(selector.select(&frame(0, false, 2, 0, true), false), skip);
+        selector.set_target(Instant::now(), Some(target(2)));
+        assert_eq!(selector.keyframe_layer(), Some(LayerIndex(0)));
+        assert_eq!(selector.select(&frame(0, false, 0, 0, false), false), sent(false, false));
+        assert_eq!(selector.select(&frame(0, false, 2, 0, true), false), skip);
+        assert_eq!(
+            selector.select(&frame(0, true, 0, 0, false), true),
+            sent(false, false),
+            "a late one changes nothing"
+        );
+        assert_eq!(selector.select(&frame(0, false, 2, 0, true), false), skip);
+        assert_eq!(selector.select(&frame(0, true, 0, 0, false), false), sent(false, false));
+        assert_eq!(selector.select(&frame(0, false, 2, 0, true), false), sent(true, false));
+    }
+
+    #[test]
+    fn a_spatial_layer_that_stops_leaves_the_marker_where_it_is() {
+        let mut selector = selector(0, 2, u8::MAX);
+        selector.select(&frame(0, true, 0, 0, false), false);
+        assert_eq!(selector.select(&frame(0, false, 0, 0, false), false), sent(false, false));
+        assert_eq!(selector.select(&frame(0, false, 1, 0, true), false), sent(true, false));
+    }
+
+    #[test]
+    fn temporal_layers_go_up_only_where_the_encoder_allows() {
+        let mut selector = selector(0, u8::MAX, 0);
+        selector.select(&frame(0, true, 0, 0, true), false);
+        let skip = Selection::Skip { whole_picture: true };
+        assert_eq!(selector.select(&frame(0, false, 0, 1, true), false), skip);
+        selector.set_target(Instant::now(), Some(LayerTarget::whole(LayerIndex(0))));
+        assert_eq!(selector.select(&frame(0, false, 0, 1, true), false), skip);
+        let mut sync = frame(0, false, 0, 1, true);
+        sync.frame.layer_sync = true;
+        assert_eq!(selector.select(&sync, true), skip, "a late one changes nothing");
+        assert_eq!(selector.select(&sync, false), sent(true, false));
+        assert_eq!(selector.select(&frame(0, false, 0, 1, true), false), sent(true, false));
+        assert_eq!(selector.select(&frame(0, false, 0, 2, true), false), skip);
+    }
+
+    #[test]
+    fn another_ssrc_of_the_layer_needs_a_keyframe_again() {
+        let mut selector = selector(0, u8::MAX, u8::MAX);
+        selector.select(&frame(0, true, 0, 0, true), false);
+        let mut renewed = frame(0, false, 0, 0, true);
+        renewed.epoch = 1;
+        assert_eq!(selector.select(&renewed, false), Selection::Ignore);
+        assert_eq!(selector.keyframe_layer(), Some(LayerIndex(0)));
+        renewed.frame.keyframe = true;
+        assert_eq!(selector.select(&renewed, false), sent(true, true));
+    }
+
+    #[test]
+    fn padding_is_withheld_and_a_pause_forgets_the_layer() {
+        let mut selector = selector(0, u8::MAX, u8::MAX);
+        let mut padding = frame(0, true, 0, 0, false);
+        padding.payload_len = 0;
+        assert_eq!(selector.select(&padding, false), Selection::Ignore);
+        selector.select(&frame(0, true, 0, 0, true), false);
+        assert_eq!(selector.select(&padding, false), Selection::Skip { whole_picture: false });
+        selector.set_target(Instant::now(), None);
+        assert_eq!(selector.select(&frame(0, true, 0, 0, true), false), Selection::Ignore);
+        assert_eq!((selector.current(), selector.switching()), (None, Switching::Settled));
+    }
+
+    #[test]
+    fn a_silent_layer_is_replaced_by_the_next_lower_one_that_sends() {
+        let facts = |active: [bool; 3]| -> Vec<LayerFacts> {
+            let layer = |index: u8| LayerFacts {
+                index: LayerIndex(index),
+                active: active[usize::from(index)],
+                ..LayerFacts::default()
+            };
+            (0..3).map(layer).collect()
+        };
+        let table: [([bool; 3], u8); 5] = [
+            ([true, true, false], 1),
+            ([true, false, false], 0),
+            ([false, false, false], 2),
+            ([true, true, true], 2),
+            ([false, true, true], 2),
+        ];
+        for (active, expected) in table {
+            let mut selector = selector(2, u8::MAX, u8::MAX);
+            selector.set_active(Instant::now(), &facts(active));
+            assert_eq!(selector.keyframe_layer(), Some(LayerIndex(expected)), "{active:?}");
+        }
+        let mut low = selector(0, u8::MAX, u8::MAX);
+        low.set_active(Instant::now(), &facts([false, true, true]));
+        assert_eq!(low.keyframe_layer(), Some(LayerIndex(1)), "better too large than black");
+    }
+}

@@ -20,6 +20,11 @@ pub mod stream;
 pub mod target;
 pub mod transport_cc;
 
+#[cfg(test)]
+mod continuity;
+#[cfg(test)]
+mod testing;
+
 pub use forwarder::{Forwarder, Outgoing};
 pub use layer_selector::{LayerTarget, Switching};
 pub use nack_responder::{NackResponder, Resend};

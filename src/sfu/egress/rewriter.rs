@@ -185,10 +185,13 @@ impl Rewriter {
     /// Numbers a packet of the current source, or `None` when it cannot have a number of its own any more.
     pub fn forward(&mut self, incoming: &Incoming) -> Option<Rewritten> {
         let source = self.source.as_mut()?;
-        let picture = incoming.pictures.map(|numbers| widen(numbers, source.picture_highest));
         if incoming.seq < source.seq_end {
+            // A late picture is never ahead: the narrow form then reaches back over all of its 128 numbers.
+            let back = |n: PictureNumbers| source.picture_highest.wrapping_sub(n.picture_id) & width_mask(n);
+            let picture = incoming.pictures.map(|n| source.picture_highest.wrapping_sub(back(n)) & PICTURE_ID_MASK);
             return self.forward_late(incoming, picture);
         }
+        let picture = incoming.pictures.map(|numbers| widen(numbers, source.picture_highest));
         if let Some(picture) = picture {
             if picture == source.picture_highest && is_before(picture, source.segment.picture_first) {
                 // The rest of a picture whose number was closed up already.
@@ -250,19 +253,19 @@ impl Rewriter {
     /// A packet behind the highest: numbered as it would have been in time, unless that number is gone.
     fn forward_late(&mut self, incoming: &Incoming, picture: Option<u16>) -> Option<Rewritten> {
         let source = self.source.as_ref()?;
-        let mut egress_end = self.last.seq.next();
         let mut found = None;
+        let mut following: Option<&Segment> = None;
         for segment in std::iter::once(&source.segment).chain(self.history.segments()) {
             if incoming.seq >= segment.first {
                 found = Some(*segment);
                 break;
             }
-            egress_end = SeqNo(segment.first.0.wrapping_add(segment.seq_offset));
+            following = Some(segment);
         }
         let segment = found?;
         let rewritten = rewrite(source, &segment, incoming, picture);
-        let in_segment = rewritten.seq < egress_end;
-        let in_picture = picture.is_none_or(|picture| !is_before(picture, segment.picture_first));
+        let in_segment = following.is_none_or(|next| rewritten.seq < next.seq_first());
+        let in_picture = picture.is_none_or(|picture| segment.holds(picture, following));
         if !in_segment || !in_picture || !self.history.is_unsent(rewritten.seq, self.last.seq) {
             return None;
         }
@@ -282,6 +285,24 @@ impl Rewriter {
             return self.last.timestamp.wrapping_add(step_min);
         }
         chosen
+    }
+}
+
+impl Segment {
+    /// First output number.
+    fn seq_first(&self) -> SeqNo {
+        SeqNo(self.first.0.wrapping_add(self.seq_offset))
+    }
+
+    /// Whether an input picture has an output number of its own here: it was not closed up before this segment, nor
+    /// by the start of the following one.
+    fn holds(&self, picture: u16, following: Option<&Segment>) -> bool {
+        let egress = |segment: &Segment, picture: u16| picture.wrapping_add(segment.picture_offset) & PICTURE_ID_MASK;
+        let closed = following.is_some_and(|next| {
+            next.picture_offset != self.picture_offset
+                && !is_before(egress(self, picture), egress(next, next.picture_first))
+        });
+        !closed && !is_before(picture, self.picture_first)
     }
 }
 
@@ -377,6 +398,10 @@ fn rewrite(source: &Source, segment: &Segment, incoming: &Incoming, picture: Opt
         }),
         frame_number: incoming.frame_number.map(|number| number.wrapping_add(source.frame_number_offset)),
     }
+}
+
+fn width_mask(numbers: PictureNumbers) -> u16 {
+    if numbers.picture_id_bits == 15 { PICTURE_ID_MASK } else { 0x7f }
 }
 
 /// The 15-bit picture id nearest to `reference`.

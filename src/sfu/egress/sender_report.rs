@@ -72,7 +72,8 @@ impl ClockMapping {
     /// The RTP timestamp of another time on the same clock.
     #[must_use]
     pub fn rtp_at(&self, ntp: NtpTime, clock_rate: u32) -> u32 {
-        let ticks = (i128::from(ntp.since(self.ntp)) * i128::from(clock_rate)) >> 32;
+        // To the nearest tick: there and back must give the same timestamp.
+        let ticks = (i128::from(ntp.since(self.ntp)) * i128::from(clock_rate) + (1 << 31)) >> 32;
         self.rtp.wrapping_add(ticks as u32)
     }
 
@@ -253,3 +254,111 @@ const CLOCK_ERROR_MAX: Duration = Duration::from_secs(5);
 
 /// A round trip beyond this is a receiver's mistake: satellite links stay below 1 s.
 const RTT_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1 << 32;
+
+    fn reference() -> NtpReference {
+        NtpReference { instant: Instant::now(), ntp: NtpTime(3_900_000_000 * SECOND) }
+    }
+
+    #[test]
+    fn instants_map_to_ntp_both_ways_round() {
+        let reference = reference();
+        let later = reference.at(reference.instant + Duration::from_millis(1500));
+        assert_eq!(later.0, reference.ntp.0 + SECOND * 3 / 2);
+        assert_eq!(NtpTime(SECOND).abs_send_time(), 1 << 18);
+        assert_eq!(NtpTime(SECOND).compact(), 1 << 16);
+    }
+
+    #[test]
+    fn a_clock_reading_extends_both_ways_and_over_the_wrap() {
+        let clock = ClockMapping { ntp: NtpTime(10 * SECOND), rtp: 100 };
+        assert_eq!(clock.rtp_at(NtpTime(11 * SECOND), 90_000), 90_100);
+        assert_eq!(clock.rtp_at(NtpTime(9 * SECOND), 90_000), 100u32.wrapping_sub(90_000));
+        assert_eq!(clock.ntp_at(100u32.wrapping_sub(45_000), 90_000), NtpTime(10 * SECOND - SECOND / 2));
+    }
+
+    #[test]
+    fn sound_and_picture_of_one_moment_get_one_ntp_time() {
+        let reference = reference();
+        let start = reference.instant;
+        // The publisher's clock is 1000 s behind ours; its reports arrive with different delays.
+        let theirs = |at: Duration| NtpTime(reference.at(start + at).0 - 1000 * SECOND);
+        let mut seat = SeatClock::default();
+        seat.record_sender_report(reference.at(start + Duration::from_millis(30)), theirs(Duration::ZERO));
+        seat.record_sender_report(reference.at(start + Duration::from_millis(390)), theirs(Duration::from_millis(300)));
+        let report = |rate, rtp, at| {
+            let mut reporter = SenderReporter::new(Ssrc(1));
+            reporter.record_sent(start, 100);
+            let clock = Some(ClockMapping { ntp: theirs(Duration::ZERO), rtp });
+            let basis = ReportBasis { clock, latest: None, clock_rate: rate };
+            reporter.poll(start + at, &reference, &seat, basis).unwrap()
+        };
+        let voice = report(48_000, 5000, Duration::from_secs(2));
+        let face = report(90_000, 900_000, Duration::from_secs(3));
+        // Both say when the moment of the publisher's first reports was, on our clock.
+        let moment = |info: &SenderInfo, rtp, rate| {
+            ClockMapping { ntp: NtpTime(info.ntp), rtp: info.rtp_timestamp }.ntp_at(rtp, rate)
+        };
+        let apart = moment(&voice, 5000, 48_000).since(moment(&face, 900_000, 90_000)).unsigned_abs();
+        assert!(apart < SECOND / 10_000, "{apart}");
+    }
+
+    #[test]
+    fn a_publisher_clock_that_was_set_is_measured_anew() {
+        let mut seat = SeatClock::default();
+        seat.record_sender_report(NtpTime(100 * SECOND), NtpTime(50 * SECOND));
+        seat.record_sender_report(NtpTime(101 * SECOND), NtpTime(52 * SECOND));
+        assert_eq!(seat.theirs(NtpTime(100 * SECOND)), Some(NtpTime(50 * SECOND)));
+        seat.record_sender_report(NtpTime(102 * SECOND), NtpTime(2 * SECOND));
+        assert_eq!(seat.theirs(NtpTime(100 * SECOND)), Some(NtpTime(0)));
+    }
+
+    #[test]
+    fn reports_come_every_second_and_at_once_after_a_new_source() {
+        let reference = reference();
+        let start = reference.instant;
+        let basis = ReportBasis { clock: None, latest: Some((1000, start)), clock_rate: 90_000 };
+        let mut reporter = SenderReporter::new(Ssrc(7));
+        let seat = SeatClock::default();
+        assert!(reporter.poll(start, &reference, &seat, basis).is_none(), "nothing was sent");
+        reporter.record_sent(start, 10);
+        reporter.record_sent(start, 20);
+        let later = start + Duration::from_millis(100);
+        let info = reporter.poll(later, &reference, &seat, basis).unwrap();
+        assert_eq!((info.packets, info.octets), (2, 30));
+        assert_eq!(info.rtp_timestamp, 10_000);
+        assert!(reporter.poll(later, &reference, &seat, basis).is_none());
+        reporter.set_due(later);
+        assert!(reporter.poll(later, &reference, &seat, basis).is_some());
+        assert!(reporter.poll(later + REPORT_INTERVAL, &reference, &seat, basis).is_some());
+    }
+
+    #[test]
+    fn receiver_reports_give_loss_and_round_trip() {
+        let mut facts = ReceiverFacts::default();
+        let mut block = ReportBlock {
+            ssrc: Ssrc(1),
+            fraction_lost: 64,
+            cumulative_lost: 1,
+            highest_sequence: 0,
+            jitter: 0,
+            last_sr: 0,
+            delay_since_last_sr: 0,
+        };
+        facts.handle_report(NtpTime(100 * SECOND), &block);
+        assert_eq!((facts.loss(), facts.rtt()), (0.25, None));
+        block.last_sr = NtpTime(99 * SECOND).compact();
+        block.delay_since_last_sr = 65_536 / 2;
+        facts.handle_report(NtpTime(100 * SECOND), &block);
+        assert_eq!(facts.rtt(), Some(Duration::from_millis(500)));
+        // A report from the future is not a round trip of 18 hours.
+        block.last_sr = NtpTime(101 * SECOND).compact();
+        facts.handle_report(NtpTime(100 * SECOND), &block);
+        assert_eq!(facts.rtt(), Some(Duration::from_millis(500)));
+    }
+}

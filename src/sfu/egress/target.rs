@@ -79,3 +79,90 @@ pub const LOSS_MAX: f32 = 0.10;
 
 /// Higher: a passing disturbance blurs the picture for long; lower: it flaps between two layers.
 pub const LOSS_HOLD: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: [(u16, u16); 3] = [(320, 180), (640, 360), (1280, 720)];
+
+    fn layers(active: [bool; 3]) -> Vec<LayerFacts> {
+        (0..3u8)
+            .map(|index| {
+                let (width, height) = FULL[usize::from(index)];
+                LayerFacts {
+                    index: LayerIndex(index),
+                    active: active[usize::from(index)],
+                    picture_size: Some(PictureSize { width, height }),
+                    ..LayerFacts::default()
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn picks_the_smallest_active_layer_that_fills_the_view() {
+        let all = [true; 3];
+        let table: [((u16, u16), [bool; 3], f32, Option<u8>, Option<u8>); 14] = [
+            ((0, 0), all, 0.0, None, None),
+            ((0, 500), all, 0.0, Some(2), None),
+            ((320, 180), all, 0.0, None, Some(0)),
+            ((321, 181), all, 0.0, None, Some(1)),
+            ((640, 360), all, 0.0, None, Some(1)),
+            ((1200, 700), all, 0.0, None, Some(2)),
+            ((3000, 2000), all, 0.0, None, Some(2)),
+            ((700, 390), all, 0.0, Some(1), Some(1)),
+            ((720, 400), all, 0.0, Some(1), Some(2)),
+            ((1200, 700), [true, true, false], 0.0, Some(2), Some(1)),
+            ((100, 100), [false, false, true], 0.0, None, Some(2)),
+            ((1200, 700), all, 0.11, Some(2), Some(1)),
+            ((1200, 700), [true, false, true], 0.5, Some(2), Some(0)),
+            ((300, 100), all, 0.5, Some(0), Some(0)),
+        ];
+        for ((width, height), active, loss, current, expected) in table {
+            let view = PictureSize { width, height };
+            let target = layer_target(view, &layers(active), loss, current.map(LayerIndex));
+            assert_eq!(target, expected.map(LayerIndex), "{width}x{height} {active:?} {loss} {current:?}");
+        }
+    }
+
+    #[test]
+    fn an_upright_telephone_is_compared_by_its_sides() {
+        assert_eq!(
+            layer_target(PictureSize { width: 180, height: 320 }, &layers([true; 3]), 0.0, None),
+            Some(LayerIndex(0))
+        );
+    }
+
+    #[test]
+    fn a_layer_of_unknown_size_is_used_only_when_no_other_fits() {
+        let mut unknown = layers([true; 3]);
+        unknown[2].picture_size = None;
+        unknown[0].picture_size = None;
+        let view = |width| PictureSize { width, height: width };
+        assert_eq!(layer_target(view(300), &unknown, 0.0, None), Some(LayerIndex(1)));
+        assert_eq!(layer_target(view(1000), &unknown, 0.0, None), Some(LayerIndex(2)));
+        assert_eq!(layer_target(view(300), &[], 0.0, None), Some(LayerIndex(0)));
+    }
+
+    #[test]
+    fn one_step_down_is_not_repeated_while_the_loss_lasts() {
+        let view = PictureSize { width: 1280, height: 720 };
+        let mut current = Some(LayerIndex(2));
+        for _ in 0..5 {
+            current = layer_target(view, &layers([true; 3]), 0.2, current);
+        }
+        assert_eq!(current, Some(LayerIndex(1)));
+    }
+
+    #[test]
+    fn heavy_loss_is_remembered_for_the_hold_time() {
+        let start = Instant::now();
+        let mut hold = LossHold::default();
+        assert_eq!(hold.record(start, 0.05), 0.05);
+        assert_eq!(hold.record(start, 0.2), 0.2);
+        assert_eq!(hold.record(start + Duration::from_secs(9), 0.0), 0.2);
+        assert_eq!(hold.record(start + Duration::from_secs(10), 0.01), 0.01);
+        assert_eq!(hold.record(start + Duration::from_secs(11), 0.0), 0.0);
+    }
+}

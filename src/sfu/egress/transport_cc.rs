@@ -201,3 +201,93 @@ pub const LOSS_WINDOW: u64 = 500;
 
 /// The reference time has 24 bits of 64 ms.
 const CLOCK_TURN: i64 = (1 << 24) * 64_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Ssrc;
+    use crate::rtp::rtcp::{Arrival, CompoundWriter, Rtcp, packets};
+
+    fn feed(history: &mut TransportCcHistory, arrivals: &[(u64, i64)]) -> usize {
+        let arrivals: Vec<_> = arrivals.iter().map(|&(seq, micros)| Arrival { seq: SeqNo(seq), micros }).collect();
+        let mut out = [0; 1500];
+        let mut writer = CompoundWriter::new(&mut out);
+        assert_eq!(writer.transport_feedback(Ssrc(1), Ssrc(2), 0, &arrivals), arrivals.len());
+        let len = writer.len();
+        let Some(Ok(Rtcp::TransportFeedback(feedback))) = packets(&out[..len]).next() else {
+            panic!("our own feedback")
+        };
+        history.handle_feedback(&feedback)
+    }
+
+    fn sent(count: u64) -> TransportCcHistory {
+        let start = Instant::now();
+        let mut history = TransportCcHistory::new();
+        for at in 0..count {
+            history.record_sent(start + Duration::from_millis(10 * at), 1250);
+        }
+        history
+    }
+
+    #[test]
+    fn numbers_count_up_and_wrap() {
+        let mut history = sent(65_535);
+        assert_eq!(history.next_number(), 65_535);
+        history.record_sent(Instant::now(), 100);
+        assert_eq!(history.next_number(), 0);
+    }
+
+    #[test]
+    fn feedback_gives_rate_loss_and_delay() {
+        let mut history = sent(100);
+        // Number 50 is missing; from 60 on each packet takes a millisecond longer than the one before.
+        let arrivals: Vec<(u64, i64)> = (0..100i64)
+            .filter(|&at| at != 50)
+            .map(|at| (at as u64, 1_000_000 + at * 10_000 + (at - 60).max(0) * 1000))
+            .collect();
+        assert_eq!(feed(&mut history, &arrivals), 99);
+        assert_eq!(history.loss(), 0.01);
+        let rate = history.acknowledged_rate().0;
+        assert!((900_000..1_100_000).contains(&rate), "{rate}");
+        let variations: Vec<i64> = history.delay_variations().collect();
+        assert_eq!((variations[10], variations[90]), (0, 1000));
+    }
+
+    #[test]
+    fn repeated_feedback_counts_once_and_corrects_a_loss() {
+        let mut history = sent(10);
+        assert_eq!(feed(&mut history, &[(0, 0), (9, 9000)]), 2);
+        assert_eq!(history.loss(), 0.8);
+        assert_eq!(feed(&mut history, &[(0, 0), (5, 5000), (9, 9000)]), 1);
+        assert_eq!(history.loss(), 0.7);
+    }
+
+    #[test]
+    fn feedback_about_packets_never_sent_changes_nothing() {
+        let mut history = TransportCcHistory::new();
+        assert_eq!(feed(&mut history, &[(0, 0), (7, 1000)]), 0);
+        let mut history = sent(5);
+        assert_eq!(feed(&mut history, &[(5, 0), (900, 1000)]), 0);
+        assert_eq!(history.loss(), 0.0);
+        assert_eq!(history.acknowledged_rate(), Bitrate(0));
+    }
+
+    #[test]
+    fn the_far_clock_may_wrap() {
+        assert_eq!(nearest_turn(-(CLOCK_TURN - 250)), 250);
+        assert_eq!(nearest_turn(CLOCK_TURN - 250), -250);
+        assert_eq!(nearest_turn(1000), 1000);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut history = sent(10_000);
+        for first in [9000, 9300, 9600] {
+            let chunk: Vec<(u64, i64)> = (first..first + 300).map(|at| (at, at as i64 * 250)).collect();
+            feed(&mut history, &chunk);
+        }
+        assert_eq!(history.samples().count(), SAMPLES_MAX);
+        assert_eq!(history.samples().last().unwrap().number.wire(), 9899);
+        assert_eq!(feed(&mut history, &[(100, 0)]), 0, "long forgotten");
+    }
+}

@@ -29,7 +29,7 @@ fn the_oracle_opens_our_rtp_over_wraps() {
     for profile in PROFILES {
         let (egress, mut oracle) = (EgressSrtp::new(profile, &master_key()), oracle(profile));
         for index in indexes() {
-            let mut packet = rtp(7, index as u16, index % 2 == 0);
+            let mut packet = rtp(7, index as u16, index.is_multiple_of(2));
             let plain = packet.plain().to_vec();
             let sealed = egress.seal_rtp(&mut packet.bytes, packet.header_len, packet.len, SeqNo(index));
             assert_eq!(oracle.decrypt_rtp(&packet.bytes[..sealed]).expect("our packet"), plain, "{profile:?} {index}");
@@ -42,7 +42,7 @@ fn we_open_the_oracles_rtp_over_wraps() {
     for profile in PROFILES {
         let (mut ingress, mut oracle) = (IngressSrtp::new(profile, &master_key()), oracle(profile));
         for index in indexes() {
-            let plain = rtp(7, index as u16, index % 2 == 0);
+            let plain = rtp(7, index as u16, index.is_multiple_of(2));
             let mut packet = oracle.encrypt_rtp(plain.plain()).expect("a valid packet");
             assert_eq!(ingress.open_rtp(&mut packet), Ok((plain.len, SeqNo(index))), "{profile:?}");
             assert_eq!(&packet[..plain.len], plain.plain());

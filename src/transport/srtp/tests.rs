@@ -8,7 +8,7 @@ use super::testing::{PROFILES, hex, master_key, rtcp, rtp};
 use super::*;
 
 fn sealed_rtp(egress: &EgressSrtp, ssrc: u32, index: u64) -> Vec<u8> {
-    let mut packet = rtp(ssrc, index as u16, index % 2 == 0);
+    let mut packet = rtp(ssrc, index as u16, index.is_multiple_of(2));
     let (header_len, len) = (packet.header_len, packet.len);
     let sealed = egress.seal_rtp(&mut packet.bytes, header_len, len, SeqNo(index));
     assert!(sealed > len);
@@ -36,7 +36,7 @@ fn opens_what_it_sealed_and_gives_the_plain_packet_back() {
     for profile in PROFILES {
         let (mut egress, mut ingress) = pair(profile);
         for index in [0_u64, 1, 2, 3] {
-            let plain = rtp(7, index as u16, index % 2 == 0);
+            let plain = rtp(7, index as u16, index.is_multiple_of(2));
             let mut packet = sealed_rtp(&egress, 7, index);
             assert_eq!(ingress.open_rtp(&mut packet), Ok((plain.len, SeqNo(index))));
             assert_eq!(&packet[..plain.len], plain.plain());
