@@ -209,6 +209,12 @@ impl IngressStream {
         self.clock
     }
 
+    /// When the last packet came.
+    #[must_use]
+    pub(super) fn last_packet(&self) -> Option<Instant> {
+        self.last_packet
+    }
+
     fn sent_within(&self, now: Instant, span: Duration) -> bool {
         self.last_packet.is_some_and(|last| now.saturating_duration_since(last) < span)
     }
