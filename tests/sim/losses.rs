@@ -6,7 +6,7 @@ use colloque::rtp::codec::MediaKind;
 
 use super::network::Link;
 use super::wire::Format;
-use super::world::{Page, World};
+use super::world::{Page, World, seed, seeds};
 
 #[test]
 fn loss_is_repaired_by_retransmission() {
@@ -29,7 +29,7 @@ fn loss_is_repaired_by_retransmission() {
 
 #[test]
 fn a_rough_network_with_simulcast_stays_sound() {
-    for seed in 10..16 {
+    for seed in seeds(10..16) {
         let link = Link { loss: 0.03, ..Link::rough() };
         let page = || Page::new().simulcast().link(link);
         let mut world = World::with(seed, [page(), page(), Page::firefox().link(link)]);
@@ -54,7 +54,7 @@ fn a_rough_network_with_simulcast_stays_sound() {
 
 #[test]
 fn heavy_receiver_loss_steps_one_layer_down_and_audio_is_untouched() {
-    for seed in 20..23 {
+    for seed in seeds(20..23) {
         let mut world = World::with(seed, [Page::new().simulcast(), Page::viewer(), Page::viewer()]);
         world.set_view(1, 0, 1280, 720);
         world.set_view(2, 0, 1280, 720);
@@ -82,7 +82,7 @@ fn heavy_receiver_loss_steps_one_layer_down_and_audio_is_untouched() {
 
 #[test]
 fn a_publisher_that_never_repairs_is_asked_for_a_keyframe() {
-    let mut world = World::with(30, [Page::new(), Page::new()]);
+    let mut world = World::with(seed(30), [Page::new(), Page::new()]);
     world.run(2000);
     // Longer than any retransmission window.
     world.people[0].up.loss = 0.9;

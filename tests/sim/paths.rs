@@ -8,11 +8,11 @@ use colloque::sfu::command::Event;
 use colloque::transport::parameters::Fingerprint;
 
 use super::network::Link;
-use super::world::{GRACE, Page, World, address};
+use super::world::{GRACE, Page, World, address, seed, seeds};
 
 #[test]
 fn path_change_keeps_the_call() {
-    for seed in 0..5 {
+    for seed in seeds(0..5) {
         let mut world = World::with(seed, [Page::new(), Page::new()]);
         world.run(3000);
         let old = world.people[0].address;
@@ -31,7 +31,7 @@ fn path_change_keeps_the_call() {
 
 #[test]
 fn twenty_second_outage_resumes() {
-    for seed in 0..4 {
+    for seed in seeds(0..4) {
         let mut world = World::with(seed, [Page::new(), Page::new().simulcast()]);
         world.run(3000);
         let cut = Link { up: false, ..Link::GOOD };
@@ -49,7 +49,7 @@ fn twenty_second_outage_resumes() {
 
 #[test]
 fn consent_loss_stops_egress_and_comes_back() {
-    for seed in 0..3 {
+    for seed in seeds(0..3) {
         let mut world = World::with(seed, [Page::new(), Page::new()]);
         world.run(3000);
         world.people[0].up.up = false;
@@ -71,7 +71,7 @@ fn consent_loss_stops_egress_and_comes_back() {
 
 #[test]
 fn silent_beyond_grace_is_gone() {
-    let mut world = World::with(4, [Page::viewer(), Page::new()]);
+    let mut world = World::with(seed(4), [Page::viewer(), Page::new()]);
     world.run(2000);
     world.people[1].dead = true;
     let leg = world.people[1].leg;
@@ -85,7 +85,7 @@ fn silent_beyond_grace_is_gone() {
 
 #[test]
 fn a_leg_that_says_goodbye_is_gone_at_once() {
-    let mut world = World::with(5, [Page::new(), Page::new()]);
+    let mut world = World::with(seed(5), [Page::new(), Page::new()]);
     world.run(2000);
     world.people[1].close();
     world.run(100);
@@ -96,7 +96,7 @@ fn a_leg_that_says_goodbye_is_gone_at_once() {
 
 #[test]
 fn a_leg_that_never_connects_is_gone() {
-    let mut world = World::with(6, [Page::new()]);
+    let mut world = World::with(seed(6), [Page::new()]);
     world.people[0].dead = true;
     world.run(32_000);
     assert_eq!(world.events_of(|event| matches!(event, Event::LegGone(_))), 1);
@@ -105,7 +105,7 @@ fn a_leg_that_never_connects_is_gone() {
 
 #[test]
 fn ice_restart_keeps_the_leg() {
-    for seed in 0..3 {
+    for seed in seeds(0..3) {
         let mut world = World::with(seed, [Page::new(), Page::new()]);
         world.run(3000);
         let mine = world.people[0].fingerprint();
@@ -134,7 +134,7 @@ fn ice_restart_keeps_the_leg() {
 
 #[test]
 fn reload_replaces_the_old_leg() {
-    for seed in 0..3 {
+    for seed in seeds(0..3) {
         let mut world = World::with(seed, [Page::new(), Page::new()]);
         world.run(3000);
         world.remove(0);
@@ -151,7 +151,7 @@ fn reload_replaces_the_old_leg() {
 
 #[test]
 fn a_second_leg_of_a_seat_adds_nothing_that_is_seen_twice() {
-    let mut world = World::with(9, [Page::new(), Page::new()]);
+    let mut world = World::with(seed(9), [Page::new(), Page::new()]);
     world.run(2000);
     let device = world.add_leg(SeatId(1), Page { voice: false, ..Page::new() });
     world.run(3000);

@@ -104,11 +104,24 @@ pub struct World {
     pub misplaced: Vec<String>,
     /// Datagrams the server sent, by far address.
     pub sent_to: HashMap<SocketAddr, u64>,
+    /// Called with true before the server works and with false after, to measure it alone.
+    pub around_server: Option<fn(bool)>,
     acceptor: SimAcceptor,
     batch: TransmitBatch,
     network: Network,
     by_address: HashMap<SocketAddr, usize>,
     random: StdRng,
+}
+
+/// The seeds of a scenario, moved by the environment's `COLLOQUE_SIM_SEED` to look for bad luck elsewhere.
+pub fn seeds(range: std::ops::Range<u64>) -> impl Iterator<Item = u64> {
+    range.map(seed)
+}
+
+/// One of them.
+pub fn seed(own: u64) -> u64 {
+    let base: u64 = std::env::var("COLLOQUE_SIM_SEED").ok().and_then(|base| base.parse().ok()).unwrap_or(0);
+    own + base
 }
 
 /// Where person `index` lives at first.
@@ -138,6 +151,7 @@ impl World {
             stages: HashMap::new(),
             misplaced: Vec::new(),
             sent_to: HashMap::new(),
+            around_server: None,
             acceptor: acceptor(),
             // Small, so that flushing into a full batch is what always happens.
             batch: TransmitBatch::new(64 * 1024, 40),
@@ -337,7 +351,10 @@ impl World {
                 landed = true;
                 self.make_room();
                 let path = Path { local: LocalSocket(0), remote: flying.remote };
+                // Checks and messages may allocate: neither is per packet.
+                self.measure(flying.bytes[0] >= 128);
                 self.sfu.handle_datagram(now, path, &mut flying.bytes, &mut self.batch);
+                self.measure(false);
             } else if let Some(&index) = self.by_address.get(&flying.remote) {
                 self.people[index].handle(now, &mut flying.bytes);
                 self.post(index);
@@ -348,7 +365,9 @@ impl World {
         }
         if self.sfu.poll_timeout().is_some_and(|due| due <= now) {
             self.make_room();
+            self.measure(true);
             self.sfu.handle_timeout(now, &mut self.batch);
+            self.measure(false);
             self.flush();
         }
         self.take_events();
@@ -356,10 +375,21 @@ impl World {
     }
 
     fn flush(&mut self) {
-        while self.sfu.flush(self.now, &mut self.batch) == Flush::Full {
+        loop {
+            self.measure(true);
+            let state = self.sfu.flush(self.now, &mut self.batch);
+            self.measure(false);
             self.ship();
+            if state == Flush::Done {
+                return;
+            }
         }
-        self.ship();
+    }
+
+    fn measure(&self, inside: bool) {
+        if let Some(around) = self.around_server {
+            around(inside);
+        }
     }
 
     fn make_room(&mut self) {
