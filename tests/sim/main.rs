@@ -4,6 +4,7 @@
 //! holds what it gets against what the publisher sent, byte by byte. Not here: sockets, real DTLS, real browsers.
 
 mod calls;
+mod chaos;
 mod data;
 mod far_side;
 mod hostile;
