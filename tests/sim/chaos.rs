@@ -19,6 +19,7 @@ fn page(random: &mut StdRng) -> Page {
         camera: random.random_bool(0.9).then(|| if random.random() { (Format::Vp8, true) } else { (format, false) }),
         screen: random.random_bool(0.2).then_some(Format::Vp8),
         red: random.random_bool(0.3),
+        early_wrap: false,
         slots: random.random_range(1..5),
         link: link(random),
         ..page

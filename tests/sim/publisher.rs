@@ -123,6 +123,13 @@ impl Publisher {
         }
     }
 
+    /// Numbers that do not wrap soon.
+    pub fn begin_low(&mut self) {
+        for layer in &mut self.layers {
+            layer.seq %= 1 << 14;
+        }
+    }
+
     /// Packets of the frame that is due, if one is.
     pub fn poll(&mut self, start: Instant, now: Instant, random: &mut StdRng) -> Vec<Plain> {
         let mut out = Vec::new();

@@ -264,7 +264,8 @@ impl Receiver {
             let ongoing = (marker.publisher, marker.leg) == (before.marker.publisher, before.marker.leg);
             let captured = (marker.captured as i64 - before.marker.captured as i64) * 48 / 1000;
             // After a pause the time is known only as well as the network's jitter lets it.
-            let allowed = if frames == (seq - before.seq) as i64 { 1 } else { 4800 };
+            let paused = frames != (seq - before.seq) as i64 || captured > frames * 960 + 960;
+            let allowed = if paused { 4800 } else { 1 };
             if ongoing && (i64::from(ticks) - captured).abs() > allowed {
                 self.fault(format!("{seq}: {captured} ticks of voice take {ticks}"));
             }

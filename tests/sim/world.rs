@@ -46,6 +46,8 @@ pub struct Page {
     pub red: bool,
     pub dialect: Dialect,
     pub data: bool,
+    /// Streams may begin just before their numbers wrap. SRTP fails for good when all packets before the wrap are lost.
+    pub early_wrap: bool,
     pub link: Link,
 }
 
@@ -62,6 +64,7 @@ impl Page {
             red: false,
             dialect: Dialect::Chromium,
             data: false,
+            early_wrap: true,
             link: Link::GOOD,
         }
     }
@@ -247,6 +250,9 @@ impl World {
         }
         if let Some(format) = page.screen {
             publishers.push(Publisher::new(self.now, (id + 2, leg), Source::Screen, format, false, &mut self.random));
+        }
+        if !page.early_wrap {
+            publishers.iter_mut().for_each(Publisher::begin_low);
         }
         publishers
     }
