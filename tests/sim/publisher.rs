@@ -205,6 +205,12 @@ impl Publisher {
         }
     }
 
+    /// What was sent last, for the benchmark.
+    #[allow(dead_code)]
+    pub fn last_packet(&self) -> Option<Plain> {
+        self.layers[0].sent.back().cloned()
+    }
+
     /// The retransmission of a packet, when it is still remembered.
     pub fn handle_nack(&mut self, ssrc: Ssrc, wire: u16) -> Option<Plain> {
         let layer = self.layers.iter_mut().find(|layer| layer.ssrc == ssrc)?;
