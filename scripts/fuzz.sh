@@ -24,9 +24,10 @@ mkdir -p "$work/crashes"
 failed=
 for name in "$@"; do
     mkdir -p "$work/corpus/$name"
-    # Longer inputs than a datagram find nothing more in the parsers of datagrams.
+    # Longer inputs than a datagram find nothing more in the parsers of datagrams; offers are longer.
+    case "$name" in sdp | websocket) longest=16384 ;; *) longest=2048 ;; esac
     if FUZZ_TARGET=$name "$fuzzer" "$work/corpus/$name" "fuzz/corpus/$name" \
-        -max_total_time="$seconds" -max_len=2048 -timeout=5 -rss_limit_mb=1024 \
+        -max_total_time="$seconds" -max_len=$longest -timeout=5 -rss_limit_mb=1024 \
         -artifact_prefix="$work/crashes/$name-" -print_final_stats=1 >"$work/$name.log" 2>&1; then
         runs=$(sed -n 's/^stat::number_of_executed_units: //p' "$work/$name.log")
         covered=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$work/$name.log" | tail -n 1)

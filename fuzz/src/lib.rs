@@ -5,7 +5,9 @@
 //! `fuzz/corpus/<name>/`. `scripts/fuzz.sh` and `tests/corpus.rs` then find it. Not here: how inputs are made
 //! (libFuzzer does that) and round trips that need no hostile bytes (the tests beside the code).
 
+mod channel;
 mod media;
+mod signalling;
 
 /// A target: takes the bytes as the parser would get them from the network.
 pub type Target = fn(&[u8]);
@@ -23,6 +25,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("h264", media::h264),
     ("av1", media::av1),
     ("dependency_descriptor", media::dependency_descriptor),
+    ("stun", channel::stun),
+    ("dtls", channel::dtls),
+    ("sctp", channel::sctp),
+    ("data_envelope", channel::data_envelope),
+    ("sdp", signalling::sdp),
+    ("sdp_fragment", signalling::sdp_fragment),
+    ("websocket", signalling::websocket),
+    ("token", signalling::token),
 ];
 
 /// The target of that name.

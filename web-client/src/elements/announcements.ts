@@ -1,0 +1,69 @@
+// What a screen reader is told when the call goes from one state to the next. Pure; the element puts the sentences into
+// its live region. Never announced: who speaks (it would talk over the person) and small changes of quality.
+
+import type { SeatInfo } from "../protocol/generated.ts";
+import { isOver, othersPresent, seatsWaiting } from "../sdk/call-state.ts";
+import type { CallState } from "../sdk/call-state.ts";
+import type { Strings } from "./strings.ts";
+
+export function seatName(info: Pick<SeatInfo, "display_name" | "role">, strings: Strings): string {
+  return info.display_name ?? strings.roles[info.role];
+}
+
+export function announcements(before: CallState, now: CallState, strings: Strings): string[] {
+  const said = [...phaseChange(before, now, strings), ...ownSources(before, now, strings)];
+  if (before.seat === now.seat && !isOver(now.phase)) said.push(...seatChanges(before, now, strings));
+  if (now.refusal === "not_permitted" && now.refusal !== before.refusal) said.push(strings.saidRefusal);
+  if (now.quality === "poor" && before.quality !== "poor") said.push(strings.quality.poor);
+  return said;
+}
+
+function phaseChange(before: CallState, now: CallState, strings: Strings): string[] {
+  if (before.phase === now.phase) return [];
+  switch (now.phase) {
+    case "waiting":
+      return [strings.waitingTitle];
+    case "joining":
+      return before.phase === "waiting" ? [strings.saidAdmitted] : [strings.joiningTitle];
+    case "in_call":
+      return [before.phase === "reconnecting" ? strings.saidBack : strings.saidConnected];
+    case "reconnecting":
+      return [`${strings.reconnectingTitle}. ${strings.reconnectingText}`];
+    default:
+      // The other phases move the focus to their title, which is read then.
+      return [];
+  }
+}
+
+function ownSources(before: CallState, now: CallState, strings: Strings): string[] {
+  const said: string[] = [];
+  const sentences = {
+    microphone: strings.saidStoppedMicrophone,
+    camera: strings.saidStoppedCamera,
+    screen: strings.saidStoppedScreen,
+  };
+  for (const source of now.stopped) if (!before.stopped.includes(source)) said.push(sentences[source]);
+  if (before.stopped.some((source) => !now.stopped.includes(source))) said.push(strings.saidAllowed);
+  return said;
+}
+
+function seatChanges(before: CallState, now: CallState, strings: Strings): string[] {
+  const said: string[] = [];
+  const waitedBefore = new Set(seatsWaiting(before).map((info) => info.seat));
+  const presentBefore = new Map(othersPresent(before).map((info) => [info.seat, info]));
+  const presentNow = new Set(othersPresent(now).map((info) => info.seat));
+  for (const info of seatsWaiting(now)) {
+    if (!waitedBefore.has(info.seat)) said.push(strings.saidWaiting(seatName(info, strings)));
+  }
+  for (const info of othersPresent(now)) {
+    const name = seatName(info, strings);
+    const old = presentBefore.get(info.seat);
+    if (old === undefined) said.push(strings.saidArrived(name, strings.roles[info.role]));
+    else if (info.presence === "reconnecting" && old.presence === "present") said.push(strings.saidLost(name));
+    if (info.screen && old !== undefined && !old.screen) said.push(strings.saidScreen(name));
+  }
+  for (const info of presentBefore.values()) {
+    if (!presentNow.has(info.seat)) said.push(strings.saidLeft(seatName(info, strings)));
+  }
+  return said;
+}

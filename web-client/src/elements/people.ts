@@ -1,0 +1,116 @@
+// For hosts: who waits and who is in the room, and what a host may do about it. Shows only what the permissions allow;
+// the server enforces them all the same.
+
+import { html, nothing, type TemplateResult } from "lit";
+import { repeat } from "lit/directives/repeat.js";
+import type { SeatInfo } from "../protocol/generated.ts";
+import { othersPresent, seatsWaiting } from "../sdk/call-state.ts";
+import { seatName } from "./announcements.ts";
+import { ICONS } from "./icons.ts";
+import { initials } from "./tiles.ts";
+import type { View } from "./view.ts";
+
+export function peoplePanel(view: View): TemplateResult {
+  const { strings, state, actions } = view;
+  const waiting = seatsWaiting(state);
+  const present = othersPresent(state);
+  return html`<section class="panel" part="people" aria-labelledby="people-title">
+    <header>
+      <h2 id="people-title">${strings.people}</h2>
+      <button class="bare" data-action="close-people" aria-label=${strings.close} @click=${() => actions.togglePanel()}>
+        ${ICONS.close}
+      </button>
+    </header>
+    ${state.permissions.admit
+      ? html`<h3>${strings.waitingList}</h3>
+          ${waiting.length === 0 ? html`<p class="none">${strings.waitingNobody}</p>` : nothing}
+          <ul data-list="waiting">
+            ${repeat(waiting, ({ seat }) => seat, (info) => waitingRow(view, info))}
+          </ul>`
+      : nothing}
+    <h3>${strings.inRoom}</h3>
+    <ul data-list="present">
+      ${repeat(present, ({ seat }) => seat, (info) => presentRow(view, info))}
+      <li class="person">
+        ${identity(view, view.strings.you, state.role === null ? "" : strings.roles[state.role])}
+      </li>
+    </ul>
+    ${state.permissions.end
+      ? html`<button class="end" data-action="end" @click=${() => actions.openDialog({ kind: "leave" })}>
+          ${strings.endForAll}
+        </button>`
+      : nothing}
+  </section>`;
+}
+
+function waitingRow(view: View, info: SeatInfo): TemplateResult {
+  const { strings, state, call, actions } = view;
+  const name = seatName(info, strings);
+  return html`<li class="person waits" data-seat=${info.seat}>
+    ${identity(view, name, strings.roles[info.role])}
+    <div class="row">
+      <button
+        class="primary"
+        data-action="admit"
+        data-seat=${info.seat}
+        aria-label=${strings.admitName(name)}
+        @click=${() => call.admit(info.seat)}
+      >
+        ${ICONS.check}${strings.admit}
+      </button>
+      ${state.permissions.remove
+        ? html`<button
+            class="secondary"
+            data-action="refuse"
+            data-seat=${info.seat}
+            aria-label=${strings.refuseName(name)}
+            @click=${() => actions.openDialog({ kind: "remove", seat: info.seat, name, waiting: true })}
+          >
+            ${strings.refuse}
+          </button>`
+        : nothing}
+    </div>
+  </li>`;
+}
+
+function presentRow(view: View, info: SeatInfo): TemplateResult {
+  const { strings, state, call, actions } = view;
+  const name = seatName(info, strings);
+  const silenced = state.silenced.includes(info.seat);
+  const mutes = info.microphone || silenced;
+  return html`<li class="person" data-seat=${info.seat} data-presence=${info.presence}>
+    ${identity(view, name, info.presence === "reconnecting" ? strings.seatReconnecting : strings.roles[info.role])}
+    <div class="marks">
+      ${state.permissions.mute
+        ? html`<button
+            class="bare ${silenced ? "off" : ""}"
+            data-action="mute"
+            data-seat=${info.seat}
+            ?disabled=${!mutes}
+            title=${silenced ? strings.unmuteName(name) : strings.muteName(name)}
+            aria-label=${silenced ? strings.unmuteName(name) : strings.muteName(name)}
+            @click=${() => call.mute(info.seat, "microphone", !silenced)}
+          >
+            ${info.microphone && !silenced ? ICONS.microphone : ICONS.microphoneOff}
+          </button>`
+        : nothing}
+      ${state.permissions.remove
+        ? html`<button
+            class="bare"
+            data-action="remove"
+            data-seat=${info.seat}
+            title=${strings.removeName(name)}
+            aria-label=${strings.removeName(name)}
+            @click=${() => actions.openDialog({ kind: "remove", seat: info.seat, name, waiting: false })}
+          >
+            ${ICONS.remove}
+          </button>`
+        : nothing}
+    </div>
+  </li>`;
+}
+
+function identity(_view: View, name: string, role: string): TemplateResult {
+  return html`<span class="monogram" aria-hidden="true">${initials(name)}</span>
+    <span class="who"><span class="name">${name}</span>${role === name ? nothing : html`<span class="role">${role}</span>`}</span>`;
+}

@@ -1,0 +1,188 @@
+// The call itself: the others large, oneself small, what one can do underneath, and what is wrong in words on top.
+
+import { html, nothing, type TemplateResult } from "lit";
+import { repeat } from "lit/directives/repeat.js";
+import { seatsWaiting } from "../sdk/call-state.ts";
+import { seatName } from "./announcements.ts";
+import { ICONS } from "./icons.ts";
+import { peoplePanel } from "./people.ts";
+import { initials, stageOf, type Tile } from "./tiles.ts";
+import { mayManage, type View } from "./view.ts";
+
+export function stageScreen(view: View): TemplateResult {
+  const { strings, state } = view;
+  const { screens, seats } = stageOf(state);
+  const layout = screens.length > 0 ? "screen" : "faces";
+  const title = state.phase === "joining" ? strings.joiningTitle : strings.brand;
+  return html`<main class="stage" part="stage" data-panel=${mayManage(state) && view.panelOpen ? "open" : "closed"}>
+    <h1 class="unseen" tabindex="-1">${title}</h1>
+    <div class="notices">${notices(view)}</div>
+    <div class="tiles" data-layout=${layout} data-count=${seats.length + screens.length}>
+      ${seats.length + screens.length === 0 ? alone(view) : nothing}
+      ${repeat([...screens, ...seats], ({ key }) => key, (tile) => tileView(view, tile))} ${selfTile(view)}
+    </div>
+    ${mayManage(state) && view.panelOpen ? peoplePanel(view) : nothing} ${controls(view)}
+  </main>`;
+}
+
+function alone({ strings, state }: View): TemplateResult {
+  const joining = state.phase === "joining";
+  return html`<div class="alone">
+    <div class="breath">${ICONS.people}</div>
+    <p class="alone-title">${joining ? strings.joiningTitle : strings.aloneTitle}</p>
+    ${joining ? nothing : html`<p>${strings.aloneText}</p>`}
+  </div>`;
+}
+
+function tileView(view: View, tile: Tile): TemplateResult {
+  const { strings, call } = view;
+  const name = seatName({ display_name: tile.displayName, role: tile.role }, strings);
+  const screen = tile.source === "screen";
+  const stream = tile.slot === null ? null : (call.slots[tile.slot]?.stream ?? null);
+  const picture = tile.picture && !tile.codecMissing && stream !== null;
+  return html`<figure
+    class="tile"
+    part="tile"
+    data-seat=${tile.seat}
+    data-source=${tile.source}
+    data-role=${tile.role}
+    data-picture=${picture ? "on" : "off"}
+    data-speaking=${tile.speaking && !screen ? "yes" : "no"}
+    data-reconnecting=${tile.reconnecting ? "yes" : "no"}
+  >
+    <colloque-media
+      .shape=${screen ? "whole" : "fit"}
+      .label=${screen ? strings.screenOf(name) : name}
+      .onView=${view.actions.reportView}
+      .slotNumber=${tile.slot}
+      .onBlocked=${() => view.actions.playBlocked()}
+      .stream=${stream}
+    ></colloque-media>
+    ${picture ? nothing : html`<div class="avatar" aria-hidden="true"><span>${initials(name)}</span></div>`}
+    ${tile.codecMissing ? html`<p class="tile-note">${strings.codecMissing}</p>` : nothing}
+    ${tile.reconnecting ? html`<p class="tile-note">${strings.seatReconnecting}</p>` : nothing}
+    <figcaption>
+      <span class="name">${screen ? strings.screenOf(name) : name}</span>
+      ${screen || tile.displayName === null ? nothing : html`<span class="role">${strings.roles[tile.role]}</span>`}
+      ${tile.microphone || screen
+        ? nothing
+        : html`<span class="state">${ICONS.microphoneOff}<span class="unseen">${strings.microphoneOff}</span></span>`}
+    </figcaption>
+  </figure>`;
+}
+
+function selfTile(view: View): TemplateResult {
+  const { strings, call, preview } = view;
+  const { camera, microphone } = call.local;
+  return html`<figure class="self-tile" part="self" data-camera=${camera.on ? "on" : "off"}>
+    <colloque-media class="mirrored" .muted=${true} .stream=${preview} .label=${strings.previewLabel}></colloque-media>
+    ${camera.on ? nothing : html`<div class="avatar" aria-hidden="true">${ICONS.cameraOff}</div>`}
+    <figcaption>
+      <span class="name">${strings.you}</span>
+      ${microphone.on
+        ? nothing
+        : html`<span class="state">${ICONS.microphoneOff}<span class="unseen">${strings.microphoneOff}</span></span>`}
+    </figcaption>
+  </figure>`;
+}
+
+function notices(view: View): TemplateResult {
+  const { strings, state, actions } = view;
+  const waiting = seatsWaiting(state);
+  const first = waiting[0];
+  const stopped = [
+    state.stopped.includes("microphone") ? strings.saidStoppedMicrophone : null,
+    state.stopped.includes("camera") ? strings.saidStoppedCamera : null,
+  ].filter((sentence) => sentence !== null);
+  return html`${state.phase === "joining" && state.seats.length > 1
+      ? html`<div class="notice" data-notice="joining">
+          <span class="spinner" aria-hidden="true"></span><span>${strings.joiningTitle}</span>
+        </div>`
+      : nothing}
+    ${state.phase === "reconnecting"
+      ? html`<div class="notice strong" data-notice="reconnecting">
+          <span class="spinner" aria-hidden="true"></span>
+          <span><strong>${strings.reconnectingTitle}</strong> ${strings.reconnectingText}</span>
+        </div>`
+      : state.quality !== "good" && state.phase === "in_call"
+        ? html`<div class="notice" data-notice="quality-${state.quality}">
+            ${ICONS.signal}<span>${strings.quality[state.quality]}</span>
+          </div>`
+        : nothing}
+    ${view.soundBlocked
+      ? html`<button class="primary" data-action="play" @click=${() => actions.playAll()}>
+          ${ICONS.sound}${strings.playBlocked}
+        </button>`
+      : nothing}
+    ${stopped.map((sentence) => html`<div class="notice">${ICONS.microphoneOff}<span>${sentence}</span></div>`)}
+    ${state.permissions.admit && !view.panelOpen && first !== undefined
+      ? html`<div class="notice arrival" data-notice="waiting">
+          <span>${waiting.length === 1 ? strings.saidWaiting(seatName(first, strings)) : strings.peopleWaiting(waiting.length)}</span>
+          ${waiting.length === 1
+            ? html`<button class="primary" data-action="admit" data-seat=${first.seat} @click=${() => view.call.admit(first.seat)}>
+                ${strings.admit}
+              </button>`
+            : html`<button class="primary" @click=${() => actions.togglePanel()}>${strings.people}</button>`}
+        </div>`
+      : nothing}`;
+}
+
+function controls(view: View): TemplateResult {
+  const { strings, state, actions } = view;
+  const waiting = seatsWaiting(state).length;
+  return html`<div class="controls" part="controls" role="group" aria-label=${strings.controls}>
+    ${state.permissions.microphone ? sourceButton(view, "microphone") : nothing}
+    ${state.permissions.camera ? sourceButton(view, "camera") : nothing}
+    ${state.permissions.screen && view.screenPossible ? sourceButton(view, "screen") : nothing}
+    ${mayManage(state)
+      ? html`<button
+          data-action="people"
+          aria-expanded=${view.panelOpen ? "true" : "false"}
+          @click=${() => actions.togglePanel()}
+        >
+          <span class="disc">${ICONS.people}</span>
+          <span class="word">${strings.people}</span>
+          ${waiting > 0
+            ? html`<span class="badge" aria-hidden="true">${waiting}</span>
+                <span class="unseen">${strings.peopleWaiting(waiting)}</span>`
+            : nothing}
+        </button>`
+      : nothing}
+    <button class="danger" data-action="leave" @click=${() => actions.openDialog({ kind: "leave" })}>
+      <span class="disc">${ICONS.leave}</span>
+      <span class="word">${strings.leave}</span>
+    </button>
+  </div>`;
+}
+
+function sourceButton(view: View, source: "microphone" | "camera" | "screen"): TemplateResult {
+  const { strings, state, call, actions } = view;
+  const { on, problem } = call.local[source];
+  const stopped = state.stopped.includes(source);
+  const words = {
+    microphone: [strings.microphoneOn, strings.microphoneIsOn, strings.microphoneIsOff, strings.microphoneStopped],
+    camera: [strings.cameraOn, strings.cameraIsOn, strings.cameraIsOff, strings.cameraStopped],
+    screen: [strings.screen, strings.screenIsOn, strings.screenIsOff, strings.screenStopped],
+  }[source];
+  const icons = {
+    microphone: [ICONS.microphone, ICONS.microphoneOff],
+    camera: [ICONS.camera, ICONS.cameraOff],
+    screen: [ICONS.screenOff, ICONS.screen],
+  }[source];
+  const action = stopped ? words[3] : on ? words[1] : words[2];
+  const does = problem === null ? action : `${action}. ${strings.problems[problem]}`;
+  // A screen is off as a rule, so only the other two warn by their colour.
+  const tone = source === "screen" ? (on ? "active" : "") : on ? "" : "off";
+  return html`<button
+    class=${tone}
+    data-action=${source}
+    data-on=${on ? "yes" : "no"}
+    title=${does ?? ""}
+    aria-disabled=${stopped ? "true" : "false"}
+    @click=${() => actions.toggle(source)}
+  >
+    <span class="disc">${icons[on ? 0 : 1]}</span>
+    <span class="word">${words[0]}</span>
+    <span class="unseen">${does}</span>
+  </button>`;
+}

@@ -1,0 +1,169 @@
+// @vitest-environment jsdom
+
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import type { SeatInfo } from "../src/protocol/generated.ts";
+import { INITIAL_STATE, type CallState } from "../src/sdk/call-state.ts";
+import { levelOf, problemOf } from "../src/sdk/devices.ts";
+import { judge } from "../src/sdk/quality.ts";
+import { exchangeToken, socketAddress } from "../src/sdk/session.ts";
+import { announcements } from "../src/elements/announcements.ts";
+import { STRINGS } from "../src/elements/strings.ts";
+import { initials, stageOf } from "../src/elements/tiles.ts";
+
+function seat(name: string, more: Partial<SeatInfo> = {}): SeatInfo {
+  return { seat: name, role: "patient", display_name: name, presence: "present", microphone: true, camera: true, screen: false, ...more };
+}
+
+const state = (more: Partial<CallState>): CallState => ({ ...INITIAL_STATE, phase: "in_call", seat: "me", ...more });
+
+describe("the words", () => {
+  const paths = (value: unknown, path = ""): string[] => {
+    if (typeof value !== "object" || value === null) return [path];
+    return Object.entries(value).flatMap(([key, inner]) => paths(inner, `${path}.${key}`));
+  };
+
+  test("are complete in both languages", () => {
+    expect(paths(STRINGS.en)).toEqual(paths(STRINGS.fr));
+  });
+
+  test("are not empty and differ where the languages do", () => {
+    const empty = paths(STRINGS.en).filter((path) => path !== ".quality.good");
+    const at = (dictionary: unknown, path: string) =>
+      path.slice(1).split(".").reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], dictionary);
+    for (const path of empty) {
+      expect(at(STRINGS.fr, path), path).not.toBe("");
+      expect(at(STRINGS.en, path), path).not.toBe("");
+    }
+    const same = empty.filter((path) => typeof at(STRINGS.fr, path) === "string" && at(STRINGS.fr, path) === at(STRINGS.en, path));
+    expect(same.sort()).toEqual([".absent", ".roles.expert", ".roles.patient"].sort());
+  });
+});
+
+describe("the stage", () => {
+  test("shows the others with their slots, screens first, never oneself", () => {
+    const stage = stageOf(
+      state({
+        seats: [seat("me"), seat("a", { screen: true }), seat("b", { presence: "waiting" }), seat("c", { presence: "reconnecting" })],
+        slots: [
+          { slot: 2, seat: "a", source: "camera", codec_missing: true },
+          { slot: 0, seat: "a", source: "screen", codec_missing: false },
+        ],
+        speaker: "a",
+      }),
+    );
+    expect(stage.screens.map(({ seat: name, slot }) => [name, slot])).toEqual([["a", 0]]);
+    expect(stage.seats.map(({ seat: name, slot }) => [name, slot])).toEqual([
+      ["a", 2],
+      ["c", null],
+    ]);
+    expect(stage.seats[0]).toMatchObject({ speaking: true, codecMissing: true });
+    expect(stage.seats[1]).toMatchObject({ reconnecting: true });
+  });
+
+  test.each([
+    ["Dr Claire Lemoine", "CL"],
+    ["Jeanne", "J"],
+    ["Paul Morel-Delacroix", "PD"],
+    ["", ""],
+  ])("initials of %j are %j", (name, letters) => expect(initials(name)).toBe(letters));
+});
+
+describe("announcements", () => {
+  const said = (before: Partial<CallState>, now: Partial<CallState>) => announcements(state(before), state(now), STRINGS.en);
+
+  test("tell who waits, arrives, is lost and leaves", () => {
+    expect(said({}, { seats: [seat("Ann", { presence: "waiting" })] })).toEqual(["Ann is waiting to come in."]);
+    expect(said({}, { seats: [seat("Ann")] })).toEqual(["Ann, Patient, has arrived."]);
+    expect(said({ seats: [seat("Ann")] }, { seats: [seat("Ann", { presence: "reconnecting" })] })).toEqual([
+      "Ann has lost the connection.",
+    ]);
+    expect(said({ seats: [seat("Ann")] }, { seats: [seat("Ann", { presence: "absent" })] })).toEqual(["Ann has left."]);
+  });
+
+  test("tell that a host stopped the microphone, and that the connection is back", () => {
+    expect(said({}, { stopped: ["microphone"] })).toEqual([STRINGS.en.saidStoppedMicrophone]);
+    expect(said({ phase: "reconnecting" }, {})).toEqual([STRINGS.en.saidBack]);
+  });
+
+  test("say nothing about who speaks", () => expect(said({}, { speaker: "Ann" })).toEqual([]));
+});
+
+describe("the picture's fit", () => {
+  let fit: typeof import("../src/elements/media-view.ts").fit;
+  beforeAll(async () => {
+    vi.stubGlobal("ResizeObserver", class {});
+    ({ fit } = await import("../src/elements/media-view.ts"));
+  });
+
+  test.each([
+    ["a camera on an upright phone is filled from its middle", [344, 586], [640, 480], "cover"],
+    ["an upright phone's picture on a desktop is shown whole", [990, 614], [480, 854], "contain"],
+    ["foreheads are not cut off in a flat box", [1000, 300], [640, 480], "contain"],
+    ["the same shape fills", [640, 360], [1280, 720], "cover"],
+  ] as const)("%s", (_, [width, height], [pictureWidth, pictureHeight], expected) => {
+    expect(fit({ width, height }, { width: pictureWidth, height: pictureHeight })).toBe(expected);
+  });
+});
+
+describe("the connection in words", () => {
+  const reading = { received: 0, lost: 0, lostUpstream: 0, roundTripSeconds: 0.05 };
+  test.each([
+    ["good", { received: 99, lost: 1 }],
+    ["weak", { received: 93, lost: 7 }],
+    ["poor", { received: 80, lost: 20 }],
+    ["poor", { lostUpstream: 0.2 }],
+    ["weak", { roundTripSeconds: 0.6 }],
+    ["good", {}],
+  ] as const)("is %s for %o", (quality, now) => expect(judge(reading, { ...reading, ...now })).toBe(quality));
+});
+
+describe("the exchange of a link", () => {
+  const answering = (status: number, body: unknown) =>
+    vi.fn(() => Promise.resolve(new Response(JSON.stringify(body), { status }))) as unknown as typeof fetch;
+
+  test("posts the token in the body, with a lasting name of the device", async () => {
+    const fetcher = answering(200, { session: "s", ws_url: "/ws", role: "patient" });
+    expect(await exchangeToken("https://clinic.example", "t", fetcher)).toMatchObject({ session: "s" });
+    await exchangeToken("https://clinic.example", "t", fetcher);
+    const calls = vi.mocked(fetcher).mock.calls;
+    const bodies = calls.map(([, init]) => JSON.parse(String(init?.body)) as { token: string; device: string });
+    expect(String(calls[0]?.[0])).toBe("https://clinic.example/v1/join");
+    expect(bodies[0]?.device).toMatch(/^[0-9a-f]{32}$/);
+    expect(bodies[1]).toEqual(bodies[0]);
+  });
+
+  test.each([
+    [404, "link_refused"],
+    [410, "link_refused"],
+    [503, "unavailable"],
+    [429, "unavailable"],
+  ])("status %i means %s", async (status, reason) => {
+    await expect(exchangeToken("https://clinic.example", "t", answering(status, {}))).rejects.toMatchObject({ reason });
+  });
+
+  test("an answer without a session is no session", async () => {
+    await expect(exchangeToken("https://clinic.example", "t", answering(200, {}))).rejects.toMatchObject({
+      reason: "unreachable",
+    });
+  });
+
+  test.each([
+    ["https://clinic.example", undefined, "wss://clinic.example/ws"],
+    ["http://127.0.0.1:8080", "ws://127.0.0.1:8080/ws", "ws://127.0.0.1:8080/ws"],
+    ["https://clinic.example", "/other", "wss://clinic.example/other"],
+  ])("the socket of %s and %s is %s", (base, named, expected) => expect(socketAddress(base, named)).toBe(expected));
+});
+
+test.each([
+  ["NotAllowedError", "refused"],
+  ["NotFoundError", "missing"],
+  ["NotReadableError", "busy"],
+  ["TypeError", "unsupported"],
+])("a %s of the camera is told as %s", (name, problem) => {
+  expect(problemOf(new DOMException("", name))).toBe(problem);
+});
+
+test("the level of silence is 0, of a full-scale tone nearly 1", () => {
+  expect(levelOf(new Float32Array(64))).toBe(0);
+  expect(levelOf(Float32Array.from({ length: 64 }, (_, index) => Math.sin(index)))).toBeGreaterThan(0.9);
+});
