@@ -50,9 +50,10 @@ const FIREFOX_PREFERENCES = {
 const DEVICES = { id: 1, hz: 600, width: 640, height: 360, fps: 15 };
 
 /** The script that runs before the page's own. `devices: null` leaves the browser's own devices alone. */
-function initScript({ devices = {}, codec = null }) {
+function initScript({ devices = {}, codec = null, script = "" }) {
   const install = devices === null ? "" : `probe.installDevices(${JSON.stringify({ ...DEVICES, ...devices })});`;
-  return `${PROBE}\n${install}\n${codec === null ? "" : `probe.onlyCodec(${JSON.stringify(codec)});`}`;
+  const choose = codec === null ? "" : `probe.onlyCodec(${JSON.stringify(codec)});`;
+  return [PROBE, script, install, choose].join("\n");
 }
 
 export class Chromium {

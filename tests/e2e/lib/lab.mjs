@@ -10,13 +10,13 @@ export const PATIENT = { id: 22, hz: 1000 };
 export const COMPANION = { id: 33, hz: 1500 };
 
 class Lab {
-  async open() {
+  async open({ firefox = true } = {}) {
     [this.server, this.link, this.a, this.b, this.c] = await Promise.all([
       Server.start(),
       Link.open(),
       Chromium.launch("a"),
       Chromium.launch("b"),
-      Firefox.launch(),
+      firefox ? Firefox.launch() : null,
     ]);
   }
 

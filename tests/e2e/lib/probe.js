@@ -22,7 +22,12 @@
     return bits;
   }
 
+  /** A scene that is drawn instead of the coloured ground and the barcode: `globalThis.probeScene` (for pictures). */
   function drawFrame(context, { id, width, height }, frame) {
+    if (globalThis.probeScene !== undefined) {
+      globalThis.probeScene(context, { id, width, height }, frame);
+      return;
+    }
     const rowHeight = Math.round(height / 8);
     context.fillStyle = `hsl(${(id * 67) % 360} 60% 45%)`;
     context.fillRect(0, 0, width, height);

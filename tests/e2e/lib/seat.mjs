@@ -55,8 +55,9 @@ export class Seat {
     );
   }
 
+  /** Null while there is none, as in the moment when one page gives way to the next. */
   currentPhase() {
-    return this.page.evaluate(() => probe.call()?.dataset.phase ?? null);
+    return this.page.evaluate(() => probe.call()?.dataset.phase ?? null).catch(() => null);
   }
 
   /** This person's own public seat identifier. */
@@ -98,7 +99,7 @@ export class Seat {
         sighting = await this.seen(seat);
         return sighting.shows(who) && sighting.sounds(who);
       },
-      { ms, every: 200, describe: () => `(${sighting}; phase ${""}${this.problems.join("; ")})` },
+      { ms, every: 200, describe: async () => `(${sighting}; phase ${await this.currentPhase()}; ${this.problems.join("; ")})` },
     );
     return sighting;
   }

@@ -57,7 +57,6 @@ for (const language of ["fr", "en"]) {
     await practitioner.phase("ended");
     await check("ended", practitioner);
     await practitioner.open(new URL("/join#not-a-token", lab.server.base).href);
-    await practitioner.reload();
     await practitioner.phase("failed");
     await check("a link that is not good", practitioner);
     assert.deepEqual(found, []);
