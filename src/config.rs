@@ -1,1 +1,388 @@
-//! config
+//! The configuration: flags before environment before file before defaults, one struct of settings for all of them.
+//!
+//! Not here: what the values do. A [`Config`] is valid by construction; [`Settings::resolve`] collects every fault
+//! it finds, so that an administrator mends them in one go. Unknown keys of the file are errors. Unknown
+//! `COLLOQUE_…` variables are only named, because container platforms inject some of their own under that prefix.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::pii::Pii;
+
+/// What an administrator may set; everything optional. The same keys as flags, environment and TOML.
+#[derive(clap::Args, Deserialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Address of pages, API and WebSocket; port 0 means any free port
+    #[arg(long, env = "COLLOQUE_HTTP_ADDR", value_name = "ADDR")]
+    pub http_addr: Option<SocketAddr>,
+    /// Address of /metrics and /admin; never expose it to patients
+    #[arg(long, env = "COLLOQUE_ADMIN_ADDR", value_name = "ADDR")]
+    pub admin_addr: Option<SocketAddr>,
+    /// Address for media, and the one to advertise when behind NAT; repeatable, IPv4 and IPv6
+    #[arg(long, env = "COLLOQUE_MEDIA_ADDR", value_name = "BIND[=ADVERTISED]", value_delimiter = ',')]
+    #[serde(default)]
+    pub media_addr: Vec<MediaAddr>,
+    /// First UDP port for media, one a worker; 0 means any free ports
+    #[arg(long, env = "COLLOQUE_MEDIA_PORT", value_name = "PORT")]
+    pub media_port: Option<u16>,
+    /// Media threads; default: one a core
+    #[arg(long, env = "COLLOQUE_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// The only directory that is written to
+    #[arg(long, env = "COLLOQUE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Certificate chain (PEM) for HTTPS and WSS
+    #[arg(long, env = "COLLOQUE_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate
+    #[arg(long, env = "COLLOQUE_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// URL under which people reach the server, for links; default: from the HTTP address
+    #[arg(long, env = "COLLOQUE_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Origins of portals that embed the call; repeatable
+    #[arg(long, env = "COLLOQUE_EMBED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    #[serde(default)]
+    pub embed_origin: Vec<String>,
+    /// Lets /metrics and /admin be used on the main address by whoever carries it; at least 32 characters
+    #[arg(long, env = "COLLOQUE_OPERATOR_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub operator_token: Option<Pii<String>>,
+    /// Seconds that SIGTERM waits for running calls
+    #[arg(long, env = "COLLOQUE_DRAIN_SECONDS", value_name = "N")]
+    pub drain_seconds: Option<u32>,
+    /// Rooms at the same time before new ones are refused
+    #[arg(long, env = "COLLOQUE_ROOMS_MAX", value_name = "N")]
+    pub rooms_max: Option<usize>,
+}
+
+/// A valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Pages, API and WebSocket.
+    pub http_addr: SocketAddr,
+    /// Metrics and life cycle.
+    pub admin_addr: SocketAddr,
+    /// One socket a worker each; never empty.
+    pub media_addrs: Vec<MediaAddr>,
+    /// First UDP port; 0 for any.
+    pub media_port: u16,
+    /// Media threads, at least 1.
+    pub workers: usize,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Certificate chain and key for HTTPS.
+    pub tls: Option<TlsFiles>,
+    /// Without a slash at the end.
+    pub public_url: Option<String>,
+    /// `scheme://host[:port]` each.
+    pub embed_origins: Vec<String>,
+    /// Secret of the operator.
+    pub operator_token: Option<Pii<String>>,
+    /// How long a drain waits for running calls.
+    pub drain_seconds: u32,
+    /// Rooms at the same time.
+    pub rooms_max: usize,
+}
+
+/// PEM files.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// Where media is received, and what candidates say instead behind NAT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MediaAddr {
+    /// Address to bind.
+    pub bind: IpAddr,
+    /// Address to advertise; the bound one when absent.
+    pub advertised: Option<IpAddr>,
+}
+
+impl FromStr for MediaAddr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (bind, advertised) = match text.split_once('=') {
+            Some((bind, advertised)) => (bind, Some(advertised)),
+            None => (text, None),
+        };
+        let parse = |part: &str| {
+            let bare = part.trim().trim_start_matches('[').trim_end_matches(']');
+            bare.parse::<IpAddr>().map_err(|_| format!("`{part}` is not an IP address (the port is --media-port)"))
+        };
+        let addr = MediaAddr { bind: parse(bind)?, advertised: advertised.map(parse).transpose()? };
+        match addr.advertised {
+            Some(shown) if shown.is_ipv4() != addr.bind.is_ipv4() => {
+                Err(format!("`{text}` mixes IPv4 and IPv6; give one --media-addr for each"))
+            }
+            None if addr.bind.is_unspecified() => {
+                Err(format!("`{text}` listens everywhere, so it needs an address to advertise: {text}=ADDRESS"))
+            }
+            Some(shown) if shown.is_unspecified() => Err(format!("`{text}` advertises no usable address")),
+            _ => Ok(addr),
+        }
+    }
+}
+
+impl TryFrom<String> for MediaAddr {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pii<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Pii)
+    }
+}
+
+impl<T: FromStr> FromStr for Pii<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        text.parse().map(Pii)
+    }
+}
+
+/// Everything wrong with a configuration, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Settings {
+    /// Reads a TOML file. The message of an error names the line and the key.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError(vec![format!("{}: {error}", path.display())]))?;
+        Self::from_toml(&text).map_err(|error| ConfigError(vec![format!("{}: {}", path.display(), error.trim_end())]))
+    }
+
+    fn from_toml(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            // `message` without the excerpt: the offending line may hold a secret.
+            match error.span() {
+                Some(span) => {
+                    let line = 1 + text[..span.start.min(text.len())].matches('\n').count();
+                    format!("line {line}: {}", error.message())
+                }
+                None => error.message().to_owned(),
+            }
+        })
+    }
+
+    /// These settings, completed by `other` where they say nothing.
+    #[must_use]
+    pub fn or(self, other: Settings) -> Settings {
+        Settings {
+            http_addr: self.http_addr.or(other.http_addr),
+            admin_addr: self.admin_addr.or(other.admin_addr),
+            media_addr: if self.media_addr.is_empty() { other.media_addr } else { self.media_addr },
+            media_port: self.media_port.or(other.media_port),
+            workers: self.workers.or(other.workers),
+            data_dir: self.data_dir.or(other.data_dir),
+            tls_cert: self.tls_cert.or(other.tls_cert),
+            tls_key: self.tls_key.or(other.tls_key),
+            public_url: self.public_url.or(other.public_url),
+            embed_origin: if self.embed_origin.is_empty() { other.embed_origin } else { self.embed_origin },
+            operator_token: self.operator_token.or(other.operator_token),
+            drain_seconds: self.drain_seconds.or(other.drain_seconds),
+            rooms_max: self.rooms_max.or(other.rooms_max),
+        }
+    }
+
+    /// Fills in the defaults and checks everything that can be checked without touching the machine.
+    pub fn resolve(self) -> Result<Config, ConfigError> {
+        let mut faults = Vec::new();
+        let tls = match (self.tls_cert, self.tls_key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            _ => {
+                faults.push("tls_cert and tls_key belong together: one is missing".to_owned());
+                None
+            }
+        };
+        let workers = self.workers.unwrap_or_else(cores);
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            faults.push(format!("workers must be 1 to {WORKERS_MAX}, not {workers}"));
+        }
+        let media_port = self.media_port.unwrap_or(40_000);
+        if media_port != 0 && usize::from(media_port) + workers > 65_536 {
+            faults.push(format!("media_port {media_port} leaves no room for {workers} workers below 65536"));
+        }
+        let public_url = self.public_url.map(|url| url.trim_end_matches('/').to_owned());
+        if let Some(url) = &public_url
+            && !is_web_url(url)
+        {
+            faults.push("public_url must begin with https:// or http:// and name a host".to_owned());
+        }
+        for origin in &self.embed_origin {
+            if !is_origin(origin) {
+                faults.push(format!("embed_origin `{origin}` must be scheme://host[:port] and nothing more"));
+            }
+        }
+        if self.operator_token.as_ref().is_some_and(|token| token.0.len() < OPERATOR_TOKEN_LEN_MIN) {
+            faults.push(format!("operator_token must have at least {OPERATOR_TOKEN_LEN_MIN} characters"));
+        }
+        if !faults.is_empty() {
+            return Err(ConfigError(faults));
+        }
+        Ok(Config {
+            http_addr: self.http_addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            admin_addr: self.admin_addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9090))),
+            media_addrs: if self.media_addr.is_empty() { loopback() } else { self.media_addr },
+            media_port,
+            workers,
+            data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from("data")),
+            tls,
+            public_url,
+            embed_origins: self.embed_origin,
+            operator_token: self.operator_token,
+            drain_seconds: self.drain_seconds.unwrap_or(3_600),
+            rooms_max: self.rooms_max.unwrap_or(1_000),
+        })
+    }
+}
+
+/// `COLLOQUE_…` variables that no setting reads: perhaps a spelling mistake.
+#[must_use]
+pub fn unknown_variables() -> Vec<String> {
+    let known: Vec<String> = <Settings as clap::Args>::augment_args(clap::Command::new("known"))
+        .get_arguments()
+        .filter_map(|argument| argument.get_env().map(|name| name.to_string_lossy().into_owned()))
+        .collect();
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("COLLOQUE_") && !known.contains(name))
+        .filter(|name| !OTHER_VARIABLES.contains(&name.as_str()))
+        .collect()
+}
+
+/// Addresses for a demonstration: loopback and every address of this machine that another one could reach.
+/// Link-local addresses are left out: they need a zone that candidates cannot carry.
+#[must_use]
+pub fn demo_media_addrs() -> Vec<MediaAddr> {
+    let mut addrs = loopback();
+    for interface in if_addrs::get_if_addrs().unwrap_or_default() {
+        let ip = interface.ip();
+        let link_local = match ip {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        let addr = MediaAddr { bind: ip, advertised: None };
+        if !link_local && !ip.is_loopback() && !addrs.contains(&addr) && addrs.len() < MEDIA_ADDRS_MAX {
+            addrs.push(addr);
+        }
+    }
+    addrs
+}
+
+fn loopback() -> Vec<MediaAddr> {
+    let mut addrs = vec![MediaAddr { bind: Ipv4Addr::LOCALHOST.into(), advertised: None }];
+    // A kernel without IPv6 refuses the bind: then IPv4 alone must do.
+    if std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        addrs.push(MediaAddr { bind: Ipv6Addr::LOCALHOST.into(), advertised: None });
+    }
+    addrs
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX)
+}
+
+fn is_web_url(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['#', '?', ' ', '"', '\'', ';', ',', '\n', '\r']))
+}
+
+/// An origin goes into response headers as it is: nothing but a scheme, a host and a port may pass.
+fn is_origin(origin: &str) -> bool {
+    is_web_url(origin) && origin.matches('/').count() == 2 && origin.is_ascii()
+}
+
+/// A socket and a thread each; more than any machine has cores for.
+const WORKERS_MAX: usize = 256;
+/// Sockets per worker; candidates in every answer.
+const MEDIA_ADDRS_MAX: usize = 16;
+/// 128 bits and more when random hexadecimal; shorter ones could be guessed.
+const OPERATOR_TOKEN_LEN_MIN: usize = 32;
+/// Variables of this prefix that are read elsewhere.
+const OTHER_VARIABLES: [&str; 2] = ["COLLOQUE_CONFIG", "COLLOQUE_LOG"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_local_and_valid() {
+        let config = Settings::default().resolve().unwrap();
+        assert!(config.http_addr.ip().is_loopback() && config.admin_addr.ip().is_loopback());
+        assert!(config.workers >= 1 && config.media_port == 40_000);
+        assert!(config.media_addrs.iter().all(|addr| addr.bind.is_loopback()));
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let flags = Settings { media_port: Some(50_000), ..Settings::default() };
+        let file =
+            Settings::from_toml("media_port = 45000\nworkers = 3\nmedia_addr = [\"0.0.0.0=192.0.2.7\"]").unwrap();
+        let config = flags.or(file).resolve().unwrap();
+        assert_eq!((config.media_port, config.workers), (50_000, 3));
+        assert_eq!(config.media_addrs[0].advertised, Some("192.0.2.7".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = Settings::from_toml("workers = 1\nwrokers = 2").unwrap_err();
+        assert!(error.starts_with("line 2:") && error.contains("wrokers"), "{error}");
+    }
+
+    #[test]
+    fn an_error_beside_a_secret_does_not_show_it() {
+        let error = Settings::from_toml("operator_token = \"hunter2hunter2\" x").unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+        let settings = Settings::from_toml("operator_token = \"hunter2hunter2\"").unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let settings = Settings {
+            tls_cert: Some("cert.pem".into()),
+            workers: Some(0),
+            public_url: Some("ftp://x".into()),
+            embed_origin: vec!["https://portal.example/path".into()],
+            operator_token: Some(Pii("short".into())),
+            ..Settings::default()
+        };
+        assert_eq!(settings.resolve().unwrap_err().0.len(), 5);
+    }
+
+    #[test]
+    fn media_addresses_accept_both_families_and_nat_and_nothing_ambiguous() {
+        let addr: MediaAddr = "[2001:db8::1]=2001:db8::2".parse().unwrap();
+        assert_eq!(addr.advertised, Some("2001:db8::2".parse().unwrap()));
+        for bad in ["0.0.0.0", "::", "10.0.0.1=2001:db8::1", "10.0.0.1:4000", "host", "10.0.0.1=0.0.0.0", ""] {
+            assert!(bad.parse::<MediaAddr>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_sample_configuration_is_valid_and_names_only_known_keys() {
+        let sample = include_str!("../deploy/colloque.toml");
+        Settings::from_toml(sample).unwrap();
+        let uncommented: String =
+            sample.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
+        Settings::from_toml(&uncommented).unwrap().resolve().unwrap();
+    }
+}

@@ -4,16 +4,16 @@
 //! `rtp`, `transport` and `sfu` are sans-IO: they never read a clock, open a socket, spawn, lock or use
 //! unseeded randomness. `worker` is the only media I/O. ARCHITECTURE.md is the map.
 
-pub mod config;
-pub mod drops;
 pub mod ids;
-pub mod pii;
 pub mod units;
+pub mod drops;
+pub mod pii;
+pub mod config;
 
-pub mod control;
 pub mod rtp;
-pub mod sfu;
-pub mod store;
 pub mod transport;
-pub mod web;
+pub mod sfu;
 pub mod worker;
+pub mod store;
+pub mod control;
+pub mod web;

@@ -1,1 +1,131 @@
-fn main() {}
+//! The `colloque` program: command line, wiring, signals. Nothing is decided here that a test would want to see.
+
+mod demo;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use colloque::config::{self, Config, Settings};
+use colloque::control::booking;
+use colloque::pii::Pii;
+use colloque::store::SqliteStore;
+use tracing_subscriber::EnvFilter;
+
+/// Self-hosted video teleconsultation server
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(Configured),
+    /// Run the server with a demo clinic and one teleconsultation, and print the links
+    Demo {
+        #[command(flatten)]
+        configured: Configured,
+        /// Print one JSON object on the first line instead
+        #[arg(long)]
+        json: bool,
+        /// Serve HTTPS with a self-signed certificate
+        #[arg(long)]
+        tls: bool,
+    },
+    /// Manage clinics
+    Clinic {
+        #[command(subcommand)]
+        command: ClinicCommand,
+    },
+    /// Validate the configuration and say what can be reached
+    Check(Configured),
+}
+
+#[derive(Subcommand)]
+enum ClinicCommand {
+    /// Create a clinic and print its API key, once
+    Add {
+        /// As people know it
+        name: String,
+        #[command(flatten)]
+        configured: Configured,
+    },
+}
+
+/// Where settings come from: flags and environment first, then the file.
+#[derive(Args)]
+struct Configured {
+    /// TOML file
+    #[arg(long, env = "COLLOQUE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Configured {
+    fn settings(self) -> anyhow::Result<Settings> {
+        Ok(match self.config {
+            Some(path) => self.settings.or(Settings::from_file(&path)?),
+            None => self.settings,
+        })
+    }
+
+    fn resolve(self) -> anyhow::Result<Config> {
+        Ok(self.settings()?.resolve()?)
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    start_log();
+    for name in config::unknown_variables() {
+        tracing::warn!(name, "this environment variable is not a setting of Colloque");
+    }
+    match run(Cli::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for line in format!("{error:#}").lines() {
+                eprintln!("error: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(configured) => serve::run(configured.resolve()?).await,
+        Command::Demo { configured, json, tls } => demo::run(configured.settings()?, json, tls).await,
+        Command::Clinic { command: ClinicCommand::Add { name, configured } } => {
+            let config = configured.resolve()?;
+            serve::make_data_dir(&config.data_dir)?;
+            let store = SqliteStore::open(&config.data_dir).await?;
+            let (_, key) = booking::add_clinic(&store, Pii(name)).await?;
+            store.close().await;
+            println!("{}", key.0);
+            Ok(())
+        }
+        Command::Check(configured) => serve::check(configured.resolve()?).await,
+    }
+}
+
+/// Logs go to stderr: stdout belongs to links and keys.
+fn start_log() {
+    let filter = EnvFilter::try_from_env("COLLOQUE_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// A free error context for paths.
+fn cannot(what: &str, path: &std::path::Path) -> String {
+    format!("cannot {what} {}", path.display())
+}
+
+/// Used by `serve` and `demo`.
+fn with_path<T>(result: std::io::Result<T>, what: &str, path: &std::path::Path) -> anyhow::Result<T> {
+    result.with_context(|| cannot(what, path))
+}

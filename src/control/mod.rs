@@ -1,3 +1,207 @@
-//! The use cases: what the front doors ask and the media plane tells, without HTTP and without media.
+//! Use cases: book, invite, join, admit, offer, mute, remove, leave, end. No HTTP, no sockets, no SDP parsing.
+//!
+//! ```text
+//!   web ----> booking (clinics) ----> store
+//!    |------> join (link -> session)
+//!    |------> visit (a page's socket) --+
+//!    |------> endpoint (WHIP and WHEP) -+--> room --Command--> media plane
+//!   media plane --Event--> reports -----+      \--ServerMessage--> sockets
+//! ```
+//!
+//! A consultation's live state is one `Room` behind one lock that is never held across an await. The store has the
+//! last word on who is admitted; the room is its cache while somebody is there.
 
+pub mod booking;
+pub mod channel;
+pub mod clock;
+pub mod endpoint;
+pub mod join;
+mod leg;
+pub mod media;
+pub mod metrics;
 pub mod negotiation;
+pub mod offer;
+pub mod policy;
+pub mod random;
+mod reports;
+mod room;
+mod tokens;
+pub mod visit;
+
+#[cfg(test)]
+pub(crate) mod fake_media;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use dashmap::DashMap;
+
+use crate::ids::{LegId, RoomId};
+use crate::store::{Store, StoreError};
+
+use media::MediaPlane;
+use metrics::{Census, Metrics};
+use room::{Room, RoomState};
+use tokens::{NoSigningKey, Tokens};
+
+/// What the control plane is told once.
+#[derive(Clone, Debug)]
+pub struct ControlSettings {
+    /// Where links lead: scheme, host, port, no slash at the end.
+    pub base_url: String,
+    /// How long a seat without a connection is kept.
+    pub grace: Duration,
+    /// Rooms at the same time before new ones are refused (emergencies are not).
+    pub rooms_max: usize,
+}
+
+/// How long a seat without a connection is kept: long enough for a lift or a reboot, short enough that a host is
+/// not left wondering.
+pub const GRACE: Duration = Duration::from_secs(120);
+
+/// All use cases, and the registry of live rooms.
+pub struct Consultations {
+    store: Arc<dyn Store>,
+    media: Arc<dyn MediaPlane>,
+    tokens: Tokens,
+    settings: ControlSettings,
+    numbers: Numbers,
+    rooms: DashMap<String, Arc<Room>>,
+    rooms_by_number: DashMap<RoomId, Arc<Room>>,
+    legs: Arc<DashMap<LegId, RoomId>>,
+    draining: AtomicBool,
+    metrics: Metrics,
+}
+
+/// The control plane could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store has no usable key.
+    #[error(transparent)]
+    Keys(#[from] NoSigningKey),
+}
+
+impl Consultations {
+    /// Reads the signing keys; makes the first one on a new store.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        media: Arc<dyn MediaPlane>,
+        settings: ControlSettings,
+    ) -> Result<Arc<Self>, StartError> {
+        let keys = store.signing_keys(random::bytes(), clock::unix_now()).await?;
+        Ok(Arc::new(Self {
+            tokens: Tokens::new(&keys)?,
+            store,
+            media,
+            settings,
+            numbers: Numbers::default(),
+            rooms: DashMap::new(),
+            rooms_by_number: DashMap::new(),
+            legs: Arc::default(),
+            draining: AtomicBool::new(false),
+            metrics: Metrics::new(),
+        }))
+    }
+
+    /// Refuses new rooms from now on, or takes them again.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Whether new rooms are refused.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether a new room would be taken now.
+    pub async fn is_ready(&self) -> bool {
+        !self.is_draining() && self.rooms.len() < self.settings.rooms_max && self.store.ping().await.is_ok()
+    }
+
+    /// Counters of the control plane.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Workers, for their counters.
+    #[must_use]
+    pub fn media(&self) -> &dyn MediaPlane {
+        &*self.media
+    }
+
+    /// Where links lead.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.settings.base_url
+    }
+
+    /// Rooms at the same time before new ones are refused.
+    #[must_use]
+    pub fn rooms_max(&self) -> usize {
+        self.settings.rooms_max
+    }
+
+    /// Who is there now.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(&entry)).collect();
+        let mut census = Census { rooms: rooms.len(), draining: self.is_draining(), ..Census::default() };
+        for room in rooms {
+            let (present, waiting) = room.lock().census();
+            census.present += present;
+            census.waiting += waiting;
+        }
+        census
+    }
+
+    /// Every metric family of the control plane, up to date.
+    #[must_use]
+    pub fn gather_metrics(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.metrics.gather(self.census())
+    }
+
+    /// Ends every live room; for the end of a drain whose deadline passed. Nothing is written: the consultations may
+    /// go on elsewhere.
+    pub fn close_all(&self) {
+        let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(&entry)).collect();
+        for room in rooms {
+            room.lock().end();
+            self.forget(&room);
+        }
+    }
+
+    fn live_room(&self, consultation: &str) -> Option<Arc<Room>> {
+        self.rooms.get(consultation).map(|entry| Arc::clone(&entry))
+    }
+
+    /// Closes and forgets a room when nobody is there. Takes the lock's guard so that nobody enters meanwhile.
+    fn close_if_empty(&self, room: &Arc<Room>, mut state: MutexGuard<'_, RoomState>) {
+        let closed = state.close_if_empty();
+        drop(state);
+        if closed {
+            self.forget(room);
+        }
+    }
+
+    fn forget(&self, room: &Arc<Room>) {
+        self.rooms.remove_if(&room.consultation, |_, live| live.id == room.id);
+        self.rooms_by_number.remove(&room.id);
+        self.legs.retain(|_, of| *of != room.id);
+    }
+}
+
+/// Numbers that are unique in this process: rooms, seats, legs, visits.
+#[derive(Default)]
+struct Numbers(AtomicU64);
+
+impl Numbers {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}

@@ -1,0 +1,312 @@
+//! What clinics do by their API key: book a consultation, invite seats, read its state, revoke links, end it.
+//!
+//! Works on the store; whatever is live is told through the room. Every call names the clinic, and another
+//! clinic's consultation looks exactly like one that does not exist.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use colloque_signaling::message::{Language, Presence, Role};
+use colloque_signaling::token::Purpose;
+
+use crate::pii::Pii;
+use crate::store::{ApiKeyRecord, Clinic, ConsultationRecord, SeatRecord, Store, StoreError};
+
+use super::policy::{self, Act};
+use super::tokens::Subject;
+use super::{Consultations, clock, random};
+
+/// A proved clinic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClinicId(pub String);
+
+/// A new consultation, as asked for.
+#[derive(Clone, Debug)]
+pub struct NewConsultation {
+    /// Which act.
+    pub act: Act,
+    /// Of the pages.
+    pub language: Language,
+    /// Planned begin, Unix seconds.
+    pub starts_at: Option<i64>,
+    /// Emergency calls go first.
+    pub emergency: bool,
+    /// Who is invited.
+    pub seats: Vec<NewSeat>,
+}
+
+/// A new seat, as asked for.
+#[derive(Clone, Debug)]
+pub struct NewSeat {
+    /// Function.
+    pub role: Role,
+    /// Name to show.
+    pub display_name: Option<Pii<String>>,
+    /// For invitations and the telephone.
+    pub phone: Option<Pii<String>>,
+    /// For invitations.
+    pub email: Option<Pii<String>>,
+    /// Skips the waiting room.
+    pub admitted: bool,
+}
+
+/// What a clinic gets for each seat.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    /// Public identifier.
+    pub seat: String,
+    /// Function.
+    pub role: Role,
+    /// URL to open, token in the fragment.
+    pub link: Pii<String>,
+    /// The token alone, for WHIP and WHEP.
+    pub token: Pii<String>,
+    /// For telephone dial-in.
+    pub pin: Pii<String>,
+}
+
+/// State of a consultation.
+#[derive(Clone, Debug)]
+pub struct ConsultationState {
+    /// As booked.
+    pub consultation: ConsultationRecord,
+    /// Its seats with where they are now.
+    pub seats: Vec<(SeatRecord, Presence)>,
+}
+
+/// Why a clinic's call was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum BookingError {
+    /// No, unknown or wrong API key.
+    #[error("the API key is missing or unknown")]
+    ApiKey,
+    /// Something asked for cannot be; the text says what, without repeating personal data.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// No such consultation or seat for this clinic.
+    #[error("no such consultation or seat")]
+    NotFound,
+    /// The consultation is over.
+    #[error("the consultation is over")]
+    Over,
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Creates a clinic and gives its API key, which is shown only once. Needs no running server.
+pub async fn add_clinic(store: &dyn Store, name: Pii<String>) -> Result<(ClinicId, Pii<String>), BookingError> {
+    if name.0.trim().is_empty() || name.0.len() > NAME_LEN_MAX {
+        return Err(BookingError::Invalid("the clinic's name must have 1 to 200 bytes"));
+    }
+    let clinic = ClinicId(random::text::<12>());
+    let key = format!("{API_KEY_MARK}{}{}", random::text::<6>(), random::text::<32>());
+    let record = ApiKeyRecord {
+        prefix: key[..API_KEY_PREFIX_LEN].to_owned(),
+        hash: Pii(sha256(key.as_bytes())),
+        clinic: clinic.0.clone(),
+    };
+    store.add_clinic(Clinic { id: clinic.0.clone(), name }, record, clock::unix_now()).await?;
+    Ok((clinic, Pii(key)))
+}
+
+impl Consultations {
+    /// Creates a clinic and gives its API key, which is shown only once.
+    pub async fn add_clinic(&self, name: Pii<String>) -> Result<(ClinicId, Pii<String>), BookingError> {
+        add_clinic(&*self.store, name).await
+    }
+
+    /// Whose API key this is.
+    pub async fn authenticate(&self, key: &str) -> Result<ClinicId, BookingError> {
+        let prefix = key.get(..API_KEY_PREFIX_LEN).ok_or(BookingError::ApiKey)?;
+        if key.len() > NAME_LEN_MAX {
+            return Err(BookingError::ApiKey);
+        }
+        let record = self.store.api_key(prefix).await?.ok_or(BookingError::ApiKey)?;
+        aws_lc_rs::constant_time::verify_slices_are_equal(&record.hash.0, &sha256(key.as_bytes()))
+            .map_err(|_| BookingError::ApiKey)?;
+        Ok(ClinicId(record.clinic))
+    }
+
+    /// Books a consultation.
+    pub async fn create(
+        &self,
+        clinic: &ClinicId,
+        new: NewConsultation,
+    ) -> Result<(String, Vec<Invitation>), BookingError> {
+        if new.seats.is_empty() || new.seats.len() > SEATS_MAX {
+            return Err(BookingError::Invalid("a consultation needs 1 to 50 seats"));
+        }
+        new.seats.iter().try_for_each(check_seat)?;
+        let now = clock::unix_now();
+        let consultation = ConsultationRecord {
+            id: random::text::<16>(),
+            clinic: clinic.0.clone(),
+            act: new.act.name().to_owned(),
+            language: language_name(new.language).to_owned(),
+            priority: new.emergency.then(|| "emergency".to_owned()),
+            starts_at: new.starts_at,
+            created_at: now,
+            ended_at: None,
+        };
+        let seats: Vec<SeatRecord> =
+            new.seats.into_iter().map(|seat| seat_record(&consultation.id, new.act, seat)).collect();
+        let invitations = seats.iter().map(|seat| self.invitation(&consultation, seat)).collect();
+        let id = consultation.id.clone();
+        self.store.create_consultation(consultation, seats).await?;
+        Ok((id, invitations))
+    }
+
+    /// Invites one more seat, also in mid-call.
+    pub async fn invite(&self, clinic: &ClinicId, id: &str, new: NewSeat) -> Result<Invitation, BookingError> {
+        check_seat(&new)?;
+        let (consultation, seats) = self.own(clinic, id).await?;
+        if consultation.ended_at.is_some() {
+            return Err(BookingError::Over);
+        }
+        if seats.len() >= SEATS_MAX {
+            return Err(BookingError::Invalid("a consultation has at most 50 seats"));
+        }
+        let act = Act::from_name(&consultation.act).ok_or(BookingError::Invalid("the act is of another version"))?;
+        let seat = seat_record(id, act, new);
+        let invitation = self.invitation(&consultation, &seat);
+        if !self.store.add_seat(seat.clone()).await? {
+            return Err(BookingError::Over);
+        }
+        if let Some(room) = self.live_room(id) {
+            room.lock().add_seat(&seat, act, &self.numbers);
+        }
+        Ok(invitation)
+    }
+
+    /// State with seats and presence.
+    pub async fn state(&self, clinic: &ClinicId, id: &str) -> Result<ConsultationState, BookingError> {
+        let (consultation, seats) = self.own(clinic, id).await?;
+        let room = self.live_room(id);
+        let state = room.as_ref().map(|room| room.lock());
+        let presence = |seat: &SeatRecord| {
+            state.as_ref().and_then(|state| state.seat(&seat.id)).map_or(Presence::Absent, |live| live.presence())
+        };
+        let seats = seats.into_iter().map(|seat| (presence(&seat), seat)).map(|(p, seat)| (seat, p)).collect();
+        Ok(ConsultationState { consultation, seats })
+    }
+
+    /// Ends a consultation for everyone.
+    pub async fn end_by_clinic(&self, clinic: &ClinicId, id: &str) -> Result<(), BookingError> {
+        self.own(clinic, id).await?;
+        self.end(id).await?;
+        Ok(())
+    }
+
+    /// Admits a waiting seat; nothing happens when it is admitted already.
+    pub async fn admit_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<(), BookingError> {
+        self.own_seat(clinic, id, seat).await?;
+        Ok(self.admit(id, seat).await?)
+    }
+
+    /// Removes a seat, or refuses it while it waits: its links stop working.
+    pub async fn remove_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<(), BookingError> {
+        self.own_seat(clinic, id, seat).await?;
+        Ok(self.remove(id, seat).await?)
+    }
+
+    /// Makes every link given out for this seat worthless and gives a new one. A running call goes on.
+    pub async fn revoke(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<Invitation, BookingError> {
+        let (consultation, mut record) = self.own_seat(clinic, id, seat).await?;
+        record.token_epoch = self.store.raise_token_epoch(seat).await?;
+        Ok(self.invitation(&consultation, &record))
+    }
+
+    async fn own(&self, clinic: &ClinicId, id: &str) -> Result<(ConsultationRecord, Vec<SeatRecord>), BookingError> {
+        let found = self.store.consultation(id).await?;
+        found.filter(|(consultation, _)| consultation.clinic == clinic.0).ok_or(BookingError::NotFound)
+    }
+
+    async fn own_seat(
+        &self,
+        clinic: &ClinicId,
+        id: &str,
+        seat: &str,
+    ) -> Result<(ConsultationRecord, SeatRecord), BookingError> {
+        let (consultation, seats) = self.own(clinic, id).await?;
+        let seat = seats.into_iter().find(|record| record.id == seat).ok_or(BookingError::NotFound)?;
+        if consultation.ended_at.is_some() { Err(BookingError::Over) } else { Ok((consultation, seat)) }
+    }
+
+    fn invitation(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Invitation {
+        let from = consultation.starts_at.unwrap_or(0).max(clock::unix_now());
+        let subject = Subject { consultation: &consultation.id, seat: &seat.id, epoch: seat.token_epoch };
+        let token = self.tokens.sign(Purpose::Link, subject, 0, from + LINK_SECONDS);
+        Invitation {
+            seat: seat.id.clone(),
+            // The role was written by this version or an older one, whose names all stay valid.
+            role: policy::role_from_name(&seat.role).unwrap_or(Role::Guest),
+            link: Pii(format!("{}/join#{token}", self.settings.base_url)),
+            token: Pii(token),
+            pin: seat.pin.clone(),
+        }
+    }
+}
+
+fn seat_record(consultation: &str, act: Act, new: NewSeat) -> SeatRecord {
+    SeatRecord {
+        id: random::text::<12>(),
+        consultation: consultation.to_owned(),
+        role: policy::role_name(new.role).to_owned(),
+        display_name: new.display_name,
+        phone: new.phone,
+        email: new.email,
+        pin: Pii(random::digits(PIN_DIGITS)),
+        admission: policy::first_admission(act, new.role, new.admitted),
+        token_epoch: 0,
+        device: None,
+    }
+}
+
+fn check_seat(seat: &NewSeat) -> Result<(), BookingError> {
+    let fits = |text: &Option<Pii<String>>, len_max: usize| {
+        text.as_ref().is_none_or(|text| text.0.len() <= len_max && !text.0.chars().any(char::is_control))
+    };
+    if !fits(&seat.display_name, NAME_LEN_MAX) {
+        Err(BookingError::Invalid("display_name has at most 200 bytes and no control characters"))
+    } else if !fits(&seat.phone, PHONE_LEN_MAX) {
+        Err(BookingError::Invalid("phone has at most 40 characters"))
+    } else if !fits(&seat.email, EMAIL_LEN_MAX) {
+        Err(BookingError::Invalid("email has at most 254 characters"))
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}
+
+fn language_name(language: Language) -> &'static str {
+    match language {
+        Language::Fr => "fr",
+        Language::En => "en",
+    }
+}
+
+pub(super) fn language_from_name(name: &str) -> Language {
+    if name == "en" { Language::En } else { Language::Fr }
+}
+
+/// Consultations are small; the simulation proves rooms of this size.
+pub const SEATS_MAX: usize = 50;
+/// Long enough for every real name; the roster repeats it to every seat.
+const NAME_LEN_MAX: usize = 200;
+/// An international number with spaces, or a SIP address.
+const PHONE_LEN_MAX: usize = 40;
+/// RFC 5321 section 4.5.3.1.3.
+const EMAIL_LEN_MAX: usize = 254;
+/// With three tries before a lock, a guess succeeds once in 33 million.
+const PIN_DIGITS: usize = 8;
+/// A link works until a day after the planned begin. Longer leaves more links lying in mailboxes; shorter locks out
+/// a consultation that runs late.
+const LINK_SECONDS: i64 = 24 * 3_600;
+/// Lets secret scanners recognise a key.
+const API_KEY_MARK: &str = "ck_";
+/// The mark and 48 random bits.
+const API_KEY_PREFIX_LEN: usize = 11;

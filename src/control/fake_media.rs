@@ -1,0 +1,63 @@
+//! A media plane for tests: records every command, refuses when told to.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sfu::command::Command;
+use crate::worker::WorkerId;
+
+use super::media::{MediaBusy, MediaPlane};
+
+pub(crate) struct FakeMedia {
+    commands: Mutex<Vec<(WorkerId, Command)>>,
+    candidates: Vec<SocketAddr>,
+    pub(crate) busy: AtomicBool,
+}
+
+impl FakeMedia {
+    pub(crate) fn new() -> Self {
+        let candidates = vec!["192.0.2.1:40000".parse().unwrap(), "[2001:db8::1]:40000".parse().unwrap()];
+        Self { commands: Mutex::default(), candidates, busy: AtomicBool::new(false) }
+    }
+
+    /// Everything sent since the last call.
+    pub(crate) fn take(&self) -> Vec<Command> {
+        self.commands.lock().unwrap().drain(..).map(|(_, command)| command).collect()
+    }
+
+    /// Workers that were asked to open rooms, in order; keeps the commands.
+    pub(crate) fn rooms_by_worker(&self) -> Vec<usize> {
+        let commands = self.commands.lock().unwrap();
+        commands.iter().filter(|(_, c)| matches!(c, Command::OpenRoom(_))).map(|(worker, _)| worker.0).collect()
+    }
+}
+
+impl MediaPlane for FakeMedia {
+    fn workers(&self) -> usize {
+        2
+    }
+
+    fn try_send(&self, worker: WorkerId, command: Command) -> Result<(), MediaBusy> {
+        if self.busy.load(Ordering::Relaxed) {
+            return Err(MediaBusy);
+        }
+        self.commands.lock().unwrap().push((worker, command));
+        Ok(())
+    }
+
+    fn candidates(&self, _worker: WorkerId) -> &[SocketAddr] {
+        &self.candidates
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        [0xab; 32]
+    }
+
+    fn read_counters(&self, each: &mut dyn FnMut(WorkerId, &'static str, Option<&'static str>, u64)) {
+        for worker in 0..self.workers() {
+            each(WorkerId(worker), "packets_in", None, 7);
+            each(WorkerId(worker), "drops", Some("srtp_auth"), 3);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! From a link to a place in a live room: `POST /v1/join`, and what a socket or an endpoint needs before it may begin.
+//!
+//! A token that is forged, unknown, expired or revoked gives one and the same error. Everything else is told only to
+//! whoever proved a good token.
+
+use std::sync::Arc;
+
+use colloque_signaling::message::{Language, Role};
+use colloque_signaling::token::Purpose;
+use dashmap::Entry;
+
+use crate::ids::RoomId;
+use crate::sfu::command::Command;
+use crate::store::{Admission, ConsultationRecord, SeatRecord, StoreError};
+use crate::worker::WorkerId;
+
+use super::booking::{language_from_name, sha256};
+use super::policy::{self, Act};
+use super::room::{MediaPort, Room};
+use super::tokens::Subject;
+use super::{Consultations, clock};
+
+/// What a page gets for its link.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// For the socket's `join`.
+    pub session: String,
+    /// Public identifier of the seat.
+    pub seat: String,
+    /// Its function.
+    pub role: Role,
+    /// Public identifier of the consultation.
+    pub consultation: String,
+    /// Which act.
+    pub act: Act,
+    /// Of the page.
+    pub language: Language,
+    /// Whether it passes the waiting room.
+    pub admitted: bool,
+}
+
+/// Why nobody gets in. One cause each.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// Forged, unknown, expired or revoked: never told apart.
+    #[error("the link or session is not valid")]
+    Token,
+    /// A host removed or refused this seat.
+    #[error("this seat was removed")]
+    Removed,
+    /// The consultation is over.
+    #[error("the consultation is over")]
+    Over,
+    /// The seat still waits.
+    #[error("the seat is not admitted yet")]
+    NotAdmitted,
+    /// Draining: running rooms only.
+    #[error("the server is draining and takes no new rooms")]
+    Draining,
+    /// Full, or the media worker is overloaded.
+    #[error("the server is full")]
+    Full,
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl JoinError {
+    /// Stable label for metrics and problem types.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            JoinError::Token => "token-refused",
+            JoinError::Removed => "seat-removed",
+            JoinError::Over => "consultation-over",
+            JoinError::NotAdmitted => "not-admitted",
+            JoinError::Draining => "draining",
+            JoinError::Full => "full",
+            JoinError::Store(_) => "store-unavailable",
+        }
+    }
+}
+
+impl Consultations {
+    /// Exchanges a link's token for a session. `device` is a random identifier that the browser keeps; a link that
+    /// is opened on another device than the first takes its seat back to the waiting room.
+    pub async fn join(&self, token: &str, device: &str) -> Result<Joined, JoinError> {
+        let outcome = self.join_inner(token, device).await;
+        self.metrics.count_join(outcome.as_ref().map_or_else(JoinError::label, |_| "ok"));
+        outcome
+    }
+
+    async fn join_inner(&self, token: &str, device: &str) -> Result<Joined, JoinError> {
+        let (consultation, mut seat) = self.seat_of_token(token).await?;
+        self.check_device(&consultation, &mut seat, device).await?;
+        let act = Act::from_name(&consultation.act).ok_or(JoinError::Token)?;
+        Ok(Joined {
+            session: self.sign(Purpose::Session, &seat, 0),
+            role: policy::role_from_name(&seat.role).unwrap_or(Role::Guest),
+            act,
+            language: language_from_name(&consultation.language),
+            admitted: seat.admission.is_admitted(),
+            seat: seat.id,
+            consultation: consultation.id,
+        })
+    }
+
+    /// The seat a session belongs to.
+    pub(super) async fn seat_of_session(&self, session: &str) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
+        let claims = self.tokens.verify(Purpose::Session, session).ok_or(JoinError::Token)?;
+        self.open_seat(&claims.seat, claims.epoch).await
+    }
+
+    /// The seat a link's token belongs to, for WHIP and WHEP: the token is not consumed.
+    pub(super) async fn seat_of_token(&self, token: &str) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
+        let claims = self.tokens.verify(Purpose::Link, token).ok_or(JoinError::Token)?;
+        self.open_seat(&claims.seat, claims.epoch).await
+    }
+
+    /// A session or ticket for this seat.
+    pub(super) fn sign(&self, purpose: Purpose, seat: &SeatRecord, serial: u64) -> String {
+        let subject = Subject { consultation: &seat.consultation, seat: &seat.id, epoch: seat.token_epoch };
+        self.tokens.sign(purpose, subject, serial, clock::unix_now() + SESSION_SECONDS)
+    }
+
+    async fn open_seat(&self, id: &str, epoch: u32) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
+        let (consultation, seat) = self.store.seat(id).await?.ok_or(JoinError::Token)?;
+        if seat.token_epoch != epoch {
+            Err(JoinError::Token)
+        } else if consultation.ended_at.is_some() {
+            Err(JoinError::Over)
+        } else if seat.admission == Admission::Refused {
+            Err(JoinError::Removed)
+        } else {
+            Ok((consultation, seat))
+        }
+    }
+
+    async fn check_device(
+        &self,
+        consultation: &ConsultationRecord,
+        seat: &mut SeatRecord,
+        device: &str,
+    ) -> Result<(), JoinError> {
+        let device = sha256(device.as_bytes());
+        if seat.device == Some(device) {
+            return Ok(());
+        }
+        self.store.set_device(&seat.id, device).await?;
+        if seat.device.is_some() && seat.admission == Admission::Admitted {
+            self.store.set_admission(&seat.id, Admission::Waiting).await?;
+            seat.admission = Admission::Waiting;
+            if let Some(room) = self.live_room(&consultation.id) {
+                room.lock().send_back_to_waiting(&seat.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The live room of a consultation, opened when it is not. Running rooms stay open to their seats whatever happens.
+    pub(super) async fn open_room(&self, consultation: &ConsultationRecord) -> Result<Arc<Room>, JoinError> {
+        if let Some(room) = self.live_room(&consultation.id) {
+            return Ok(room);
+        }
+        if self.is_draining() {
+            return Err(JoinError::Draining);
+        }
+        let act = Act::from_name(&consultation.act).ok_or(JoinError::Token)?;
+        let is_emergency = act == Act::Regulation || consultation.priority.is_some();
+        if self.rooms.len() >= self.settings.rooms_max && !is_emergency {
+            return Err(JoinError::Full);
+        }
+        let (consultation, seats) = self.store.consultation(&consultation.id).await?.ok_or(JoinError::Token)?;
+        if consultation.ended_at.is_some() {
+            return Err(JoinError::Over);
+        }
+        match self.rooms.entry(consultation.id.clone()) {
+            Entry::Occupied(entry) => Ok(Arc::clone(entry.get())),
+            Entry::Vacant(entry) => {
+                let port = self.place_room()?;
+                let room = Arc::new(Room::new(port, act, &consultation, &seats, &self.numbers));
+                self.rooms_by_number.insert(room.id, Arc::clone(&room));
+                entry.insert(Arc::clone(&room));
+                Ok(room)
+            }
+        }
+    }
+
+    /// Opens a room's media on the worker with the fewest rooms.
+    fn place_room(&self) -> Result<MediaPort, JoinError> {
+        let mut rooms = vec![0usize; self.media.workers()];
+        for room in self.rooms_by_number.iter() {
+            if let Some(count) = rooms.get_mut(room.port.worker.0) {
+                *count += 1;
+            }
+        }
+        let worker = (0..rooms.len()).min_by_key(|&worker| rooms[worker]).ok_or(JoinError::Full)?;
+        let room = RoomId(self.numbers.next());
+        let (plane, legs) = (Arc::clone(&self.media), Arc::clone(&self.legs));
+        let port = MediaPort { plane, worker: WorkerId(worker), room, legs };
+        port.send(Command::OpenRoom(room)).map_err(|_| JoinError::Full)?;
+        Ok(port)
+    }
+}
+
+/// A session outlives the longest consultation; a revoked seat's sessions end with its token epoch.
+const SESSION_SECONDS: i64 = 12 * 3_600;

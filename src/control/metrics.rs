@@ -1,0 +1,109 @@
+//! What the control plane counts. Labels are fixed words: never an identifier, a name or an address.
+//!
+//! The media plane's figures are read from the workers' own atomics when `/metrics` is asked for.
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector, exponential_buckets,
+};
+
+/// Counters, all registered in one registry.
+pub struct Metrics {
+    registry: Registry,
+    joins: IntCounterVec,
+    offers: IntCounterVec,
+    /// Visits that went on after their socket was lost.
+    pub resumptions: IntCounter,
+    /// From socket open (or admission) to the first forwarded media packet, in seconds.
+    pub join_latency: Histogram,
+    /// Open WebSockets.
+    pub sockets: IntGauge,
+    rooms: IntGauge,
+    seats: prometheus::IntGaugeVec,
+    draining: IntGauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let counters = |name: &str, help: &str, label: &str| {
+            IntCounterVec::new(Opts::new(name, help), &[label]).expect("names and labels are valid")
+        };
+        let gauge = |name: &str, help: &str| IntGauge::new(name, help).expect("the name is valid");
+        let counter = |name: &str, help: &str| IntCounter::new(name, help).expect("the name is valid");
+        let latency = HistogramOpts::new(
+            "colloque_join_latency_seconds",
+            "From WebSocket open (or admission, when later) to the first media packet forwarded to the page",
+        )
+        .buckets(exponential_buckets(0.02, 1.6, 14).expect("the buckets are valid"));
+        let metrics = Self {
+            registry: Registry::new(),
+            joins: counters("colloque_joins_total", "Links exchanged for a session, by outcome", "outcome"),
+            offers: counters("colloque_offers_total", "SDP offers, by outcome", "outcome"),
+            resumptions: counter("colloque_resumptions_total", "Visits resumed after their socket was lost"),
+            join_latency: Histogram::with_opts(latency).expect("the histogram is valid"),
+            sockets: gauge("colloque_websockets", "Open WebSockets"),
+            rooms: gauge("colloque_rooms_live", "Live rooms"),
+            seats: prometheus::IntGaugeVec::new(
+                Opts::new("colloque_participants", "Seats that are there now, by state"),
+                &["state"],
+            )
+            .expect("the name is valid"),
+            draining: gauge("colloque_draining", "1 while new rooms are refused"),
+        };
+        metrics.register_all();
+        metrics
+    }
+
+    fn register_all(&self) {
+        let collectors: [Box<dyn Collector>; 8] = [
+            Box::new(self.joins.clone()),
+            Box::new(self.offers.clone()),
+            Box::new(self.resumptions.clone()),
+            Box::new(self.join_latency.clone()),
+            Box::new(self.sockets.clone()),
+            Box::new(self.rooms.clone()),
+            Box::new(self.seats.clone()),
+            Box::new(self.draining.clone()),
+        ];
+        for collector in collectors {
+            self.registry.register(collector).expect("every metric has its own name");
+        }
+    }
+
+    pub(super) fn count_join(&self, outcome: &str) {
+        self.joins.with_label_values(&[outcome]).inc();
+    }
+
+    pub(super) fn count_offer(&self, answered: bool) {
+        self.offers.with_label_values(&[if answered { "answered" } else { "refused" }]).inc();
+    }
+
+    /// Brings the gauges up to date, then gives every family.
+    pub(super) fn gather(&self, census: Census) -> Vec<prometheus::proto::MetricFamily> {
+        self.rooms.set(census.rooms as i64);
+        self.seats.with_label_values(&["present"]).set(census.present as i64);
+        self.seats.with_label_values(&["waiting"]).set(census.waiting as i64);
+        self.draining.set(i64::from(census.draining));
+        self.registry.gather()
+    }
+}
+
+/// Who is there now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Census {
+    /// Live rooms.
+    pub rooms: usize,
+    /// Admitted seats that are there or reconnecting.
+    pub present: usize,
+    /// Seats in waiting rooms.
+    pub waiting: usize,
+    /// Whether new rooms are refused.
+    pub draining: bool,
+}

@@ -1,0 +1,140 @@
+//! What the media plane reports, turned into messages for pages, presence, and metrics.
+//!
+//! Rare events only, in the order each worker sent them. A report about a leg or room that is gone is ignored.
+
+use std::sync::Arc;
+
+use colloque_signaling::message::{MediaState, ServerMessage};
+
+use crate::ids::{LegId, RoomId};
+use crate::sfu::command::{Command, Event};
+use crate::worker::WorkerId;
+
+use super::Consultations;
+use super::room::{LiveSeat, LiveTrack, Room, RoomState};
+
+impl Consultations {
+    /// Takes one report.
+    pub fn handle_event(&self, worker: WorkerId, event: Event) {
+        match event {
+            Event::LegConnected { leg, profile, dtls_version, dtls_group } => {
+                tracing::debug!(%leg, worker = worker.0, ?profile, dtls_version, dtls_group, "leg connected");
+                self.with_leg(leg, |state| leg_connected(state, leg));
+            }
+            Event::LegFailed { leg, reason } => {
+                tracing::info!(%leg, worker = worker.0, %reason, "leg failed");
+                self.leg_gone(leg);
+            }
+            Event::LegSilent(leg) => self.with_leg(leg, |state| tell_page(state, leg, MediaState::Silent)),
+            Event::LegBack(leg) => self.with_leg(leg, |state| tell_page(state, leg, MediaState::Connected)),
+            Event::LegGone(leg) => self.leg_gone(leg),
+            Event::TrackStarted { leg, track, source, .. } => self.with_leg(leg, |state| {
+                if let Some(seat) = state.seat_of_leg(leg) {
+                    seat.tracks.push(LiveTrack { track, leg, source });
+                    state.broadcast_roster();
+                }
+            }),
+            Event::TrackEnded { seat, track, .. } => {
+                // The leg may be gone already, so the room is found by the seat.
+                for room in self.rooms_of(worker) {
+                    let mut state = room.lock();
+                    if state.forget_track(seat, track) {
+                        break;
+                    }
+                }
+            }
+            Event::SlotsChanged { leg, slots } => self.with_leg(leg, |state| {
+                let slots = state.slot_infos(&slots);
+                if let Some(seat) = page_of(state, leg) {
+                    seat.channel.send(ServerMessage::Slots { slots });
+                }
+            }),
+            Event::SpeakerChanged { room, seat } => self.with_room(room, |state| {
+                let seat = seat.and_then(|seat| state.public_id(seat));
+                state.broadcast_admitted(&ServerMessage::Speaker { seat });
+            }),
+            Event::FirstForwarded(leg) => self.with_leg(leg, |state| {
+                let due_since = page_of(state, leg).and_then(|seat| seat.page_leg.as_mut()?.due_since.take());
+                if let Some(since) = due_since {
+                    self.metrics.join_latency.observe(since.elapsed().as_secs_f64());
+                }
+            }),
+            Event::RoomFailed(room) => {
+                tracing::error!(%room, worker = worker.0, "a room failed on its worker and was opened again");
+                self.with_room(room, |state| room_failed(state, room));
+                self.legs.retain(|_, of| *of != room);
+            }
+        }
+    }
+
+    fn leg_gone(&self, leg: LegId) {
+        let Some((_, room)) = self.legs.remove(&leg) else { return };
+        let Some(room) = self.room_numbered(room) else { return };
+        let mut state = room.lock();
+        tell_page(&mut state, leg, MediaState::Gone);
+        if let Some(seat) = state.seat_of_leg(leg) {
+            seat.tracks.retain(|track| track.leg != leg);
+            seat.endpoints.retain(|endpoint| endpoint.leg != leg);
+            if seat.page_leg.as_ref().is_some_and(|page| page.leg == leg) {
+                seat.page_leg = None;
+            }
+            state.broadcast_roster();
+        }
+        self.close_if_empty(&room, state);
+    }
+
+    fn with_leg(&self, leg: LegId, act: impl FnOnce(&mut RoomState)) {
+        if let Some(room) = self.legs.get(&leg).map(|entry| *entry) {
+            self.with_room(room, act);
+        }
+    }
+
+    fn with_room(&self, room: RoomId, act: impl FnOnce(&mut RoomState)) {
+        if let Some(room) = self.room_numbered(room) {
+            act(&mut room.lock());
+        }
+    }
+
+    /// A clone, so that the map's lock is not held while the room's is taken.
+    fn room_numbered(&self, room: RoomId) -> Option<Arc<Room>> {
+        self.rooms_by_number.get(&room).map(|entry| Arc::clone(&entry))
+    }
+
+    fn rooms_of(&self, worker: WorkerId) -> Vec<Arc<Room>> {
+        self.rooms_by_number.iter().filter(|room| room.port.worker == worker).map(|room| Arc::clone(&room)).collect()
+    }
+}
+
+/// The seat whose page has this leg; endpoints have no socket to tell.
+fn page_of(state: &mut RoomState, leg: LegId) -> Option<&mut LiveSeat> {
+    state.seats_mut().find(|seat| seat.page_leg.as_ref().is_some_and(|page| page.leg == leg))
+}
+
+fn tell_page(state: &mut RoomState, leg: LegId, media: MediaState) {
+    if let Some(seat) = page_of(state, leg) {
+        seat.channel.send(ServerMessage::Media { state: media });
+    }
+}
+
+fn leg_connected(state: &mut RoomState, leg: LegId) {
+    tell_page(state, leg, MediaState::Connected);
+    let endpoint =
+        state.seat_of_leg(leg).and_then(|seat| seat.endpoints.iter_mut().find(|endpoint| endpoint.leg == leg));
+    if let Some(endpoint) = endpoint {
+        endpoint.connected = true;
+        state.broadcast_roster();
+    }
+}
+
+/// Every leg of the room is gone; pages make new ones in a fresh room under the same number.
+fn room_failed(state: &mut RoomState, room: RoomId) {
+    state.reopen(Command::OpenRoom(room));
+    for seat in state.seats_mut() {
+        seat.tracks.clear();
+        seat.endpoints.clear();
+        if seat.page_leg.take().is_some() {
+            seat.channel.send(ServerMessage::Media { state: MediaState::Gone });
+        }
+    }
+    state.broadcast_roster();
+}

@@ -1,0 +1,172 @@
+//! `colloque serve` and `colloque check`: binds, starts, waits for signals, drains.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use colloque::config::Config;
+use colloque::control::{Consultations, ControlSettings, GRACE};
+use colloque::pii::Pii;
+use colloque::store::SqliteStore;
+use colloque::web::listener::BoundedListener;
+use colloque::web::security::SecurityHeaders;
+use colloque::web::{self, AppState, tls};
+use colloque::worker::pool::{PoolSettings, WorkerPool};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_rustls::TlsAcceptor;
+
+/// A running server.
+pub struct Running {
+    pub consultations: Arc<Consultations>,
+    pub base_url: String,
+    pub admin_url: String,
+    pub media_ports: Vec<u16>,
+    store: Arc<SqliteStore>,
+    drain: Duration,
+}
+
+/// Runs until a signal ends it.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let tls = load_tls(&config)?;
+    let running = start(config, tls).await?;
+    tracing::info!(url = running.base_url, admin = running.admin_url, ports = ?running.media_ports, "serving");
+    running.wait().await
+}
+
+/// Binds everything and starts serving.
+pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<Running> {
+    make_data_dir(&config.data_dir)?;
+    let store = Arc::new(SqliteStore::open(&config.data_dir).await?);
+    let http =
+        TcpListener::bind(config.http_addr).await.with_context(|| format!("cannot bind {}", config.http_addr))?;
+    let admin =
+        TcpListener::bind(config.admin_addr).await.with_context(|| format!("cannot bind {}", config.admin_addr))?;
+    let base_url = match &config.public_url {
+        Some(url) => url.clone(),
+        None => url_of(if tls.is_some() { "https" } else { "http" }, http.local_addr()?),
+    };
+    let admin_url = url_of("http", admin.local_addr()?);
+
+    let advertised = |addr: &colloque::config::MediaAddr| (addr.bind, addr.advertised.unwrap_or(addr.bind));
+    let (pool, mut events) = WorkerPool::start(&PoolSettings {
+        workers: config.workers,
+        addresses: config.media_addrs.iter().map(advertised).collect(),
+        first_port: config.media_port,
+        grace: GRACE,
+    })?;
+    let media_ports = pool.ports();
+    let settings = ControlSettings { base_url: base_url.clone(), grace: GRACE, rooms_max: config.rooms_max };
+    let consultations = Consultations::open(store.clone(), Arc::new(pool), settings).await?;
+    let reported = Arc::clone(&consultations);
+    tokio::spawn(async move {
+        while let Some((worker, event)) = events.recv().await {
+            reported.handle_event(worker, event);
+        }
+    });
+
+    let state = AppState {
+        consultations: Arc::clone(&consultations),
+        operator_token: config.operator_token.map(|token| Pii(token.0.into())),
+        tls: tls.is_some(),
+        has_public_url: config.public_url.is_some(),
+    };
+    let strict = tls.is_some() && config.public_url.is_some();
+    let security = SecurityHeaders::new(&config.embed_origins, strict);
+    let main = web::router(state.clone(), security);
+    let operations = web::admin_router(state, SecurityHeaders::new(&[], false));
+    let (main_listener, admin_listener) = (BoundedListener::new(http, tls)?, BoundedListener::new(admin, None)?);
+    tokio::spawn(async move { axum::serve(main_listener, main).await });
+    tokio::spawn(async move { axum::serve(admin_listener, operations).await });
+    let drain = Duration::from_secs(config.drain_seconds.into());
+    Ok(Running { consultations, base_url, admin_url, media_ports, store, drain })
+}
+
+impl Running {
+    /// SIGTERM drains and a second one stops at once, as does SIGINT.
+    pub async fn wait(self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {
+                self.consultations.set_draining(true);
+                tracing::info!(rooms = self.consultations.census().rooms, "draining: waiting for running calls");
+                tokio::select! {
+                    () = self.drained() => {}
+                    () = tokio::time::sleep(self.drain) => tracing::warn!("the drain's deadline passed"),
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+        }
+        self.consultations.close_all();
+        tokio::time::sleep(FAREWELL).await;
+        self.store.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    async fn drained(&self) {
+        while self.consultations.census().rooms > 0 {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+    }
+}
+
+/// Tries everything a start would need, without starting.
+pub async fn check(config: Config) -> anyhow::Result<()> {
+    let mut faults = Vec::new();
+    let mut report = |what: String, result: anyhow::Result<()>| match result {
+        Ok(()) => println!("ok     {what}"),
+        Err(error) => {
+            println!("failed {what}: {error:#}");
+            faults.push(what);
+        }
+    };
+    report(format!("data directory {}", config.data_dir.display()), check_data_dir(&config.data_dir).await);
+    for (name, addr) in [("HTTP", config.http_addr), ("admin", config.admin_addr)] {
+        let bound = TcpListener::bind(addr).await.map(drop).map_err(Into::into);
+        report(format!("{name} address {addr}"), bound);
+    }
+    for addr in &config.media_addrs {
+        let socket = SocketAddr::new(addr.bind, config.media_port);
+        let shown = addr.advertised.unwrap_or(addr.bind);
+        let what = format!("media address {socket}, advertised as {shown}, {} UDP ports", config.workers);
+        report(what, UdpSocket::bind(socket).map(drop).map_err(Into::into));
+    }
+    report("certificate for HTTPS".to_owned(), load_tls(&config).map(drop));
+    if faults.is_empty() { Ok(()) } else { anyhow::bail!("{} of the above failed", faults.len()) }
+}
+
+async fn check_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+    make_data_dir(data_dir)?;
+    SqliteStore::open(data_dir).await?.close().await;
+    Ok(())
+}
+
+/// Health data: for this user only.
+pub fn make_data_dir(path: &Path) -> anyhow::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    crate::with_path(made, "make the data directory", path)
+}
+
+fn load_tls(config: &Config) -> anyhow::Result<Option<TlsAcceptor>> {
+    Ok(config.tls.as_ref().map(|files| tls::from_files(&files.cert, &files.key)).transpose()?)
+}
+
+fn url_of(scheme: &str, address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("{scheme}://localhost:{}", address.port())
+    } else {
+        format!("{scheme}://{address}")
+    }
+}
+
+/// Between two looks at the running rooms.
+const DRAIN_POLL: Duration = Duration::from_millis(500);
+/// For the last messages to leave.
+const FAREWELL: Duration = Duration::from_millis(300);

@@ -1,0 +1,170 @@
+//! For operators and machines: alive, ready, what the server can do, figures, drain.
+//!
+//! `/metrics` and `/admin/*` are open on the admin address; on the main address they need the operator's token and
+//! otherwise look like nothing is there.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Response};
+use prometheus::TextEncoder;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::control::policy::{Act, ROLES, role_name};
+
+use super::AppState;
+use super::api::bearer;
+use super::problem::{Problem, ProblemDocument};
+
+/// The process runs.
+#[utoipa::path(get, path = "/live", responses((status = 200)))]
+pub async fn live() -> StatusCode {
+    StatusCode::OK
+}
+
+/// New rooms are taken.
+#[utoipa::path(get, path = "/ready", responses((status = 200), (status = 503, body = ProblemDocument)))]
+pub async fn ready(State(state): State<AppState>) -> Result<StatusCode, Problem> {
+    if state.consultations.is_ready().await {
+        Ok(StatusCode::OK)
+    } else {
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server takes no new rooms now"))
+    }
+}
+
+/// What this server can do.
+#[derive(Serialize, ToSchema)]
+pub struct Capabilities {
+    product: &'static str,
+    version: &'static str,
+    protocol_versions: [u16; 1],
+    acts: Vec<&'static str>,
+    roles: Vec<&'static str>,
+    recording: &'static str,
+    telephone: &'static str,
+    end_to_end_encryption: &'static str,
+    endpoints: [&'static str; 3],
+    audio_codecs: [&'static str; 1],
+    video_codecs: [&'static str; 4],
+    srtp_profiles: [&'static str; 3],
+    limits: Limits,
+}
+
+/// Bounds of this server.
+#[derive(Serialize, ToSchema)]
+pub struct Limits {
+    seats_per_consultation: usize,
+    rooms: usize,
+    request_body_bytes: usize,
+}
+
+/// What this server can do.
+#[utoipa::path(get, path = "/capabilities", responses((status = 200, body = Capabilities)))]
+pub async fn capabilities(State(state): State<AppState>) -> Json<Capabilities> {
+    Json(Capabilities {
+        product: "colloque",
+        version: env!("CARGO_PKG_VERSION"),
+        protocol_versions: [colloque_signaling::message::VERSION],
+        acts: Act::ALL.map(Act::name).to_vec(),
+        roles: ROLES.map(role_name).to_vec(),
+        recording: "absent",
+        telephone: "absent",
+        end_to_end_encryption: "absent",
+        endpoints: ["websocket", "whip", "whep"],
+        audio_codecs: ["opus"],
+        video_codecs: ["vp8", "vp9", "h264", "av1"],
+        srtp_profiles: ["AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES128_CM_HMAC_SHA1_80"],
+        limits: Limits {
+            seats_per_consultation: crate::control::booking::SEATS_MAX,
+            rooms: state.consultations.rooms_max(),
+            request_body_bytes: super::BODY_BYTES_MAX,
+        },
+    })
+}
+
+/// Prometheus text.
+pub async fn metrics(State(state): State<AppState>) -> Response {
+    let mut text = TextEncoder::new().encode_to_string(&state.consultations.gather_metrics()).unwrap_or_default();
+    write_media_counters(&state, &mut text);
+    ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response()
+}
+
+/// The workers' figures, read without a lock: `colloque_NAME_total{worker="0"}`, present sizes without `_total`.
+fn write_media_counters(state: &AppState, text: &mut String) {
+    let mut families: BTreeMap<&'static str, String> = BTreeMap::new();
+    state.consultations.media().read_counters(&mut |worker, name, reason, value| {
+        let lines = families.entry(name).or_default();
+        let (worker, suffix) = (worker.0, suffix(name));
+        let reason = reason.map(|reason| format!(",reason=\"{reason}\"")).unwrap_or_default();
+        // Writing into a String cannot fail.
+        writeln!(lines, "colloque_{name}{suffix}{{worker=\"{worker}\"{reason}}} {value}").ok();
+    });
+    for (name, lines) in families {
+        let suffix = suffix(name);
+        let kind = if suffix.is_empty() { "gauge" } else { "counter" };
+        write!(text, "# TYPE colloque_{name}{suffix} {kind}\n{lines}").ok();
+    }
+}
+
+fn suffix(name: &str) -> &'static str {
+    if matches!(name, "rooms" | "legs" | "legs_connected" | "tracks") { "" } else { "_total" }
+}
+
+/// Refuses new rooms from now on; running calls go on.
+#[utoipa::path(post, path = "/admin/drain", responses((status = 204)))]
+pub async fn drain(State(state): State<AppState>) -> StatusCode {
+    tracing::info!("draining: new rooms are refused");
+    state.consultations.set_draining(true);
+    StatusCode::NO_CONTENT
+}
+
+/// Takes new rooms again.
+#[utoipa::path(post, path = "/admin/undrain", responses((status = 204)))]
+pub async fn undrain(State(state): State<AppState>) -> StatusCode {
+    tracing::info!("serving: new rooms are taken");
+    state.consultations.set_draining(false);
+    StatusCode::NO_CONTENT
+}
+
+/// The admin address's front: where things are.
+pub async fn index() -> Html<&'static str> {
+    Html(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Colloque operations</title>\
+         <h1>Colloque</h1><ul><li><a href=\"/metrics\">/metrics</a> Prometheus</li>\
+         <li><a href=\"/ready\">/ready</a> takes new rooms</li>\
+         <li><a href=\"/capabilities\">/capabilities</a></li></ul>\
+         <p>POST /admin/drain refuses new rooms, POST /admin/undrain takes them again.</p></html>",
+    )
+}
+
+/// On the main address: only with the operator's token, else nothing is there.
+pub async fn require_operator(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let given = bearer(request.headers()).unwrap_or("");
+    let is_operator = state.operator_token.as_ref().is_some_and(|token| {
+        aws_lc_rs::constant_time::verify_slices_are_equal(token.0.as_bytes(), given.as_bytes()).is_ok()
+    });
+    if is_operator { next.run(request).await } else { Problem::not_found().into_response() }
+}
+
+/// On the admin address: a browser there must not be led to act by another site's page.
+pub async fn refuse_cross_site(request: Request, next: Next) -> Response {
+    if is_foreign(request.headers()) && request.method() != axum::http::Method::GET {
+        return Problem::new(StatusCode::FORBIDDEN, "cross-site", "Requests of other sites are refused")
+            .into_response();
+    }
+    next.run(request).await
+}
+
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match (text(header::ORIGIN), text(header::HOST)) {
+        (None, _) => false,
+        (Some(origin), Some(host)) => origin.split_once("://").is_none_or(|(_, from)| from != host),
+        (Some(_), None) => true,
+    }
+}

@@ -1,0 +1,163 @@
+//! RFC 9457 problem documents: the only form in which the HTTP side refuses anything.
+//!
+//! Each `type` is a stable URN. Details are English, for developers, and never repeat what the request said.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::control::booking::BookingError;
+use crate::control::endpoint::EndpointError;
+use crate::control::join::JoinError;
+use crate::control::offer::OfferRefusal;
+
+/// A refusal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    name: &'static str,
+    title: &'static str,
+    detail: Option<String>,
+}
+
+/// The document as it is sent.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ProblemDocument {
+    /// Stable name, `urn:colloque:problem:…`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same for every problem of this type.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// What about this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Problem {
+    /// A problem of the type `urn:colloque:problem:NAME`.
+    #[must_use]
+    pub fn new(status: StatusCode, name: &'static str, title: &'static str) -> Self {
+        Self { status, name, title, detail: None }
+    }
+
+    /// With what is particular about this one.
+    #[must_use]
+    pub fn detail(self, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
+    }
+
+    /// Nothing is there.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here")
+    }
+
+    /// The request cannot be read.
+    #[must_use]
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read").detail(detail)
+    }
+
+    /// No or a wrong credential, whichever.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A valid bearer credential is required")
+    }
+
+    fn store() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "The store does not answer")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = ProblemDocument {
+            kind: format!("urn:colloque:problem:{}", self.name),
+            title: self.title.to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+        };
+        let mut response = (self.status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}
+
+impl From<BookingError> for Problem {
+    fn from(error: BookingError) -> Self {
+        match error {
+            BookingError::ApiKey => Problem::unauthorized(),
+            BookingError::Invalid(why) => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request asks for something impossible")
+                    .detail(why)
+            }
+            BookingError::NotFound => Problem::not_found(),
+            BookingError::Over => Problem::from(JoinError::Over),
+            BookingError::Store(error) => {
+                tracing::error!(%error, "the store does not answer");
+                Problem::store()
+            }
+        }
+    }
+}
+
+impl From<JoinError> for Problem {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Token => Problem::unauthorized(),
+            JoinError::Removed => {
+                Problem::new(StatusCode::FORBIDDEN, "seat-removed", "This seat was removed from the consultation")
+            }
+            JoinError::Over => Problem::new(StatusCode::GONE, "consultation-over", "The consultation is over"),
+            JoinError::NotAdmitted => {
+                Problem::new(StatusCode::FORBIDDEN, "not-admitted", "The seat is not admitted yet")
+            }
+            JoinError::Draining => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The server takes no new rooms")
+            }
+            JoinError::Full => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "full", "The server is full"),
+            JoinError::Store(error) => {
+                tracing::error!(%error, "the store does not answer");
+                Problem::store()
+            }
+        }
+    }
+}
+
+impl From<EndpointError> for Problem {
+    fn from(error: EndpointError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EndpointError::Join(error) => Problem::from(error),
+            EndpointError::Offer(OfferRefusal::Busy(_)) => Problem::from(JoinError::Full),
+            EndpointError::Offer(_) => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-offer", "The offer cannot be answered")
+                    .detail(detail)
+            }
+            EndpointError::NotFound => Problem::not_found(),
+            EndpointError::TooMany => {
+                Problem::new(StatusCode::CONFLICT, "too-many-connections", "The seat has too many connections")
+            }
+            EndpointError::Fragment => Problem::bad_request(detail),
+            EndpointError::MatchRequired => {
+                Problem::new(StatusCode::PRECONDITION_REQUIRED, "if-match-required", "If-Match is required")
+            }
+            EndpointError::MatchFailed => Problem::new(
+                StatusCode::PRECONDITION_FAILED,
+                "ice-session-changed",
+                "The ICE session is not the current one",
+            ),
+        }
+    }
+}
