@@ -21,7 +21,7 @@ export class Server {
     if (tls) flags.push("--tls");
     const child = spawn(...inside("sfu", BINARY, ...flags), {
       stdio: ["ignore", "pipe", process.env.E2E_VERBOSE ? "inherit" : "ignore"],
-      env: { ...process.env, ...env },
+      env: { ...process.env, COLLOQUE_BIN: undefined, ...env },
     });
     const timer = setTimeout(() => child.kill(), START_MS_MAX);
     const { value, done } = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
