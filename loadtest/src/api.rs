@@ -85,8 +85,7 @@ impl Clinic {
 
     /// Books a consultation; each seat says whether it skips the waiting room.
     pub async fn book_seats(&self, seats: &[(Role, bool)]) -> Result<Consultation> {
-        let seats: Vec<_> =
-            seats.iter().map(|(role, admitted)| json!({"role": role, "admitted": admitted})).collect();
+        let seats: Vec<_> = seats.iter().map(|(role, admitted)| json!({"role": role, "admitted": admitted})).collect();
         let body = json!({"act": "teleconsultation", "language": "en", "seats": seats});
         let request = self.http.post(self.url("/v1/consultations")?).bearer_auth(&self.api_key).json(&body);
         Ok(accepted(request.send().await?).await?.json().await?)

@@ -167,7 +167,9 @@ pub(super) fn answer(
     let meaning = meaning(before, &negotiated.parameters);
     match (meaning, before) {
         (OfferMeaning::Reshaped, _) => return Err(OfferRefusal::Reshaped),
-        (OfferMeaning::SameLeg { ice_restart: false, .. }, Some(before)) => negotiated = run(before.local.clone(), declared, revision)?,
+        (OfferMeaning::SameLeg { ice_restart: false, .. }, Some(before)) => {
+            negotiated = run(before.local.clone(), declared, revision)?
+        }
         (OfferMeaning::NewLeg, Some(_)) => negotiated = run(leg::ice_credentials(), &[], 0)?,
         _ => {}
     }

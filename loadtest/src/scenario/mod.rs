@@ -55,8 +55,7 @@ struct JoinTimes {
 impl JoinTimes {
     fn record(&mut self, milestones: &Milestones) {
         let Milestones { welcomed, answered, path, connected, voice, picture } = *milestones;
-        for (step, time) in
-            self.steps.iter_mut().zip([Some(welcomed), Some(answered), path, connected, voice, picture])
+        for (step, time) in self.steps.iter_mut().zip([Some(welcomed), Some(answered), path, connected, voice, picture])
         {
             time.into_iter().for_each(|time| step.record(time));
         }
