@@ -64,7 +64,8 @@ fn a_late_joiner_gets_a_keyframe_quickly() {
         world.run(5_000 + seed % 16 * 137);
         let joined = world.elapsed();
         let late = world.join(Page::firefox());
-        let seen = world.run_until(1500, |world| world.sees_and_hears(late, 1, joined) && world.sees_and_hears(late, 2, joined));
+        let seen = world
+            .run_until(1500, |world| world.sees_and_hears(late, 1, joined) && world.sees_and_hears(late, 2, joined));
         assert!(seen, "not seen within 1.5 s, seed {seed}");
         let connected = world.people[late].connected_at.expect("a connection");
         let first = world.people[late].receiver(0, MediaKind::Video).frames[0];
@@ -77,7 +78,8 @@ fn a_late_joiner_gets_a_keyframe_quickly() {
 
 #[test]
 fn red_is_stripped_for_legs_without_it() {
-    let mut world = World::with(seed(4), [Page { red: true, ..Page::new() }, Page::new(), Page { red: true, ..Page::firefox() }]);
+    let mut world =
+        World::with(seed(4), [Page { red: true, ..Page::new() }, Page::new(), Page { red: true, ..Page::firefox() }]);
     world.run(3000);
     // A receiver without RED would find no payload type for it, and the marker check sees every byte.
     world.assert_sound();

@@ -516,9 +516,10 @@ impl FarSide {
                 }
                 Rtcp::Nack { media, lost, .. } => {
                     for wire in lost {
-                        let found = self.publishers.iter_mut().enumerate().find_map(|(at, publisher)| {
-                            publisher.handle_nack(media, wire).map(|plain| (at, plain))
-                        });
+                        let found =
+                            self.publishers.iter_mut().enumerate().find_map(|(at, publisher)| {
+                                publisher.handle_nack(media, wire).map(|plain| (at, plain))
+                            });
                         if let Some((at, plain)) = found {
                             self.send_plain(now, at, &plain);
                         }
@@ -573,8 +574,7 @@ impl FarSide {
         for sender in senders {
             self.send_rtcp(|writer| writer.sender_report(sender, []) && writer.sdes_cname(sender.ssrc, b"sim"));
         }
-        let blocks: Vec<ReportBlock> =
-            self.receivers.iter_mut().filter_map(|receiver| receiver.report(now)).collect();
+        let blocks: Vec<ReportBlock> = self.receivers.iter_mut().filter_map(|receiver| receiver.report(now)).collect();
         for chunk in blocks.chunks(31) {
             self.send_rtcp(|writer| writer.receiver_report(reporter, chunk.iter().copied()));
         }

@@ -10,7 +10,9 @@ use super::world::{Page, World, seed, seeds};
 
 #[test]
 fn loss_is_repaired_by_retransmission() {
-    for (seed, format) in [(1, Format::Vp8), (2, Format::H264), (3, Format::Vp9), (4, Format::Av1Sealed), (5, Format::Vp8)] {
+    for (seed, format) in
+        [(1, Format::Vp8), (2, Format::H264), (3, Format::Vp9), (4, Format::Av1Sealed), (5, Format::Vp8)]
+    {
         let page = || Page::new().camera(format).link(Link::losing(0.05));
         let mut world = World::with(seed, [page(), page()]);
         world.run(10_000);

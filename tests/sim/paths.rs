@@ -157,7 +157,11 @@ fn a_second_leg_of_a_seat_adds_nothing_that_is_seen_twice() {
     world.run(3000);
     world.assert_sound();
     assert!(world.frames(device, 21, Duration::ZERO) > 20, "each leg receives");
-    assert_eq!(world.frames(device, 10, Duration::ZERO) + world.frames(0, 11, Duration::ZERO), 0, "nobody sees himself");
+    assert_eq!(
+        world.frames(device, 10, Duration::ZERO) + world.frames(0, 11, Duration::ZERO),
+        0,
+        "nobody sees himself"
+    );
     let (_, stage) = world.stages[&world.people[1].leg].last().expect("a stage");
     assert_eq!(stage.len(), 1);
 }

@@ -74,7 +74,14 @@ pub const RIDS: [&str; 3] = ["q", "h", "f"];
 const SIZES: [(u16, u16, usize); 3] = [(320, 176, 900), (640, 352, 2400), (1280, 720, 5200)];
 
 impl Publisher {
-    pub fn new(now: Instant, (id, leg): (u32, u8), source: Source, format: Format, simulcast: bool, random: &mut StdRng) -> Self {
+    pub fn new(
+        now: Instant,
+        (id, leg): (u32, u8),
+        source: Source,
+        format: Format,
+        simulcast: bool,
+        random: &mut StdRng,
+    ) -> Self {
         let layers = if simulcast { 0..3 } else { 1..2 };
         let kind = source.kind();
         let layers = layers.map(|at| {
@@ -87,7 +94,11 @@ impl Publisher {
                 bytes_a_frame: if kind == MediaKind::Audio { 80 } else { bytes },
                 frame: 0,
                 // Half of the streams wrap soon.
-                seq: if random.random_bool(0.5) { random.random_range(65_400..65_530) } else { random.random_range(1..30_000) },
+                seq: if random.random_bool(0.5) {
+                    random.random_range(65_400..65_530)
+                } else {
+                    random.random_range(1..30_000)
+                },
                 rtx_seq: random.random_range(1..65_530),
                 timestamp_offset: random.random(),
                 keyframe_wanted: true,
@@ -165,18 +176,31 @@ impl Publisher {
         }
         let scale = if keyframe && !audio { 4 } else { 1 };
         let bytes = state.bytes_a_frame * scale * random.random_range(70..130) / 100;
-        let count = if audio { 1 } else { bytes.div_ceil(1050).max(if self.format == Format::H264 { 2 } else { 1 }) } as u16;
+        let count =
+            if audio { 1 } else { bytes.div_ceil(1050).max(if self.format == Format::H264 { 2 } else { 1 }) } as u16;
         let timestamp = state.timestamp_offset.wrapping_add((captured * clock / 1000) as u32);
         state.last = Some((at, timestamp));
         state.keyframes += u32::from(keyframe);
         for index in 0..count {
             let filler = (bytes / usize::from(count)) as u16 + random.random_range(0..9);
             let layer = layer as u8;
-            let marker =
-                Marker { publisher: self.id, leg: self.leg, layer, keyframe, temporal, frame, index, count, captured, filler };
+            let marker = Marker {
+                publisher: self.id,
+                leg: self.leg,
+                layer,
+                keyframe,
+                temporal,
+                frame,
+                index,
+                count,
+                captured,
+                filler,
+            };
             let body = payload(self.format, state.picture, &marker);
             let (body, red) = match self.red {
-                Some(opus) => (redundant(opus, &std::mem::replace(&mut self.previous_voice, body.clone()), &body), true),
+                Some(opus) => {
+                    (redundant(opus, &std::mem::replace(&mut self.previous_voice, body.clone()), &body), true)
+                }
                 None => (body, false),
             };
             let descriptor = (self.format == Format::Av1Sealed).then(|| descriptor(&marker, state.picture));

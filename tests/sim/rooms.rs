@@ -17,7 +17,11 @@ fn fifty_seats_in_a_room() {
     let mut world = World::new(seed(1));
     for seat in 1..=50 {
         let camera = (seat <= 4).then_some((Format::Vp8, seat <= 2));
-        world.join(Page { camera, formats: formats(), ..Page::new().slots(9).link(Link { jitter: Duration::from_millis(4), ..Link::GOOD }) });
+        world.join(Page {
+            camera,
+            formats: formats(),
+            ..Page::new().slots(9).link(Link { jitter: Duration::from_millis(4), ..Link::GOOD })
+        });
     }
     world.run(4000);
     world.assert_sound();
@@ -71,7 +75,10 @@ fn clock_error(world: &World, viewer: usize, slot: u16, kind: MediaKind) -> f64 
 fn remap_keeps_numbers_and_lips_in_sync() {
     for seed in seeds(0..5) {
         let quiet_link = Link { delay: Duration::from_millis(35), ..Link::rough() };
-        let mut world = World::with(seed, [Page::viewer().slots(1), Page::new(), Page::firefox().link(quiet_link), Page::new().simulcast()]);
+        let mut world = World::with(
+            seed,
+            [Page::viewer().slots(1), Page::new(), Page::firefox().link(quiet_link), Page::new().simulcast()],
+        );
         world.run(3000);
         for speaker in [3, 2, 4, 3] {
             for person in 1..4 {

@@ -187,7 +187,10 @@ pub fn picture_numbers(format: Format, payload: &[u8]) -> Option<(u16, Option<u8
 pub fn descriptor(marker: &Marker, picture: Picture) -> Vec<u8> {
     let (first, last) = (marker.index == 0, marker.index + 1 == marker.count);
     let mut bits = Bits::default();
-    bits.put(u32::from(first), 1).put(u32::from(last), 1).put(u32::from(!marker.keyframe), 6).put(marker.frame & 0xffff, 16);
+    bits.put(u32::from(first), 1)
+        .put(u32::from(last), 1)
+        .put(u32::from(!marker.keyframe), 6)
+        .put(marker.frame & 0xffff, 16);
     if marker.keyframe && first {
         bits.put(0b10000, 5);
         // Template 0 is a keyframe, 1 refers to the frame before it; one decode target, no chains.

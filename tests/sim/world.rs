@@ -207,8 +207,7 @@ impl World {
         let stamp = format!("seat_{seat}").into();
         let parameters = Box::new(parameters);
         self.sfu.handle_command(self.now, Command::AddLeg { room: ROOM, seat, leg, stamp, parameters });
-        let dtls =
-            SimDtlsClient::new(self.now, fingerprint, self.acceptor.fingerprint(), self.random.random::<u64>());
+        let dtls = SimDtlsClient::new(self.now, fingerprint, self.acceptor.fingerprint(), self.random.random::<u64>());
         let begin = Beginning {
             seat,
             leg,
@@ -241,12 +240,20 @@ impl World {
         let leg = self.people.len() as u8;
         let mut publishers = Vec::new();
         if page.voice {
-            let mut voice = Publisher::new(self.now, (id, leg), Source::Microphone, Format::Opus, false, &mut self.random);
+            let mut voice =
+                Publisher::new(self.now, (id, leg), Source::Microphone, Format::Opus, false, &mut self.random);
             voice.red = page.red.then_some(page.dialect.payload_types(Format::Opus).0);
             publishers.push(voice);
         }
         if let Some((format, simulcast)) = page.camera {
-            publishers.push(Publisher::new(self.now, (id + 1, leg), Source::Camera, format, simulcast, &mut self.random));
+            publishers.push(Publisher::new(
+                self.now,
+                (id + 1, leg),
+                Source::Camera,
+                format,
+                simulcast,
+                &mut self.random,
+            ));
         }
         if let Some(format) = page.screen {
             publishers.push(Publisher::new(self.now, (id + 2, leg), Source::Screen, format, false, &mut self.random));
@@ -465,13 +472,9 @@ impl World {
         for person in &self.people {
             for receiver in &person.receivers {
                 assert_eq!(
-                    receiver.faults,
-                    [""; 0],
+                    receiver.faults, [""; 0],
                     "seed {}, leg {}, slot {}, {:?}",
-                    self.seed,
-                    person.leg,
-                    receiver.slot,
-                    receiver.kind
+                    self.seed, person.leg, receiver.slot, receiver.kind
                 );
             }
         }
