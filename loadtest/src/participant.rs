@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use colloque_signaling::message::{ClientMessage, ServerMessage};
-use str0m::Event;
 use str0m::rtp::RtpPacket;
+use str0m::{Event, IceConnectionState};
 
 use crate::api::{Clinic, Session};
 use crate::connection::{Connection, Sections};
@@ -220,7 +220,7 @@ impl Participant {
         let since = self.opened_at.elapsed();
         match event {
             Event::IceConnectionStateChange(state) if state.is_disconnected() => bail!("ICE lost the path"),
-            Event::IceConnectionStateChange(_) => {
+            Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
                 self.milestones.path.get_or_insert(since);
             }
             Event::Connected => {
