@@ -21,7 +21,10 @@ prefix=colloque-$$
 directory=$(mktemp -d)
 server=""
 clean_up() {
-  [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || true
+  if [ -n "$server" ]; then
+    kill -KILL "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+  fi
   tests/netlab/netlab.sh down "$prefix"
   rm -rf "$directory"
 }

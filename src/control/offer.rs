@@ -126,7 +126,8 @@ impl Consultations {
                 };
                 let leg = LegId(self.numbers.next());
                 add(port, seat, leg, answered.parameters)?;
-                let replaced = seat.page_leg.replace(PageLeg { leg, negotiation: answered.negotiation, due_since });
+                let page = PageLeg { leg, negotiation: answered.negotiation, due_since, quiet: false };
+                let replaced = seat.page_leg.replace(page);
                 if let Some(replaced) = replaced {
                     seat.tracks.retain(|track| track.leg != replaced.leg);
                     port.remove_leg(replaced.leg);

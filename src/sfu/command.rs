@@ -127,6 +127,10 @@ pub enum Event {
     LegSilent(LegId),
     /// Checks are back after `LegSilent`.
     LegBack(LegId),
+    /// Nothing authentic was heard for some seconds: its network is probably gone. Egress goes on.
+    LegQuiet(LegId),
+    /// Heard again after `LegQuiet`.
+    LegHeard(LegId),
     /// Silent for the whole grace period, closed by the far side, or never connected: the leg is gone.
     LegGone(LegId),
     /// The first media packet of a track arrived.

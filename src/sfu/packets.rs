@@ -29,6 +29,9 @@ impl Room {
         let leg = self.legs.get_mut(key).ok_or(DropReason::StunUnknownUfrag)?;
         let outcome = leg.transport.handle_stun(turn.now, path, datagram, turn.out)?;
         turn.forgotten.paths.extend(outcome.path_unbound);
+        if leg.record_heard(turn.now) {
+            turn.events.push(Event::LegHeard(leg.id));
+        }
         self.drain_transport(turn, key);
         Ok(outcome.path_bound)
     }
@@ -64,6 +67,9 @@ impl Room {
     ) -> Result<bool, DropReason> {
         let leg = self.legs.get_mut(key).ok_or(DropReason::UnknownAddress)?;
         let (len, _) = leg.transport.open_rtp(path, datagram)?;
+        if leg.record_heard(turn.now) {
+            turn.events.push(Event::LegHeard(leg.id));
+        }
         let packet = &mut datagram[..len];
         let header = RtpHeader::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
         leg.record_transport_cc(turn.now, &header, packet);

@@ -10,6 +10,7 @@
   const ROWS = 2;
   const CLOCK = 0x100000;
   const SAMPLE_MS = 30;
+  const BEAT_SECONDS = 0.15;
 
   function bitsOf(id, frame, clock) {
     const bits = [1, 0];
@@ -53,7 +54,7 @@
     return canvas.captureStream(fps).getVideoTracks()[0];
   }
 
-  function microphone({ hz }) {
+  function microphone({ hz, beat = false }) {
     const audio = new AudioContext();
     const oscillator = audio.createOscillator();
     oscillator.frequency.value = hz;
@@ -63,7 +64,18 @@
     oscillator.connect(gain).connect(out);
     oscillator.start();
     void audio.resume();
+    if (beat) setInterval(() => scheduleBeat(audio, gain), 500);
     return out.stream.getAudioTracks()[0];
+  }
+
+  /** Silence for a moment at the start of every second of the wall clock: what `lips` measures the voice's age by. */
+  function scheduleBeat(audio, gain) {
+    const wall = Date.now();
+    const next = audio.currentTime + (1000 - (wall % 1000)) / 1000;
+    gain.gain.cancelScheduledValues(next - 0.3);
+    gain.gain.setValueAtTime(0.3, next - 0.3);
+    gain.gain.setValueAtTime(0, next);
+    gain.gain.setValueAtTime(0.3, next + BEAT_SECONDS);
   }
 
   /** Replaces the devices by ones that can be recognised. One of each, cloned for whoever asks. */
@@ -189,6 +201,29 @@
     return { frames, tones, unreadable, since, until: Date.now() };
   }
 
+  /** For a while, how old the voice (by its beat) and the picture of a seat are when they are played, in ms. */
+  async function lips(seat, ms) {
+    const video = videoOf(seat);
+    const analyser = listening.createAnalyser();
+    analyser.fftSize = 256;
+    listening.createMediaStreamSource(video.srcObject).connect(analyser);
+    const samples = new Float32Array(analyser.fftSize);
+    const voice = [];
+    const picture = [];
+    let loud = false;
+    const end = Date.now() + ms;
+    while (Date.now() < end) {
+      analyser.getFloatTimeDomainData(samples);
+      const peak = samples.reduce((highest, sample) => Math.max(highest, Math.abs(sample)), 0);
+      if (loud && peak < 0.03) voice.push(Date.now() % 1000);
+      loud = peak > 0.1 || (loud && peak >= 0.03);
+      const seen = readFrame(video);
+      if (seen !== null) picture.push(seen.age);
+      await new Promise((resolve) => setTimeout(resolve, 8));
+    }
+    return { voice, picture };
+  }
+
   async function stats() {
     const connection = call()?.call.nativeConnection ?? null;
     if (connection === null) return null;
@@ -197,5 +232,5 @@
     return { state: connection.connectionState, ice: connection.iceConnectionState, entries };
   }
 
-  globalThis.probe = { installDevices, onlyCodec, watch, unwatch, report, stats, videoOf, call };
+  globalThis.probe = { installDevices, onlyCodec, watch, unwatch, report, lips, stats, videoOf, call };
 })();

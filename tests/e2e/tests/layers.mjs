@@ -6,14 +6,18 @@ import { PATIENT, lab } from "../lib/lab.mjs";
 import { sleep, until } from "../lib/wait.mjs";
 
 const LARGE = { width: 1280, height: 800 };
-const SMALL = { width: 360, height: 640 };
+/** Small enough for the lowest of 180, 360 and 720 lines. */
+const SMALL = { width: 300, height: 460 };
 
 test("a smaller picture on the page is a smaller picture on the wire, and back", { timeout: 60_000 }, async (t) => {
   const { practitioner, ids } = await lab.call(t, { patient: { width: 1280, height: 720, fps: 12 } });
   await practitioner.page.setViewportSize(LARGE);
   await practitioner.seesAndHears(ids.patient, PATIENT);
   const height = () => receivedHeight(practitioner);
-  const large = await until("a large picture", async () => ((await height()) >= 360 ? height() : null), { ms: 20_000 });
+  const large = await until("a large picture", async () => ((await height()) >= 360 ? height() : null), {
+    ms: 20_000,
+    describe: height,
+  });
 
   await practitioner.watch(ids.patient);
   await practitioner.page.setViewportSize(SMALL);
