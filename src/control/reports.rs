@@ -27,6 +27,8 @@ impl Consultations {
             }
             Event::LegSilent(leg) => self.with_leg(leg, |state| tell_page(state, leg, MediaState::Silent)),
             Event::LegBack(leg) => self.with_leg(leg, |state| tell_page(state, leg, MediaState::Connected)),
+            Event::LegQuiet(leg) => self.with_leg(leg, |state| set_quiet(state, leg, true)),
+            Event::LegHeard(leg) => self.with_leg(leg, |state| set_quiet(state, leg, false)),
             Event::LegGone(leg) => self.leg_gone(leg),
             Event::TrackStarted { leg, track, source, .. } => self.with_leg(leg, |state| {
                 if let Some(seat) = state.seat_of_leg(leg) {
@@ -113,6 +115,14 @@ fn page_of(state: &mut RoomState, leg: LegId) -> Option<&mut LiveSeat> {
 fn tell_page(state: &mut RoomState, leg: LegId, media: MediaState) {
     if let Some(seat) = page_of(state, leg) {
         seat.channel.send(ServerMessage::Media { state: media });
+    }
+}
+
+/// Others see within seconds that a network is gone, long before its TCP connection notices.
+fn set_quiet(state: &mut RoomState, leg: LegId, quiet: bool) {
+    if let Some(page) = page_of(state, leg).and_then(|seat| seat.page_leg.as_mut()) {
+        page.quiet = quiet;
+        state.broadcast_roster();
     }
 }
 

@@ -399,7 +399,9 @@ impl LiveSeat {
     /// Where it is.
     pub(super) fn presence(&self) -> Presence {
         let on_endpoint = self.endpoints.iter().any(|endpoint| endpoint.connected);
+        let quiet = self.page_leg.as_ref().is_some_and(|page| page.quiet);
         match (self.visit, self.admission.is_admitted()) {
+            (Visit::Connected { .. }, true) if quiet && !on_endpoint => Presence::Reconnecting,
             (Visit::Connected { .. }, true) => Presence::Present,
             (Visit::Connected { .. }, false) => Presence::Waiting,
             (_, true) if on_endpoint => Presence::Present,

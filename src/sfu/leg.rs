@@ -40,6 +40,15 @@ pub(super) enum LegState {
     },
 }
 
+/// Whether the far side gives any sign of life; far quicker than consent, and only for people to see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Hearing {
+    /// Last at this moment.
+    Heard(Instant),
+    /// Not for [`QUIET_TIME`].
+    Quiet,
+}
+
 /// One receiving section with what is mapped to it.
 pub(super) struct Section {
     pub(super) stream: EgressStream,
@@ -60,7 +69,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn new(parameters: &SlotParameters, seed: &mut impl FnMut() -> u64) -> Self {
+    pub(super) fn new(parameters: &SlotParameters, seed: &mut impl FnMut() -> u64) -> Self {
         let mut section = |parameters: &EgressParameters| Section {
             stream: EgressStream::new(parameters, seed()),
             track: None,
@@ -95,6 +104,7 @@ pub(super) struct Leg {
     pub(super) seat: SeatId,
     pub(super) stamp: Box<str>,
     pub(super) state: LegState,
+    pub(super) hearing: Hearing,
     pub(super) transport: Transport,
     pub(super) fingerprint: Fingerprint,
     pub(super) ufrags: Vec<Box<[u8]>>,
@@ -135,6 +145,7 @@ impl Leg {
             seat,
             stamp,
             state: LegState::Connecting { since: now },
+            hearing: Hearing::Heard(now),
             fingerprint: transport.remote_fingerprint.clone(),
             ufrags: vec![transport.local.ufrag.as_bytes().into()],
             payloads,
@@ -153,6 +164,21 @@ impl Leg {
             forwarded_any: false,
             transport: Transport::new(now, transport, dtls),
         }
+    }
+
+    /// Something authentic came. True when it ends a quiet time.
+    pub(super) fn record_heard(&mut self, now: Instant) -> bool {
+        std::mem::replace(&mut self.hearing, Hearing::Heard(now)) == Hearing::Quiet
+    }
+
+    /// True when a connected leg has just become quiet.
+    pub(super) fn falls_quiet(&mut self, now: Instant) -> bool {
+        let Hearing::Heard(at) = self.hearing else { return false };
+        let quiet = self.state == LegState::Connected && now.saturating_duration_since(at) >= QUIET_TIME;
+        if quiet {
+            self.hearing = Hearing::Quiet;
+        }
+        quiet
     }
 
     /// Remembers a transport-wide number of a packet that authenticated.
@@ -291,5 +317,8 @@ const VIEW_WHOLE: PictureSize = PictureSize { width: 1920, height: 1080 };
 const RTCP_LEN_MAX: usize = 1200;
 /// Before the first round trip is known.
 const RTT_GUESS: Duration = Duration::from_millis(100);
+/// Browsers that only listen still report every few seconds and check every 6 s at the latest. Higher: the others wonder
+/// for longer why a picture stands still; lower: a page that only listens seems gone after one lost check.
+const QUIET_TIME: Duration = Duration::from_secs(7);
 /// Receiver reports and layer decisions. Shorter costs packets, longer makes round trips and loss stale.
 pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);

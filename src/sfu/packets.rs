@@ -29,6 +29,9 @@ impl Room {
         let leg = self.legs.get_mut(key).ok_or(DropReason::StunUnknownUfrag)?;
         let outcome = leg.transport.handle_stun(turn.now, path, datagram, turn.out)?;
         turn.forgotten.paths.extend(outcome.path_unbound);
+        if leg.record_heard(turn.now) {
+            turn.events.push(Event::LegHeard(leg.id));
+        }
         self.drain_transport(turn, key);
         Ok(outcome.path_bound)
     }
@@ -64,6 +67,9 @@ impl Room {
     ) -> Result<bool, DropReason> {
         let leg = self.legs.get_mut(key).ok_or(DropReason::UnknownAddress)?;
         let (len, _) = leg.transport.open_rtp(path, datagram)?;
+        if leg.record_heard(turn.now) {
+            turn.events.push(Event::LegHeard(leg.id));
+        }
         let packet = &mut datagram[..len];
         let header = RtpHeader::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
         leg.record_transport_cc(turn.now, &header, packet);
@@ -204,10 +210,11 @@ impl Room {
             speaker.record(turn.now, track.seat, level);
         }
         let codec = Some(meta.codec);
-        if track.started && track.codec == codec {
+        if track.started && (track.codec == codec || track.codec_changes == CODEC_CHANGES_MAX) {
             return;
         }
         track.codec = codec;
+        track.codec_changes += u8::from(track.started);
         if !std::mem::replace(&mut track.started, true) {
             let leg = legs.get(track.leg).map(|leg| leg.id);
             if let Some(leg) = leg {
@@ -219,5 +226,7 @@ impl Room {
     }
 }
 
+/// A browser changes its codec once or twice in a call; each change costs the room a look at every slot.
+const CODEC_CHANGES_MAX: u8 = 32;
 /// A page opens one channel; a device may open a few.
 const CHANNELS_MAX: usize = 4;

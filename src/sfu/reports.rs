@@ -30,6 +30,9 @@ impl Room {
     ) -> Result<(), DropReason> {
         let leg = self.legs.get_mut(key).ok_or(DropReason::UnknownAddress)?;
         let len = leg.transport.open_rtcp(path, datagram)?;
+        if leg.record_heard(turn.now) {
+            turn.events.push(Event::LegHeard(leg.id));
+        }
         for packet in packets(&datagram[..len]) {
             self.handle_rtcp_packet(turn, key, packet.map_err(|_| DropReason::RtcpMalformed)?);
         }
@@ -192,6 +195,9 @@ impl Room {
         let Some(leg) = self.legs.get_mut(key) else { return };
         if leg.reports_due <= turn.now {
             leg.reports_due = turn.now + REPORT_INTERVAL;
+            if leg.falls_quiet(turn.now) {
+                turn.events.push(Event::LegQuiet(leg.id));
+            }
             self.send_receiver_reports(turn, key);
             self.end_stopped_screens(turn, key);
             self.retarget(turn.now, key);

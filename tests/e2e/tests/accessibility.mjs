@@ -1,0 +1,87 @@
+// axe-core on every state of the pages, in both languages: nothing serious or critical. It sees a part of what matters;
+// keyboard, focus and target sizes have tests of their own beside the pages.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+import { Chromium } from "../lib/browsers.mjs";
+import { PATIENT, PRACTITIONER, lab } from "../lib/lab.mjs";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "RGAAv4"];
+const PHONE = { width: 360, height: 740 };
+
+for (const language of ["fr", "en"]) {
+  test(`no state of the pages has a serious barrier (${language})`, { timeout: 60_000 }, async (t) => {
+    const found = [];
+    const check = async (state, seat) => found.push(...(await violations(seat)).map((text) => `${state}: ${text}`));
+    const booked = await lab.server.book(
+      [{ role: "practitioner", display_name: "Dr Ada Martin" }, { role: "patient", display_name: "Noé Petit" }],
+      language,
+    );
+    const practitioner = await lab.seat(t, lab.a, { devices: PRACTITIONER });
+    const patient = await lab.seat(t, lab.b, { devices: PATIENT, viewport: PHONE });
+
+    await patient.open(booked.patient.link);
+    await patient.phase("preview");
+    await check("preview, telephone", patient);
+    await patient.press("enter");
+    await patient.phase("waiting");
+    await check("waiting room, telephone", patient);
+
+    await practitioner.open(booked.practitioner.link);
+    await practitioner.phase("preview");
+    await check("preview of the practitioner", practitioner);
+    await practitioner.press("enter");
+    await practitioner.phase("in_call");
+    const id = await patient.seatId();
+    await practitioner.showsWithin(`[data-action=admit][data-seat="${id}"]`);
+    await check("alone, a person waits", practitioner);
+    await practitioner.press("admit", id);
+    await patient.phase("in_call");
+    await practitioner.showsWithin(`figure.tile[data-seat="${id}"]`);
+    await check("in a call", practitioner);
+    await check("in a call, telephone", patient);
+    await practitioner.press("people");
+    await check("in a call, without the list", practitioner);
+    await practitioner.press("leave");
+    await check("question before leaving", practitioner);
+    await practitioner.press("cancel");
+    await patient.press("leave");
+    await patient.press("confirm-leave");
+    await patient.phase("left");
+    await check("left, telephone", patient);
+    await practitioner.press("leave");
+    await practitioner.press("confirm-end");
+    await practitioner.phase("ended");
+    await check("ended", practitioner);
+    await practitioner.open(new URL("/join#not-a-token", lab.server.base).href);
+    await practitioner.phase("failed");
+    await check("a link that is not good", practitioner);
+    assert.deepEqual(found, []);
+  });
+}
+
+test("the help for a blocked camera has no serious barrier", { timeout: 60_000 }, async (t) => {
+  const browser = await Chromium.launch("a", { granted: false });
+  t.after(() => browser.close());
+  const booked = await lab.server.book([{ role: "practitioner" }, { role: "patient" }]);
+  const patient = await browser.seat({ devices: null, viewport: PHONE });
+  await patient.open(booked.patient.link);
+  await patient.phase("preview");
+  await patient.showsWithin(".help[data-problem]");
+  assert.deepEqual(await violations(patient), []);
+});
+
+async function violations(seat) {
+  // Defines `axe` in the page; not as a script element, which the page's own policy would rightly refuse.
+  await seat.page.evaluate(AXE);
+  const result = await seat.page.evaluate(
+    (values) => axe.run(document, { runOnly: { type: "tag", values }, resultTypes: ["violations"] }),
+    TAGS,
+  );
+  return result.violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .flatMap(({ id, impact, help, nodes }) => nodes.map(({ target }) => `${impact} ${id} (${help}) at ${JSON.stringify(target)}`));
+}
