@@ -3,7 +3,8 @@
 //! ```text
 //!   certificate unknown               -> a new connection: the old leg goes, AddLeg
 //!   same certificate, new credentials -> ICE restart on the same leg: RestartIce
-//!   same certificate and credentials  -> the same answer again
+//!   same certificate, more slots      -> the same leg receives more: AddSlots
+//!   same certificate, nothing new     -> the same answer again
 //! ```
 //!
 //! Not here: SDP, which only `negotiation` reads.
@@ -27,11 +28,14 @@ use super::visit::Attachment;
 pub(super) enum OfferMeaning {
     /// Another connection of the far side.
     NewLeg,
-    /// New credentials on the same connection.
-    IceRestart,
-    /// Nothing new.
-    Repeat,
-    /// More or fewer sections than the leg began with.
+    /// The same connection.
+    SameLeg {
+        /// With new credentials.
+        ice_restart: bool,
+        /// With receive slots appended.
+        more_slots: bool,
+    },
+    /// Fewer slots, or other sending sections, than the leg has.
     Reshaped,
 }
 
@@ -40,12 +44,13 @@ pub(super) fn meaning(before: Option<&Negotiation>, now: &LegParameters) -> Offe
     let Some(before) = before else { return OfferMeaning::NewLeg };
     if before.remote_fingerprint != now.transport.remote_fingerprint {
         OfferMeaning::NewLeg
-    } else if before.slots.len() != now.slots.len() || before.ingress_len != now.ingress.len() {
+    } else if now.slots.len() < before.slots.len() || before.ingress_len != now.ingress.len() {
         OfferMeaning::Reshaped
-    } else if before.remote != now.transport.remote {
-        OfferMeaning::IceRestart
     } else {
-        OfferMeaning::Repeat
+        OfferMeaning::SameLeg {
+            ice_restart: before.remote != now.transport.remote,
+            more_slots: now.slots.len() > before.slots.len(),
+        }
     }
 }
 
@@ -55,8 +60,8 @@ pub enum OfferRefusal {
     /// The offer itself.
     #[error(transparent)]
     Offer(#[from] OfferError),
-    /// The number of sections changed on a running connection.
-    #[error("the sections of a running connection cannot change: make a new connection")]
+    /// Sections of a running connection were taken away.
+    #[error("a running connection can only gain receive slots: make a new connection")]
     Reshaped,
     /// The worker is overloaded.
     #[error(transparent)]
@@ -103,9 +108,13 @@ impl Consultations {
         let port = &visit.room.port;
         let changed = before.as_ref().map(|page| page.leg) != seat.page_leg.as_ref().map(|page| page.leg);
         match (answered.meaning, before) {
-            (OfferMeaning::IceRestart | OfferMeaning::Repeat, Some(mut page)) if !changed => {
-                if answered.meaning == OfferMeaning::IceRestart {
+            (OfferMeaning::SameLeg { ice_restart, more_slots }, Some(mut page)) if !changed => {
+                if ice_restart {
                     restart(port, page.leg, &answered.parameters)?;
+                }
+                if more_slots {
+                    let slots = answered.parameters.slots[page.negotiation.slots.len()..].to_vec();
+                    port.send(Command::AddSlots { leg: page.leg, slots })?;
                 }
                 page.negotiation = answered.negotiation;
                 seat.page_leg = Some(page);
@@ -159,7 +168,9 @@ pub(super) fn answer(
     let meaning = meaning(before, &negotiated.parameters);
     match (meaning, before) {
         (OfferMeaning::Reshaped, _) => return Err(OfferRefusal::Reshaped),
-        (OfferMeaning::Repeat, Some(before)) => negotiated = run(before.local.clone(), declared, revision)?,
+        (OfferMeaning::SameLeg { ice_restart: false, .. }, Some(before)) => {
+            negotiated = run(before.local.clone(), declared, revision)?
+        }
         (OfferMeaning::NewLeg, Some(_)) => negotiated = run(leg::ice_credentials(), &[], 0)?,
         _ => {}
     }

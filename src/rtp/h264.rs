@@ -8,7 +8,8 @@ use super::frame::FrameInfo;
 use crate::units::PictureSize;
 
 /// Reads one packet's payload. A parameter set or delimiter before a picture counts as its start, since a receiver
-/// must not miss it.
+/// must not miss it. A keyframe begins with its sequence parameters, which WebRTC sends in band (RFC 7742 section 6.2):
+/// at an IDR picture without them a receiver that saw another stream before could not begin.
 #[must_use]
 pub fn inspect(payload: &[u8], marker: bool) -> FrameInfo {
     let mut frame = FrameInfo { ends_frame: marker, ..FrameInfo::default() };
@@ -48,10 +49,7 @@ impl FrameInfo {
 
     fn note_start(&mut self, nal_type: u8, data: &[u8]) {
         match nal_type {
-            SLICE | SLICE_IDR if starts_picture(data) => {
-                self.starts_frame = true;
-                self.keyframe |= nal_type == SLICE_IDR;
-            }
+            SLICE | SLICE_IDR if starts_picture(data) => self.starts_frame = true,
             SEQUENCE_PARAMETERS => {
                 self.starts_frame = true;
                 self.keyframe = true;
@@ -270,13 +268,22 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_fragment_of_an_idr_picture_is_a_keyframe() {
+    fn only_the_first_fragment_of_an_idr_picture_starts_it() {
         let first = inspect(&[0x7c, 0x80 | 5, 0x88, 1, 2], false);
-        assert!(first.keyframe && first.starts_frame && !first.ends_frame);
+        assert!(first.starts_frame && !first.ends_frame);
         let middle = inspect(&[0x7c, 5, 0x88, 1, 2], false);
         assert!(!middle.keyframe && !middle.starts_frame);
         let last = inspect(&[0x7c, 0x40 | 5, 0x88, 1, 2], true);
         assert!(!last.keyframe && last.ends_frame);
+    }
+
+    /// When the packet of parameter sets came late, viewers were switched at the IDR slice behind it, with the former
+    /// publisher's parameter sets.
+    #[test]
+    fn an_idr_slice_without_its_parameter_sets_is_no_place_to_begin() {
+        assert!(!inspect(&[0x7c, 0x80 | 5, 0x88, 1, 2], false).keyframe);
+        assert!(!inspect(&[0x65, 0x88], true).keyframe);
+        assert!(inspect(&sequence_parameters(66, 80, 45, 0), false).keyframe, "also as a packet of its own");
     }
 
     #[test]

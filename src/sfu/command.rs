@@ -7,7 +7,7 @@ use crate::transport::parameters::{Fingerprint, IceCredentials};
 use crate::transport::srtp::Profile;
 use crate::units::PictureSize;
 
-use super::parameters::LegParameters;
+use super::parameters::{LegParameters, SlotParameters};
 
 /// What the control plane asks. Unknown ids are ignored: the room may have ended meanwhile.
 #[derive(Debug)]
@@ -50,6 +50,13 @@ pub enum Command {
         remote: IceCredentials,
         /// Must be the one the leg began with.
         remote_fingerprint: Fingerprint,
+    },
+    /// Appends receive slots that a further offer on the same leg declared.
+    AddSlots {
+        /// Which leg.
+        leg: LegId,
+        /// The new ones only, with slot numbers that the leg does not have.
+        slots: Vec<SlotParameters>,
     },
     /// The size at which a page shows a slot's picture; zero width means hidden: its video is paused.
     SetView {

@@ -172,6 +172,11 @@ impl Sfu {
                     self.ufrags.insert(ufrag, place);
                 }
             }
+            Command::AddSlots { leg, slots } => {
+                if let Some(&place) = self.legs.get(&leg) {
+                    self.in_room(now, place.room, |room, turn| room.add_slots(turn, place.leg, &slots));
+                }
+            }
             Command::SetView { leg, slot, size } => {
                 if let Some(&place) = self.legs.get(&leg) {
                     self.in_room(now, place.room, |room, turn| room.set_view(turn, place.leg, slot, size));

@@ -69,7 +69,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn new(parameters: &SlotParameters, seed: &mut impl FnMut() -> u64) -> Self {
+    pub(super) fn new(parameters: &SlotParameters, seed: &mut impl FnMut() -> u64) -> Self {
         let mut section = |parameters: &EgressParameters| Section {
             stream: EgressStream::new(parameters, seed()),
             track: None,

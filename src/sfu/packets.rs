@@ -210,10 +210,11 @@ impl Room {
             speaker.record(turn.now, track.seat, level);
         }
         let codec = Some(meta.codec);
-        if track.started && track.codec == codec {
+        if track.started && (track.codec == codec || track.codec_changes == CODEC_CHANGES_MAX) {
             return;
         }
         track.codec = codec;
+        track.codec_changes += u8::from(track.started);
         if !std::mem::replace(&mut track.started, true) {
             let leg = legs.get(track.leg).map(|leg| leg.id);
             if let Some(leg) = leg {
@@ -225,5 +226,7 @@ impl Room {
     }
 }
 
+/// A browser changes its codec once or twice in a call; each change costs the room a look at every slot.
+const CODEC_CHANGES_MAX: u8 = 32;
 /// A page opens one channel; a device may open a few.
 const CHANNELS_MAX: usize = 4;

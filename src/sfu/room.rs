@@ -18,8 +18,8 @@ use crate::units::PictureSize;
 use super::command::{Event, SeatPolicy};
 use super::engine::Turn;
 use super::ingress::{Accepted, IngressTrack, SpeakerDetector};
-use super::leg::{Leg, LegState};
-use super::parameters::LegParameters;
+use super::leg::{Leg, LegState, Slot};
+use super::parameters::{LegParameters, SlotParameters};
 use super::slots::TrackKey;
 
 /// Key of a leg in its room.
@@ -46,6 +46,8 @@ pub(super) struct Track {
     pub(super) started: bool,
     /// What it is encoded with, once a packet told.
     pub(super) codec: Option<Codec>,
+    /// How often that changed.
+    pub(super) codec_changes: u8,
     /// Losses already counted.
     pub(super) lost: u64,
     /// Accepted packets that wait for fan-out.
@@ -177,6 +179,7 @@ impl Room {
                 permitted: policy.may_publish(section.source),
                 started: false,
                 codec: None,
+                codec_changes: 0,
                 lost: 0,
                 pending: Vec::with_capacity(PENDING_LEN),
                 viewers: Vec::new(),
@@ -236,6 +239,19 @@ impl Room {
         }
         leg.transport.restart_ice(local, remote);
         true
+    }
+
+    /// Appends slots to a leg and fills them.
+    pub(super) fn add_slots(&mut self, turn: &mut Turn<'_>, key: LegKey, slots: &[SlotParameters]) {
+        let Self { legs, random, .. } = self;
+        let Some(leg) = legs.get_mut(key) else { return };
+        for slot in slots {
+            let known = leg.slots.iter().any(|other| other.state.slot == slot.slot);
+            if !known && leg.slots.len() < LegParameters::SECTIONS_MAX {
+                leg.slots.push(Slot::new(slot, &mut || random.random()));
+            }
+        }
+        self.restage(turn);
     }
 
     pub(super) fn set_view(&mut self, turn: &mut Turn<'_>, key: LegKey, slot: SlotId, size: PictureSize) {

@@ -14,7 +14,7 @@ use super::egress::target::layer_target;
 use super::egress::{ClockMapping, LayerTarget, NtpTime};
 use super::engine::Turn;
 use super::ingress::{LayerFacts, LayerIndex};
-use super::leg::{Leg, Section, Slot};
+use super::leg::{Leg, LegState, Section, Slot};
 use super::room::{LegKey, Room, Track, Viewer};
 use super::slots::{Offering, TrackKey, assign};
 
@@ -36,6 +36,7 @@ impl Room {
     pub(super) fn retarget(&mut self, now: Instant, key: LegKey) {
         let Self { legs, tracks, .. } = self;
         let Some(leg) = legs.get_mut(key) else { return };
+        let connected = leg.state == LegState::Connected;
         for slot in &mut leg.slots {
             let view = slot.view;
             for section in slot.sections() {
@@ -54,7 +55,8 @@ impl Room {
                 };
                 section.stream.set_active(now, facts);
                 section.stream.set_target(now, target.map(LayerTarget::whole));
-                if let Some(layer) = section.stream.wants_keyframe() {
+                // Asked for before it can be forwarded, a keyframe would be wasted and hold up the next one.
+                if let Some(layer) = section.stream.wants_keyframe().filter(|_| connected) {
                     track.ingress.request_keyframe(layer);
                 }
             }

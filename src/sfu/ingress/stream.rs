@@ -66,6 +66,8 @@ pub struct IngressStream {
 }
 
 impl IngressStream {
+    /// A pause that tells of an outage. Lower: a camera of few pictures a second would be asked at full rate.
+    const SILENCE: Duration = Duration::from_millis(500);
     /// A layer counts as active for so long after a packet. A shared screen that stands still sends one every second or so.
     pub const ACTIVE: Duration = Duration::from_secs(2);
     /// Another SSRC takes the layer over when the current one was silent for so long; two at once would undo each other.
@@ -100,6 +102,9 @@ impl IngressStream {
         self.adopt(now, header.ssrc)?;
         let before = self.extender.highest();
         let seq = self.extender.extend(header.sequence);
+        if !self.sent_within(now, Self::SILENCE) {
+            self.keyframes.record_return();
+        }
         self.last_packet = Some(now);
         self.stats.record(now, seq, header.timestamp);
         self.rate.record(now, DataSize(rtp.packet.len() as u64));
@@ -207,6 +212,12 @@ impl IngressStream {
 
     pub(super) fn clock(&self) -> ClockPoints {
         self.clock
+    }
+
+    /// When the last packet came.
+    #[must_use]
+    pub(super) fn last_packet(&self) -> Option<Instant> {
+        self.last_packet
     }
 
     fn sent_within(&self, now: Instant, span: Duration) -> bool {

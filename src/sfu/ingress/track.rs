@@ -102,14 +102,17 @@ impl IngressTrack {
         self.layers.get(usize::from(layer.0))?.packet(seq)
     }
 
-    /// What is known of each layer, lowest first. `facts` is the caller's room for it.
+    /// What is known of each layer, lowest first. `facts` is the caller's room for it. A layer that lags behind its
+    /// siblings has been stopped by its encoder: nobody should wait for it as long as for a camera that stands still.
     pub fn layer_facts<'a>(
         &self,
         now: Instant,
         facts: &'a mut [LayerFacts; LayerIndex::COUNT_MAX],
     ) -> &'a [LayerFacts] {
+        let latest = self.layers.iter().filter_map(IngressStream::last_packet).max();
         for (fact, stream) in facts.iter_mut().zip(&self.layers) {
             *fact = stream.facts(now);
+            fact.active &= stream.last_packet().is_some_and(|last| latest.is_none_or(|at| at < last + LAYER_LAG));
         }
         &facts[..self.layers.len().min(LayerIndex::COUNT_MAX)]
     }
@@ -176,6 +179,10 @@ fn offset(from_rtp: u32, onto_rtp: u32, elapsed: i128) -> u32 {
     onto_rtp.wrapping_add(elapsed as u32).wrapping_sub(from_rtp)
 }
 
+/// Higher: a picture that stands still for longer when an encoder stops its layer; lower: a layer of few pictures a
+/// second seems to stop between two of them.
+const LAYER_LAG: Duration = Duration::from_millis(750);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +222,25 @@ mod tests {
                 IncomingRtp { header, packet: &mut bytes, usage, extensions: &extensions },
             )
         }
+    }
+
+    /// An encoder that runs short of bandwidth stops its highest layer; viewers stood still for up to three seconds,
+    /// because the layer counted as active for as long as a still screen does.
+    #[test]
+    fn a_layer_is_stopped_when_its_siblings_go_on_without_it() {
+        let mut bench = Bench::new(Source::Camera, &["q", "h", "f"]);
+        bench.handle(0, 0, &Packet::new(10, 1)).unwrap();
+        bench.handle(0, 2, &Packet::new(12, 1)).unwrap();
+        let active = |bench: &Bench, at: u64| {
+            let mut room = [LayerFacts::default(); LayerIndex::COUNT_MAX];
+            let facts = bench.track.layer_facts(bench.at(at), &mut room);
+            [facts[0].active, facts[2].active]
+        };
+        assert_eq!(active(&bench, 1900), [true, true], "both stand still");
+        bench.handle(740, 0, &Packet::new(10, 2)).unwrap();
+        assert_eq!(active(&bench, 745), [true, true]);
+        bench.handle(760, 0, &Packet::new(10, 3)).unwrap();
+        assert_eq!(active(&bench, 765), [true, false]);
     }
 
     #[test]

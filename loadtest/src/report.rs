@@ -1,0 +1,184 @@
+//! What a run found: the JSON that tools read, the table that people read, and whether it is good enough.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::histogram::Histogram;
+
+/// The figures of one run. Field names are stable.
+#[derive(Serialize, Clone, Debug, Default)]
+pub struct Report {
+    /// Its name.
+    pub scenario: &'static str,
+    /// What was loaded.
+    pub target: String,
+    /// Length of the run: for `joins` the time over which people arrive, else the measured window.
+    pub seconds: u64,
+    /// People in all.
+    pub participants: usize,
+    /// Counted packets sent by all.
+    pub packets_sent: u64,
+    /// How many packets receivers ought to have got.
+    pub packets_forwarded_expected: u64,
+    /// How many they got, each counted once.
+    pub packets_received: u64,
+    /// The difference.
+    pub lost: u64,
+    /// One way, through the server, both ends in this process.
+    pub latency_us: Latency,
+    /// Processor time of the server in the measured window; null without `--pid`.
+    pub server_cpu_seconds: Option<f64>,
+    /// The same for each packet forwarded.
+    pub server_cpu_ns_per_forwarded_packet: Option<f64>,
+    /// Resident memory of the server at the window's end.
+    pub server_rss_bytes: Option<u64>,
+    /// The joins.
+    pub joins: Joins,
+    /// Packets that the generator's own machine did not take for sending; counted as lost above.
+    pub send_errors: u64,
+    /// Thresholds that were not met, in words.
+    pub missed: Vec<String>,
+}
+
+/// Microseconds.
+#[derive(Serialize, Clone, Copy, Debug, Default)]
+pub struct Latency {
+    /// Median.
+    pub p50: u64,
+    /// 99 of 100.
+    pub p99: u64,
+    /// Worst.
+    pub max: u64,
+}
+
+impl From<&Histogram> for Latency {
+    fn from(histogram: &Histogram) -> Self {
+        Self { p50: histogram.percentile(0.5), p99: histogram.percentile(0.99), max: histogram.max() }
+    }
+}
+
+/// From opening the WebSocket to the other's first media packet.
+#[derive(Serialize, Clone, Debug, Default)]
+pub struct Joins {
+    /// Attempts.
+    pub count: usize,
+    /// Those without media in time.
+    pub failed: usize,
+    /// Median, milliseconds.
+    pub p50_ms: f64,
+    /// 95 of 100.
+    pub p95_ms: f64,
+    /// Where the time goes: medians and 95th percentiles, each from the opening of the WebSocket.
+    pub steps: Vec<Step>,
+    /// Why some failed, the first few.
+    pub failures: Vec<String>,
+}
+
+/// One step of a join.
+#[derive(Serialize, Clone, Copy, Debug)]
+pub struct Step {
+    /// What was reached.
+    pub reached: &'static str,
+    /// Median, milliseconds.
+    pub p50_ms: f64,
+    /// 95 of 100.
+    pub p95_ms: f64,
+}
+
+impl Step {
+    /// Sums up a step over all joins.
+    #[must_use]
+    pub fn new(reached: &'static str, times: &Histogram) -> Self {
+        Self { reached, p50_ms: millis(times.percentile(0.5)), p95_ms: millis(times.percentile(0.95)) }
+    }
+}
+
+/// Microseconds as milliseconds with one decimal.
+#[must_use]
+pub fn millis(micros: u64) -> f64 {
+    (micros as f64 / 100.0).round() / 10.0
+}
+
+impl Report {
+    /// Notes a threshold that was not met.
+    pub fn miss(&mut self, what: String) {
+        self.missed.push(what);
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        let mut row = |name: &str, value: String| {
+            let _ = writeln!(table, "{name:<26}{value:>14}");
+        };
+        row("scenario", self.scenario.to_owned());
+        row("participants", self.participants.to_string());
+        row("joins failed", format!("{} of {}", self.joins.failed, self.joins.count));
+        row("join p50", format!("{:.1} ms", self.joins.p50_ms));
+        row("join p95", format!("{:.1} ms", self.joins.p95_ms));
+        if self.packets_forwarded_expected > 0 {
+            row("packets sent", self.packets_sent.to_string());
+            row("packets received", self.packets_received.to_string());
+            row("lost", self.lost.to_string());
+            row("one-way p50", format!("{} us", self.latency_us.p50));
+            row("one-way p99", format!("{} us", self.latency_us.p99));
+            row("one-way max", format!("{} us", self.latency_us.max));
+        }
+        if let Some(seconds) = self.server_cpu_seconds {
+            row("server CPU", format!("{seconds:.2} s"));
+        }
+        if let Some(nanos) = self.server_cpu_ns_per_forwarded_packet {
+            row("server CPU per packet", format!("{nanos:.0} ns"));
+        }
+        if let Some(bytes) = self.server_rss_bytes {
+            row("server RSS", format!("{:.1} MiB", bytes as f64 / 1_048_576.0));
+        }
+        for step in &self.joins.steps {
+            row(&format!("  {}", step.reached), format!("{:.1} / {:.1} ms", step.p50_ms, step.p95_ms));
+        }
+        for failure in &self.joins.failures {
+            let _ = writeln!(table, "failed: {failure}");
+        }
+        for missed in &self.missed {
+            let _ = writeln!(table, "NOT MET: {missed}");
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_has_the_names_that_tools_read() {
+        let value = serde_json::to_value(Report::default()).unwrap();
+        for name in [
+            "scenario",
+            "target",
+            "seconds",
+            "participants",
+            "packets_sent",
+            "packets_forwarded_expected",
+            "packets_received",
+            "lost",
+            "server_cpu_seconds",
+            "server_cpu_ns_per_forwarded_packet",
+            "server_rss_bytes",
+        ] {
+            assert!(value.get(name).is_some(), "{name}");
+        }
+        for (group, names) in [("latency_us", ["p50", "p99", "max"]), ("joins", ["count", "failed", "p95_ms"])] {
+            assert!(names.iter().all(|name| value[group].get(*name).is_some()), "{group}");
+        }
+    }
+
+    #[test]
+    fn the_table_names_what_was_not_met() {
+        let mut report = Report { scenario: "joins", ..Report::default() };
+        report.miss("join p95 311 ms, at most 300 ms".to_owned());
+        assert!(report.table().contains("NOT MET: join p95 311 ms"));
+    }
+}
