@@ -203,6 +203,20 @@ test("an offer that could not leave goes out when the socket is back", async () 
   expect(offers()).toHaveLength(1);
 });
 
+test("while the socket is away the old path is kept, because it may come back by itself", async () => {
+  await connected();
+  reachable = false;
+  connection().become("disconnected");
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(connection().restarts).toBe(1);
+  connection().become("failed");
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(made).toHaveLength(1);
+  expect(connection().restarts).toBe(1);
+  connection().become("connected");
+  expect(statuses.at(-1)).toBe("connected");
+});
+
 test("an offer without an answer is asked again", async () => {
   media.start();
   await vi.advanceTimersByTimeAsync(4100);

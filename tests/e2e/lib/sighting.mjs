@@ -72,6 +72,11 @@ export class Sighting {
     return this.frames.find(({ at }) => at >= instant)?.at ?? null;
   }
 
+  /** The first moment after an instant at which anything was heard, or null. */
+  firstToneAfter(instant) {
+    return this.tones.find(([at, hz]) => at >= instant && hz !== null)?.[0] ?? null;
+  }
+
   toString() {
     const { hz, share } = this.tone;
     const tone = hz === null ? "silence" : `${hz} Hz in ${Math.round(share * 100)} %`;

@@ -25,6 +25,8 @@ test("after 20 s without a network the call goes on within 1.5 s", { timeout: 60
   await patient.phase("reconnecting");
   await sleep(Math.max(0, cutAt + CUT_MS - Date.now()));
   await Promise.all([practitioner.watch(ids.patient), patient.watch(ids.practitioner)]);
+  // So that the picture that stands still is noted before the first new one.
+  await sleep(300);
   const backAt = Date.now();
   await lab.link.heal();
   const back = {
@@ -32,7 +34,10 @@ test("after 20 s without a network the call goes on within 1.5 s", { timeout: 60
     patient: await firstFrame(patient, ids.practitioner, backAt),
   };
   await patient.phase("in_call");
-  t.diagnostic(`picture back after ${back.practitioner} ms at the practitioner's, ${back.patient} ms at the patient's`);
+  const voices = [await practitioner.seen(ids.patient), await patient.seen(ids.practitioner)];
+  const [toPractitioner, toPatient] = voices.map((seen) => seen.firstToneAfter(backAt) - backAt);
+  t.diagnostic(`at the practitioner's: picture after ${back.practitioner} ms, voice after ${toPractitioner} ms`);
+  t.diagnostic(`at the patient's: picture after ${back.patient} ms, voice after ${toPatient} ms; in the call again`);
   await until("no longer shown as reconnecting", () =>
     practitioner.shows(`figure.tile[data-seat="${ids.patient}"][data-reconnecting="no"]`),
   );

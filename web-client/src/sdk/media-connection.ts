@@ -57,6 +57,8 @@ export class MediaConnection {
   private awaiting: number | null = null;
   private offerDue = false;
   private offering = false;
+  /** An offer found no socket. Until there is one, nothing is tried: the old path may come back by itself meanwhile. */
+  private unsent = false;
   private restarts = 0;
   private interruptedTimer: ReturnType<typeof setTimeout> | undefined;
   private answerTimer: ReturnType<typeof setTimeout> | undefined;
@@ -97,7 +99,7 @@ export class MediaConnection {
     for (const timer of [this.interruptedTimer, this.answerTimer, this.restartTimer]) clearTimeout(timer);
     this.interruptedTimer = this.answerTimer = this.restartTimer = undefined;
     this.awaiting = null;
-    this.offerDue = this.offering = false;
+    this.offerDue = this.offering = this.unsent = false;
     this.restarts = 0;
     this.transceivers.clear();
     this.slotTransceivers = [];
@@ -152,6 +154,7 @@ export class MediaConnection {
   handleSocketOpen(): void {
     const connection = this.connection;
     if (connection === null) return;
+    this.unsent = false;
     if (this.awaiting !== null || this.offerDue) {
       // The answer may be among the messages that follow a resumption; give it a moment before asking again.
       clearTimeout(this.answerTimer);
@@ -169,7 +172,7 @@ export class MediaConnection {
   restartIce(): void {
     if (this.connection === null) return;
     this.scheduleRestart();
-    this.offer(true);
+    if (!this.unsent) this.offer(true);
   }
 
   private addSender(connection: RTCPeerConnection, source: MediaSource, init: RTCRtpTransceiverInit): void {
@@ -221,7 +224,7 @@ export class MediaConnection {
     const sdp = connection.localDescription?.sdp ?? "";
     const sent = this.handlers.send({ type: "offer", id: this.offerId, sdp, senders: this.senders() });
     this.awaiting = sent ? this.offerId : null;
-    this.offerDue = !sent;
+    this.offerDue = this.unsent = !sent;
     clearTimeout(this.answerTimer);
     if (sent) this.answerTimer = setTimeout(() => this.handleNoAnswer(), ANSWER_MS_MAX);
   }
@@ -267,7 +270,7 @@ export class MediaConnection {
   private handleFailed(): void {
     this.handlers.status("interrupted");
     this.handlers.probeSocket();
-    if (this.restarts >= RESTARTS_MAX) this.start();
+    if (this.restarts >= RESTARTS_MAX && !this.unsent) this.start();
     else this.restartIce();
   }
 
@@ -277,7 +280,7 @@ export class MediaConnection {
     this.restartTimer = setTimeout(() => {
       const connection = this.connection;
       if (connection === null || isConnected(connection)) return;
-      this.restarts += 1;
+      if (!this.unsent) this.restarts += 1;
       this.handleFailed();
     }, RESTART_EVERY_MS);
   }

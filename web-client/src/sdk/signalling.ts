@@ -56,7 +56,8 @@ export class Signalling {
     this.drop();
     const socket = this.openSocket(this.url);
     this.socket = socket;
-    this.openTimer = setTimeout(() => this.handleLoss(socket), OPEN_MS_MAX);
+    // It has waited long enough already: on a network that is just coming back, a pause on top would be felt.
+    this.openTimer = setTimeout(() => this.handleLoss(socket, 0), OPEN_MS_MAX);
     socket.onopen = () => this.handleOpen(socket);
     socket.onmessage = (event) => this.handleText(socket, String(event.data));
     socket.onclose = () => this.handleLoss(socket);
@@ -141,14 +142,14 @@ export class Signalling {
     for (const message of this.pending.splice(0)) this.send(message);
   }
 
-  private handleLoss(socket: WebSocket): void {
+  private handleLoss(socket: WebSocket, pauseMax = Infinity): void {
     if (socket !== this.socket) return;
     this.drop();
     if (this.closed) return;
     this.handlers.lost();
     const pause = RETRY_MS[Math.min(this.attempts, RETRY_MS.length - 1)] ?? 2000;
     this.attempts += 1;
-    this.retryTimer = setTimeout(() => this.connect(), pause);
+    this.retryTimer = setTimeout(() => this.connect(), Math.min(pause, pauseMax));
   }
 
   private acknowledge(): void {
