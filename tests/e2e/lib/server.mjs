@@ -1,7 +1,7 @@
 // Starts `colloque demo --json` in its namespace and speaks the clinic's side of the API.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, openSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -19,20 +19,22 @@ export class Server {
     const flags = ["demo", "--json", "--http-addr", `${SERVER_ADDRESS}:${port}`, "--admin-addr", `${SERVER_ADDRESS}:${port + 1}`];
     flags.push("--media-addr", SERVER_ADDRESS, "--media-port", String(mediaPort), "--data-dir", directory);
     if (tls) flags.push("--tls");
+    const log = join(directory, "log");
     const child = spawn(...inside("sfu", BINARY, ...flags), {
-      stdio: ["ignore", "pipe", process.env.E2E_VERBOSE ? "inherit" : "ignore"],
-      env: { ...process.env, COLLOQUE_BIN: undefined, ...env },
+      stdio: ["ignore", "pipe", process.env.E2E_VERBOSE ? "inherit" : openSync(log, "w")],
+      env: { ...process.env, COLLOQUE_BIN: undefined, COLLOQUE_LOG: "info,colloque=debug", ...env },
     });
     const timer = setTimeout(() => child.kill(), START_MS_MAX);
     const { value, done } = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
     clearTimeout(timer);
     if (done) throw new Error(`${BINARY} ended without a word`);
     child.stdout.resume();
-    return new Server(child, JSON.parse(value));
+    return new Server(child, JSON.parse(value), log);
   }
 
-  constructor(child, facts) {
+  constructor(child, facts, log) {
     this.child = child;
+    this.logFile = log;
     this.facts = facts;
     this.base = facts.base_url;
   }
@@ -65,6 +67,11 @@ export class Server {
 
   async metrics() {
     return (await fetch(new URL("/metrics", this.facts.admin_url))).text();
+  }
+
+  /** What it logged so far, without colours; null when the log went to the terminal. */
+  log() {
+    return process.env.E2E_VERBOSE ? null : readFileSync(this.logFile, "utf8").replaceAll(/\x1b\[[0-9;]*m/g, "");
   }
 
   /** SIGTERM drains, a second one ends it now. */
