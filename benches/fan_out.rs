@@ -5,6 +5,7 @@
 //! the server and change how they are built. The median is the figure; the best tells how noisy the machine is.
 
 #[path = "../tests/sim/data.rs"]
+#[allow(dead_code)]
 mod data;
 #[path = "../tests/sim/far_side.rs"]
 #[allow(dead_code)]

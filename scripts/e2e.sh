@@ -16,7 +16,8 @@ if [ "$(id -u)" -ne 0 ]; then
   exit 1
 fi
 if [ -z "${COLLOQUE_BIN:-}" ]; then
-  cargo build --quiet --bin colloque
+  # The whole workspace, as the tests build it: another selection means other features, and most of it built again.
+  cargo build --quiet --workspace
 fi
 export COLLOQUE_BIN=${COLLOQUE_BIN:-$PWD/target/debug/colloque}
 [ -d tests/e2e/node_modules/axe-core ] || npm --prefix tests/e2e ci --silent

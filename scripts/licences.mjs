@@ -43,12 +43,12 @@ export function accepted(expression) {
 }
 
 function rustPackages() {
-  const output = execFileSync('cargo', ['metadata', '--format-version', '1', '--offline', '--locked'], {
-    maxBuffer: 256 << 20,
-  });
+  // Packages of other platforms are never downloaded, so an offline look cannot see them.
+  const host = execFileSync('rustc', ['-vV'], { encoding: 'utf8' }).match(/^host: (.*)$/m)[1];
+  const wanted = ['metadata', '--format-version', '1', '--offline', '--locked', '--filter-platform', host];
+  const output = execFileSync('cargo', wanted, { maxBuffer: 256 << 20 });
   return JSON.parse(output).packages.filter((p) => p.source).map((p) => ({
     name: `${p.name} ${p.version}`,
-    // ring-like packages give a file instead of an expression: they are listed by hand after reading the file.
     licence: p.license ?? '',
   }));
 }

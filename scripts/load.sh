@@ -11,7 +11,8 @@ if [[ ${1:-} == --dev ]]; then
   build=(cargo build -q)
   profile=debug
 fi
-"${build[@]}" -p colloque -p colloque-loadtest
+# The whole workspace, as the tests build it: another selection means other features, and most of it built again.
+"${build[@]}" --workspace
 binaries=${CARGO_TARGET_DIR:-target}/$profile
 
 scratch=$(mktemp -d)

@@ -11,7 +11,7 @@ impl Bitrate {
     #[must_use]
     pub fn from_size(size: DataSize, span: Duration) -> Self {
         let micros = span.as_micros() as u64;
-        if micros == 0 { Self(0) } else { Self(size.0.saturating_mul(8_000_000) / micros) }
+        Self(size.0.saturating_mul(8_000_000).checked_div(micros).unwrap_or(0))
     }
 }
 

@@ -6,6 +6,7 @@
 //! joining, leaving, remapping, checks, handshakes, data channels.
 
 #[path = "sim/data.rs"]
+#[allow(dead_code)]
 mod data;
 #[path = "sim/far_side.rs"]
 #[allow(dead_code)]

@@ -74,7 +74,7 @@ impl OpusSource {
     }
 
     /// The next 20 ms.
-    pub fn next(&mut self) -> Piece {
+    pub fn next_packet(&mut self) -> Piece {
         self.timestamp = self.timestamp.wrapping_add(960);
         let mut payload = vec![0x5a; OPUS_LEN];
         payload[0] = 0x78; // CELT, 20 ms, mono, one frame (RFC 6716 section 3.1)
@@ -103,7 +103,7 @@ impl Vp8Source {
     }
 
     /// The next frame's packets.
-    pub fn next(&mut self) -> Vec<Piece> {
+    pub fn next_frame(&mut self) -> Vec<Piece> {
         let keyframe = std::mem::take(&mut self.keyframe_due);
         self.timestamp = self.timestamp.wrapping_add(3_000);
         self.picture_id = (self.picture_id + 1) & 0x7fff;
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_stamp_survives_the_way() {
         let stamp = Stamp { stream: 77, number: Some(3), sent_micros: 1_234_567 };
-        let mut piece = OpusSource::new(5).next();
+        let mut piece = OpusSource::new(5).next_packet();
         stamp.write(&mut piece.payload);
         assert_eq!(Stamp::read(&piece.payload), Some(stamp));
         let unnumbered = Stamp { number: None, ..stamp };
@@ -178,7 +178,7 @@ mod tests {
     fn a_frame_is_cut_into_packets_of_one_timestamp_with_one_start_and_one_marker() {
         let mut source = Vp8Source::new(9);
         for keyframe in [true, false] {
-            let frame = source.next();
+            let frame = source.next_frame();
             assert!(frame.len() > 2);
             assert_eq!(frame.iter().filter(|piece| piece.payload[0] & 0x10 != 0).count(), 1);
             assert_eq!(frame.iter().position(|piece| piece.marker), Some(frame.len() - 1));
@@ -186,14 +186,14 @@ mod tests {
             assert_eq!(frame[0].payload[4] & 1 == 0, keyframe);
         }
         source.request_keyframe();
-        assert_eq!(source.next()[0].payload[4] & 1, 0);
+        assert_eq!(source.next_frame()[0].payload[4] & 1, 0);
     }
 
     #[test]
     fn bitrate_is_about_that_of_a_browsers_720p() {
         let mut source = Vp8Source::new(9);
-        source.next();
-        let bytes: usize = (0..300).flat_map(|_| source.next()).map(|piece| piece.payload.len()).sum();
+        source.next_frame();
+        let bytes: usize = (0..300).flat_map(|_| source.next_frame()).map(|piece| piece.payload.len()).sum();
         let kbit_per_second = bytes * 8 / 10 / 1_000;
         assert!((1_300..1_800).contains(&kbit_per_second), "{kbit_per_second}");
     }

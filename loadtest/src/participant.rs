@@ -267,13 +267,13 @@ impl Participant {
         }
         while self.voice_due <= now {
             self.voice_due += OPUS_INTERVAL;
-            let mut piece = self.voice.next();
+            let mut piece = self.voice.next_packet();
             self.stamp(now, &mut piece, VOICE);
             self.connection.send_voice(now, piece)?;
         }
         while self.frame_due <= now {
             self.frame_due += FRAME_INTERVAL;
-            let mut pieces = self.picture.next();
+            let mut pieces = self.picture.next_frame();
             pieces.iter_mut().for_each(|piece| self.stamp(now, piece, PICTURE));
             self.connection.send_frame(now, pieces)?;
         }

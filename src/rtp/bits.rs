@@ -85,7 +85,7 @@ pub(super) struct BitWriter {
 impl BitWriter {
     pub(super) fn number(&mut self, value: u32, count: u32) -> &mut Self {
         for bit in (0..count).rev() {
-            if self.len % 8 == 0 {
+            if self.len.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             self.bytes[self.len / 8] |= ((value >> bit & 1) as u8) << (7 - self.len % 8);

@@ -21,6 +21,7 @@ use crate::transport::stun_username;
 use super::command::{Command, Event};
 use super::counters::Counters;
 use super::egress::NtpReference;
+use super::leg::NewLeg;
 use super::room::{LegKey, Room};
 
 /// What an `Sfu` is told once.
@@ -149,8 +150,8 @@ impl Sfu {
                 let ufrag: Box<[u8]> = parameters.transport.local.ufrag.as_bytes().into();
                 let dtls = self.acceptor.accept(now, &parameters.transport.remote_fingerprint);
                 let seed = self.random.random();
-                let added =
-                    self.in_room(now, key, |room, turn| room.add_leg(turn, seat, leg, stamp, *parameters, dtls, seed));
+                let new = NewLeg { id: leg, seat, stamp, parameters: *parameters, dtls };
+                let added = self.in_room(now, key, |room, turn| room.add_leg(turn, new, seed));
                 if let Some(Some(added)) = added {
                     let place = LegPlace { room: key, leg: added };
                     self.legs.insert(leg, place);

@@ -98,6 +98,16 @@ impl Slot {
     }
 }
 
+/// What a leg begins with.
+pub(super) struct NewLeg {
+    pub(super) id: LegId,
+    pub(super) seat: SeatId,
+    /// The seat's public identifier, for messages.
+    pub(super) stamp: Box<str>,
+    pub(super) parameters: LegParameters,
+    pub(super) dtls: Box<dyn Dtls>,
+}
+
 /// One media connection.
 pub(super) struct Leg {
     pub(super) id: LegId,
@@ -129,16 +139,8 @@ pub(super) struct Leg {
 
 impl Leg {
     /// A leg that waits for its first check. `tracks` are the keys of its publishing sections, in their order.
-    pub(super) fn new(
-        now: Instant,
-        id: LegId,
-        seat: SeatId,
-        stamp: Box<str>,
-        parameters: LegParameters,
-        dtls: Box<dyn Dtls>,
-        tracks: Vec<TrackKey>,
-        mut seed: impl FnMut() -> u64,
-    ) -> Self {
+    pub(super) fn new(now: Instant, new: NewLeg, tracks: Vec<TrackKey>, mut seed: impl FnMut() -> u64) -> Self {
+        let NewLeg { id, seat, stamp, parameters, dtls } = new;
         let LegParameters { transport, payloads, extensions, ingress, slots } = parameters;
         Self {
             id,

@@ -9,16 +9,15 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use slab::Slab;
 
-use crate::ids::{LegId, RoomId, SeatId, SlotId, TrackId};
+use crate::ids::{RoomId, SeatId, SlotId, TrackId};
 use crate::rtp::codec::{Codec, MediaKind, Source};
-use crate::transport::dtls::Dtls;
 use crate::transport::parameters::{Fingerprint, IceCredentials};
 use crate::units::PictureSize;
 
 use super::command::{Event, SeatPolicy};
 use super::engine::Turn;
 use super::ingress::{Accepted, IngressTrack, SpeakerDetector};
-use super::leg::{Leg, LegState, Slot};
+use super::leg::{Leg, LegState, NewLeg, Slot};
 use super::parameters::{LegParameters, SlotParameters};
 use super::slots::TrackKey;
 
@@ -150,16 +149,9 @@ impl Room {
         self.restage(turn);
     }
 
-    pub(super) fn add_leg(
-        &mut self,
-        turn: &mut Turn<'_>,
-        seat: SeatId,
-        id: LegId,
-        stamp: Box<str>,
-        parameters: LegParameters,
-        dtls: Box<dyn Dtls>,
-        seed: u64,
-    ) -> Option<LegKey> {
+    /// `None` when the seat is unknown or the room is full; the control plane is told.
+    pub(super) fn add_leg(&mut self, turn: &mut Turn<'_>, new: NewLeg, seed: u64) -> Option<LegKey> {
+        let (seat, id) = (new.seat, new.id);
         let known = self.seats.iter().any(|other| other.id == seat);
         if !known || self.legs.len() >= LEGS_MAX {
             turn.events.push(Event::LegGone(id));
@@ -167,8 +159,8 @@ impl Room {
         }
         let policy = self.policy(seat);
         let leg_key = self.legs.vacant_key();
-        let mut keys = Vec::with_capacity(parameters.ingress.len());
-        for section in &parameters.ingress {
+        let mut keys = Vec::with_capacity(new.parameters.ingress.len());
+        for section in &new.parameters.ingress {
             self.next_track += 1;
             keys.push(self.tracks.insert(Track {
                 id: TrackId(self.id.0 << 20 | self.next_track),
@@ -186,7 +178,7 @@ impl Room {
             }));
         }
         let mut random = StdRng::seed_from_u64(seed ^ self.random.random::<u64>());
-        let leg = Leg::new(turn.now, id, seat, stamp, parameters, dtls, keys, || random.random());
+        let leg = Leg::new(turn.now, new, keys, || random.random());
         let key = self.legs.insert(leg);
         self.restage(turn);
         Some(key)

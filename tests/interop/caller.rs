@@ -198,13 +198,13 @@ impl Caller {
     fn send_due(&mut self, now: Instant) {
         while self.voice_due <= now {
             self.voice_due += OPUS_INTERVAL;
-            let mut piece = self.voice.next();
+            let mut piece = self.voice.next_packet();
             STAMP.write(&mut piece.payload);
             self.connection.send_voice(now, piece).ok();
         }
         while self.frame_due <= now {
             self.frame_due += FRAME_INTERVAL;
-            let mut pieces = self.picture.next();
+            let mut pieces = self.picture.next_frame();
             pieces.iter_mut().for_each(|piece| STAMP.write(&mut piece.payload));
             self.connection.send_frame(now, pieces).ok();
         }

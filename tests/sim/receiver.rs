@@ -323,7 +323,7 @@ impl Receiver {
         let ongoing = stream(marker) == stream(before.marker);
         let whole = before.marker.index + 1 == before.marker.count;
         let next = ongoing && marker.frame == before.marker.frame + 1;
-        if !marker.keyframe && !(next && whole) {
+        if !(marker.keyframe || next && whole) {
             self.fault(format!("{seq}: {marker:?} cannot be decoded after {:?}", before.marker));
         }
         let ticks = heard.timestamp.wrapping_sub(before.timestamp) as i32;

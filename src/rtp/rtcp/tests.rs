@@ -62,7 +62,7 @@ fn oracle(compound: &[u8]) -> Vec<Box<dyn Packet>> {
     rtc_rtcp::packet::unmarshal(&mut Bytes::copy_from_slice(compound)).expect("the oracle reads what we write")
 }
 
-fn found<'a, T: 'static>(packets: &'a [Box<dyn Packet>]) -> &'a T {
+fn found<T: 'static>(packets: &[Box<dyn Packet>]) -> &T {
     packets.iter().find_map(|packet| packet.as_any().downcast_ref()).expect("the packet is in the compound")
 }
 

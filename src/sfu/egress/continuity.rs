@@ -146,7 +146,7 @@ fn call(seed: u64, network: Network, changes: bool) -> (BTreeMap<u64, Option<Rec
                     seq: (1 << 16) + 65_300 + rng.random_range(0..200),
                     timestamp: u32::MAX - rng.random_range(0..400_000),
                     picture_id: if publisher == 0 { 32_700 } else { 100 },
-                    wide: publisher == 0 || seed % 2 == 0,
+                    wide: publisher == 0 || seed.is_multiple_of(2),
                     tl0: rng.random(),
                     tag: publisher * 10 + layer,
                 })

@@ -417,7 +417,7 @@ fn widen(numbers: PictureNumbers, reference: u16) -> u16 {
 /// Whether 15-bit picture `a` comes before `b`.
 fn is_before(a: u16, b: u16) -> bool {
     let ahead = b.wrapping_sub(a) & PICTURE_ID_MASK;
-    ahead != 0 && ahead < (PICTURE_ID_MASK + 1) / 2
+    ahead != 0 && ahead < PICTURE_ID_MASK.div_ceil(2)
 }
 
 /// A well mixed number from a seed (Steele, Lea, Flood: SplitMix64).

@@ -24,11 +24,11 @@ pub fn layer_target(
     let active = || layers.iter().filter(|layer| layer.active);
     let suffices =
         |layer: &&LayerFacts| layer.picture_size.is_some_and(|size| covers(size, view, current, layer.index));
-    let wanted = active().find(suffices).or_else(|| active().last()).map_or(LayerIndex(0), |layer| layer.index);
+    let wanted = active().find(suffices).or_else(|| active().next_back()).map_or(LayerIndex(0), |layer| layer.index);
     if loss <= LOSS_MAX {
         return Some(wanted);
     }
-    let lower = active().filter(|layer| layer.index < wanted).last();
+    let lower = active().rfind(|layer| layer.index < wanted);
     Some(lower.map_or(wanted, |layer| layer.index))
 }
 
