@@ -1,8 +1,8 @@
 //! RTP header extensions (RFC 8285) by meaning, how a leg numbers them, and the values of those we read or write.
 //!
 //! Ids are per leg and differ between m-line sets even within one browser: never hard-code one. Not here: the elements'
-//! framing (`packet`) and the dependency descriptor, which has a module of its own. Video orientation and playout delay
-//! are passed on as the bytes they came in.
+//! framing (`packet`) and the dependency descriptor, which has a module of its own. Video orientation, playout delay and
+//! colour space are passed on as the bytes they came in.
 
 use std::time::Duration;
 
@@ -27,11 +27,14 @@ pub enum ExtensionKind {
     VideoOrientation,
     /// `http://www.webrtc.org/experiments/rtp-hdrext/playout-delay`.
     PlayoutDelay,
+    /// `http://www.webrtc.org/experiments/rtp-hdrext/color-space`. Without it a receiver takes full-range pictures for
+    /// limited-range ones, and every colour is wrong.
+    ColorSpace,
 }
 
 impl ExtensionKind {
     /// Every kind, in the order of the `as usize` cast.
-    pub const ALL: [ExtensionKind; 9] = [
+    pub const ALL: [ExtensionKind; 10] = [
         ExtensionKind::Mid,
         ExtensionKind::Rid,
         ExtensionKind::RepairedRid,
@@ -41,6 +44,7 @@ impl ExtensionKind {
         ExtensionKind::DependencyDescriptor,
         ExtensionKind::VideoOrientation,
         ExtensionKind::PlayoutDelay,
+        ExtensionKind::ColorSpace,
     ];
 
     /// The URI in `a=extmap`.
@@ -58,6 +62,7 @@ impl ExtensionKind {
             }
             ExtensionKind::VideoOrientation => "urn:3gpp:video-orientation",
             ExtensionKind::PlayoutDelay => "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+            ExtensionKind::ColorSpace => "http://www.webrtc.org/experiments/rtp-hdrext/color-space",
         }
     }
 

@@ -191,9 +191,12 @@ impl PacketWriter {
             (ExtensionKind::AudioLevel, meta.audio_level),
             (ExtensionKind::VideoOrientation, meta.video_orientation),
             (ExtensionKind::PlayoutDelay, meta.playout_delay),
+            (ExtensionKind::ColorSpace, meta.color_space),
         ];
         for (kind, range) in copied {
-            if let (Some(value), Some(id)) = (range.of(packet), self.extensions.id(kind)) {
+            // Colour space with HDR metadata is longer than the one-byte form can say.
+            let value = range.of(packet).filter(|value| two_byte || value.len() <= ONE_BYTE_VALUE_MAX);
+            if let (Some(value), Some(id)) = (value, self.extensions.id(kind)) {
                 header.extension(id, value);
             }
         }

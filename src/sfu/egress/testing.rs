@@ -43,6 +43,7 @@ pub fn packet(
         dependency_descriptor: ExtensionRange::default(),
         video_orientation: ExtensionRange::default(),
         playout_delay: ExtensionRange::default(),
+        color_space: ExtensionRange::default(),
         audio_level: ExtensionRange::default(),
         layer: LayerIndex(layer),
         epoch: 0,

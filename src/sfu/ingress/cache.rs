@@ -329,6 +329,7 @@ mod tests {
                 dependency_descriptor: ExtensionRange::default(),
                 video_orientation: ExtensionRange::default(),
                 playout_delay: ExtensionRange::default(),
+                color_space: ExtensionRange::default(),
                 audio_level: ExtensionRange::default(),
                 layer: LayerIndex(0),
                 epoch: 0,

@@ -67,6 +67,8 @@ pub struct PacketMeta {
     pub video_orientation: ExtensionRange,
     /// Playout delay limits.
     pub playout_delay: ExtensionRange,
+    /// Colour space; on keyframes.
+    pub color_space: ExtensionRange,
     /// RFC 6464 audio level.
     pub audio_level: ExtensionRange,
     /// Which simulcast layer.

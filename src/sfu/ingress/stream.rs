@@ -282,6 +282,7 @@ impl IngressStream {
             dependency_descriptor: ExtensionRange::default(),
             video_orientation: ExtensionRange::default(),
             playout_delay: ExtensionRange::default(),
+            color_space: ExtensionRange::default(),
             audio_level: ExtensionRange::default(),
             layer: self.layer,
             epoch: self.epoch,
@@ -365,6 +366,7 @@ fn note_extensions<'a>(
             }
             Some(ExtensionKind::VideoOrientation) => meta.video_orientation = range,
             Some(ExtensionKind::PlayoutDelay) => meta.playout_delay = range,
+            Some(ExtensionKind::ColorSpace) => meta.color_space = range,
             Some(ExtensionKind::AudioLevel) => meta.audio_level = range,
             _ => {}
         }

@@ -23,6 +23,8 @@
     return bits;
   }
 
+  const groundOf = (id) => `hsl(${(id * 67) % 360} 60% 45%)`;
+
   /** A scene that is drawn instead of the coloured ground and the barcode: `globalThis.probeScene` (for pictures). */
   function drawFrame(context, { id, width, height }, frame) {
     if (globalThis.probeScene !== undefined) {
@@ -30,7 +32,7 @@
       return;
     }
     const rowHeight = Math.round(height / 8);
-    context.fillStyle = `hsl(${(id * 67) % 360} 60% 45%)`;
+    context.fillStyle = groundOf(id);
     context.fillRect(0, 0, width, height);
     context.fillStyle = "#fff";
     context.fillRect((frame * 9) % width, height * 0.6, width / 12, height * 0.2);
@@ -224,6 +226,20 @@
     return { voice, picture };
   }
 
+  /** The ground's colour (left, near the bottom) as it was sent by somebody with this id, and as it is shown here. */
+  function colours(seat, id) {
+    const pixel = (context, y) => [...context.getImageData(5, y, 1, 1).data].slice(0, 3);
+    const video = videoOf(seat);
+    const canvas = document.createElement("canvas");
+    Object.assign(canvas, { width: video.videoWidth, height: video.videoHeight });
+    const context = canvas.getContext("2d");
+    context.drawImage(video, 0, 0);
+    const shown = pixel(context, canvas.height - 10);
+    context.fillStyle = groundOf(id);
+    context.fillRect(0, 0, 20, 20);
+    return { sent: pixel(context, 5), shown };
+  }
+
   async function stats() {
     const connection = call()?.call.nativeConnection ?? null;
     if (connection === null) return null;
@@ -232,5 +248,5 @@
     return { state: connection.connectionState, ice: connection.iceConnectionState, entries };
   }
 
-  globalThis.probe = { installDevices, onlyCodec, watch, unwatch, report, lips, stats, videoOf, call };
+  globalThis.probe = { installDevices, onlyCodec, watch, unwatch, report, lips, colours, stats, videoOf, call };
 })();

@@ -5,6 +5,8 @@ import { test } from "node:test";
 import { PATIENT, lab } from "../lib/lab.mjs";
 import { sleep, until } from "../lib/wait.mjs";
 
+/** Of 255 in each channel: what coding and rounding cost. */
+const COLOUR_ERROR_MAX = 10;
 const LARGE = { width: 1280, height: 800 };
 /** Small enough for the lowest of 180, 360 and 720 lines. */
 const SMALL = { width: 300, height: 460 };
@@ -30,6 +32,16 @@ test("a smaller picture on the page is a smaller picture on the wire, and back",
   t.diagnostic(`heights ${large}, ${small}, ${again}; ${seen}; longest freeze ${seen.longestFreeze()} ms`);
   assert.ok(seen.monotonic, "no picture twice or backwards over the switches");
   assert.ok(seen.longestFreeze() < 1500, `no stand-still at a switch: ${seen.longestFreeze()} ms`);
+});
+
+test("colours arrive as they were sent", { timeout: 60_000 }, async (t) => {
+  const { practitioner, ids } = await lab.call(t);
+  await practitioner.seesAndHears(ids.patient, PATIENT);
+  const { sent, shown } = await practitioner.page.evaluate(([seat, id]) => probe.colours(seat, id), [ids.patient, PATIENT.id]);
+  t.diagnostic(`sent ${sent}, shown ${shown}`);
+  // A picture of full range that is taken for one of limited range is off by 20 and more: skin looks feverish.
+  const error = Math.max(...sent.map((value, channel) => Math.abs(value - shown[channel])));
+  assert.ok(error <= COLOUR_ERROR_MAX, `sent ${sent}, shown ${shown}`);
 });
 
 for (const codec of ["h264", "vp9", "av1"]) {
