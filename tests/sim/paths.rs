@@ -36,12 +36,17 @@ fn twenty_second_outage_resumes() {
         world.run(3000);
         let cut = Link { up: false, ..Link::GOOD };
         (world.people[0].up, world.people[0].down) = (cut, cut);
-        world.run(20_000);
+        world.run(10_000);
+        let leg = world.people[0].leg;
+        let quiet = |event: &Event| matches!(event, Event::LegQuiet(of) if *of == leg);
+        assert_eq!(world.events_of(quiet), 1, "others are told within 10 s, seed {seed}");
+        world.run(10_000);
         (world.people[0].up, world.people[0].down) = (Link::GOOD, Link::GOOD);
         let back = world.elapsed();
         let both = |world: &World| world.sees_and_hears(0, 2, back) && world.sees_and_hears(1, 1, back);
         assert!(world.run_until(1500, both), "back within 1.5 s, seed {seed}");
         world.run(2000);
+        assert_eq!(world.events_of(|event| matches!(event, Event::LegHeard(of) if *of == leg)), 1);
         world.assert_sound();
         assert_eq!(world.events_of(|event| matches!(event, Event::LegSilent(_) | Event::LegGone(_))), 0);
     }
