@@ -73,7 +73,7 @@ fn measure(bytes: usize, viewers: usize) -> Vec<f64> {
         packet.timestamp = packet.timestamp.wrapping_add(900);
         let began = Instant::now();
         for datagram in &mut datagrams {
-            world.sfu.handle_datagram(now, path, datagram, &mut batch);
+            world.sfu.handle_datagram(now, now, path, datagram, &mut batch);
         }
         assert!(world.sfu.flush(now, &mut batch) == Flush::Done);
         let took = began.elapsed();

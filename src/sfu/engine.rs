@@ -52,6 +52,8 @@ struct LegPlace {
 /// What one step works with besides the rooms.
 pub(super) struct Turn<'a> {
     pub(super) now: Instant,
+    /// When the datagram being handled reached this machine; `now` otherwise.
+    pub(super) arrived: Instant,
     pub(super) config: &'a SfuConfig,
     pub(super) out: &'a mut TransmitBatch,
     pub(super) counters: &'a mut Counters,
@@ -98,6 +100,8 @@ pub struct Sfu {
     /// The room being worked on, so that a panic can be laid at its door.
     at: Option<usize>,
     due: Option<Instant>,
+    /// While a datagram is handled.
+    arrived: Option<Instant>,
     events: EventQueue,
     forgotten: Forgotten,
     counters: Counters,
@@ -125,6 +129,7 @@ impl Sfu {
             ready: Vec::new(),
             at: None,
             due: None,
+            arrived: None,
             events: EventQueue::default(),
             forgotten: Forgotten::default(),
             counters: Counters::default(),
@@ -186,8 +191,17 @@ impl Sfu {
         }
     }
 
-    /// Takes one datagram. Its bytes are decrypted in place. `out` must not be full.
-    pub fn handle_datagram(&mut self, now: Instant, path: Path, datagram: &mut [u8], out: &mut TransmitBatch) {
+    /// Takes one datagram, which reached this machine at `arrived`: a publisher's rate control must see the network's
+    /// delays and not those of a busy worker. Its bytes are decrypted in place. `out` must not be full.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        arrived: Instant,
+        path: Path,
+        datagram: &mut [u8],
+        out: &mut TransmitBatch,
+    ) {
+        self.arrived = Some(arrived);
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
         let handled = match classify(datagram) {
@@ -195,6 +209,7 @@ impl Sfu {
             Some(Class::Stun) => self.handle_stun(now, path, datagram, out),
             Some(class) => self.handle_secured(now, path, class, datagram, out),
         };
+        self.arrived = None;
         if let Err(reason) = handled {
             self.counters.record_drop(reason);
         }
@@ -336,10 +351,11 @@ impl Sfu {
         out: &mut TransmitBatch,
         step: impl FnOnce(&mut Room, &mut Turn<'_>) -> T,
     ) -> Option<T> {
-        let Self { rooms, config, counters, events, forgotten, at, .. } = self;
+        let Self { rooms, config, counters, events, forgotten, at, arrived, .. } = self;
+        let arrived = arrived.unwrap_or(now);
         let room = rooms.get_mut(key)?;
         *at = Some(key);
-        let result = step(room, &mut Turn { now, config, out, counters, events, forgotten });
+        let result = step(room, &mut Turn { now, arrived, config, out, counters, events, forgotten });
         *at = None;
         let due = room.due();
         self.due = Some(self.due.map_or(due, |other| other.min(due)));

@@ -184,12 +184,12 @@ impl Leg {
     }
 
     /// Remembers a transport-wide number of a packet that authenticated.
-    pub(super) fn record_transport_cc(&mut self, now: Instant, header: &RtpHeader, packet: &[u8]) {
+    pub(super) fn record_transport_cc(&mut self, arrived: Instant, header: &RtpHeader, packet: &[u8]) {
         let Some(id) = self.extensions.id(ExtensionKind::TransportCc) else { return };
         let number =
             header.extensions(packet).find(|(found, _)| *found == id).and_then(|(_, value)| value.first_chunk());
         if let Some(&number) = number {
-            self.feedback.record(now, u16::from_be_bytes(number));
+            self.feedback.record(arrived, u16::from_be_bytes(number));
         }
     }
 

@@ -72,7 +72,7 @@ impl Room {
         }
         let packet = &mut datagram[..len];
         let header = RtpHeader::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
-        leg.record_transport_cc(turn.now, &header, packet);
+        leg.record_transport_cc(turn.arrived, &header, packet);
         let usage = leg.payloads.usage(header.payload_type).ok_or(DropReason::RtpUnknownPayloadType)?;
         let route = leg.bindings.resolve(&header, packet, usage, &leg.extensions)?;
         let track_key = *leg.tracks.get(route.section).ok_or(DropReason::RtpUnknownTrack)?;

@@ -140,12 +140,14 @@ impl RunLoop {
             let more = self.receive.receive(socket);
             self.io.receive_calls += 1;
             let Self { sfu, receive, transmit, sender, sockets, io, .. } = self;
-            receive.for_each(|remote, datagram| {
+            receive.for_each(|remote, age, datagram| {
                 if transmit.is_full() {
                     send(sender, sockets, transmit, io);
                 }
                 let path = Path { local, remote };
-                let handled = catch_unwind(AssertUnwindSafe(|| sfu.handle_datagram(now, path, datagram, transmit)));
+                let handled = catch_unwind(AssertUnwindSafe(|| {
+                    sfu.handle_datagram(now, now - age, path, datagram, transmit);
+                }));
                 if handled.is_err() {
                     sfu.abandon_room(now);
                 }

@@ -8,6 +8,7 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, SystemTime};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -38,6 +39,7 @@ impl MediaSocket {
         socket.bind(&address.into())?;
         set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
         set_option(&socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1).ok();
+        set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1).ok();
         // Asking for no segmentation is refused by kernels that cannot segment at all.
         let segmentation = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
@@ -85,6 +87,8 @@ struct Received {
     start: usize,
     len: usize,
     segment: usize,
+    /// How long it lay in the socket's buffer.
+    age: Duration,
 }
 
 impl ReceiveBatch {
@@ -128,6 +132,7 @@ impl ReceiveBatch {
             )
         };
         let count = usize::try_from(count).unwrap_or(0);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         for (index, header) in headers[..count].iter().enumerate() {
             let facts = control_facts(&header.msg_hdr);
             if let Some(drops) = facts.drops {
@@ -136,18 +141,20 @@ impl ReceiveBatch {
             let len = header.msg_len as usize;
             if let Some(remote) = to_socket_addr(&self.addresses[index]) {
                 let segment = facts.segment.filter(|&s| s > 0).unwrap_or(len.max(1));
-                self.received.push(Received { remote, start: index * MESSAGE_LEN, len, segment });
+                let age = facts.arrived.map_or(Duration::ZERO, |at| now.saturating_sub(at)).min(AGE_MAX);
+                self.received.push(Received { remote, start: index * MESSAGE_LEN, len, segment, age });
             }
         }
         count == MESSAGES
     }
 
-    /// Calls `each` with every datagram of the last [`ReceiveBatch::receive`], in arrival order.
-    pub fn for_each(&mut self, mut each: impl FnMut(SocketAddr, &mut [u8])) {
+    /// Calls `each` with every datagram of the last [`ReceiveBatch::receive`], in arrival order: where it came from, how
+    /// long it had waited in the socket's buffer, its bytes.
+    pub fn for_each(&mut self, mut each: impl FnMut(SocketAddr, Duration, &mut [u8])) {
         for message in &self.received {
             let bytes = &mut self.buffers[message.start..message.start + message.len];
             for datagram in bytes.chunks_mut(message.segment) {
-                each(message.remote, datagram);
+                each(message.remote, message.age, datagram);
             }
         }
     }
@@ -314,18 +321,21 @@ fn merge_runs(group: &[Datagram], segments_max: u32, runs: &mut Vec<Run>) {
     }
 }
 
-/// Space for the control messages we use (a 16-bit segment size out; an int and a u32 in), aligned for cmsghdr.
+/// Space for the control messages we use (a 16-bit segment size out; an int, a u32 and a timespec in), aligned for
+/// cmsghdr.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
-struct Control([u8; 64]);
+struct Control([u8; 128]);
 
-const NO_CONTROL: Control = Control([0; 64]);
+const NO_CONTROL: Control = Control([0; 128]);
 
 /// What the kernel said beside a received message.
 #[derive(Default)]
 struct ControlFacts {
     segment: Option<usize>,
     drops: Option<u32>,
+    /// Wall clock.
+    arrived: Option<Duration>,
 }
 
 fn control_facts(header: &libc::msghdr) -> ControlFacts {
@@ -343,6 +353,11 @@ fn control_facts(header: &libc::msghdr) -> ControlFacts {
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     facts.drops = Some(libc::CMSG_DATA(message).cast::<u32>().read_unaligned());
                 }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let at = libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned();
+                    facts.arrived =
+                        u64::try_from(at.tv_sec).ok().map(|seconds| Duration::new(seconds, at.tv_nsec as u32));
+                }
                 _ => {}
             }
             message = libc::CMSG_NXTHDR(header, message);
@@ -353,7 +368,7 @@ fn control_facts(header: &libc::msghdr) -> ControlFacts {
 
 fn set_segment(header: &mut libc::msghdr, control: &mut Control, segment: u16) {
     header.msg_control = control.0.as_mut_ptr().cast();
-    // SAFETY: `control` has room for one control message with a u16 (CMSG_SPACE(2) = 24 <= 64) and is aligned.
+    // SAFETY: `control` has room for one control message with a u16 (CMSG_SPACE(2) = 24 <= 128) and is aligned.
     unsafe {
         header.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as u32) as usize;
         let message = libc::CMSG_FIRSTHDR(header);
@@ -440,6 +455,8 @@ const MESSAGE_LEN: usize = 65_536;
 const MESSAGE_LEN_OUT: usize = 65_000;
 /// Datagrams in one segmented message. More is cheaper here and a burst on a slow access link.
 const SEGMENTS_MAX: u32 = 12;
+/// A wall clock that was set meanwhile must not make packets old.
+const AGE_MAX: Duration = Duration::from_millis(500);
 /// Asked receive buffer. A full buffer loses good packets; 4 MiB is about 30 ms of a saturated gigabit link.
 pub const RECEIVE_BUFFER: usize = 4 << 20;
 /// Asked send buffer; a larger one was measured to gain nothing.
@@ -469,7 +486,7 @@ mod tests {
         let mut all = Vec::new();
         for _ in 0..200 {
             batch.receive(socket);
-            batch.for_each(|_, datagram| all.push(datagram.to_vec()));
+            batch.for_each(|_, _, datagram| all.push(datagram.to_vec()));
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         all
@@ -524,6 +541,19 @@ mod tests {
         let sent = Sender::new(64).send(&mut sockets, &batch);
         assert_eq!((sent.datagrams, sent.refused), (2, 2));
         assert_eq!(drain(&mut receiver).iter().map(Vec::len).collect::<Vec<_>>(), [10, 11]);
+    }
+
+    #[test]
+    fn tells_how_long_a_datagram_waited() {
+        let mut receiver = MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        let mut sockets = [MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind")];
+        Sender::new(8).send(&mut sockets, &batch_of(&[(path_to(receiver.address()), 10)]));
+        std::thread::sleep(Duration::from_millis(60));
+        let mut batch = ReceiveBatch::new();
+        batch.receive(&mut receiver);
+        let mut ages = Vec::new();
+        batch.for_each(|_, age, _| ages.push(age));
+        assert!(ages.len() == 1 && ages[0] >= Duration::from_millis(50) && ages[0] <= AGE_MAX, "{ages:?}");
     }
 
     #[test]

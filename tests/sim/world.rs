@@ -323,7 +323,7 @@ impl World {
         self.make_room();
         let before = self.batch.datagrams().len();
         let path = Path { local: LocalSocket(0), remote };
-        self.sfu.handle_datagram(self.now, path, bytes, &mut self.batch);
+        self.sfu.handle_datagram(self.now, self.now, path, bytes, &mut self.batch);
         let answers = self.batch.datagrams().len() - before;
         self.flush();
         answers
@@ -366,7 +366,7 @@ impl World {
                 let path = Path { local: LocalSocket(0), remote: flying.remote };
                 // Checks and messages may allocate: neither is per packet.
                 self.measure(flying.bytes[0] >= 128);
-                self.sfu.handle_datagram(now, path, &mut flying.bytes, &mut self.batch);
+                self.sfu.handle_datagram(now, now, path, &mut flying.bytes, &mut self.batch);
                 self.measure(false);
             } else if let Some(&index) = self.by_address.get(&flying.remote) {
                 self.people[index].handle(now, &mut flying.bytes);
