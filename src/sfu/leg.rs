@@ -131,6 +131,8 @@ pub(super) struct Leg {
     pub(super) channels: Vec<u16>,
     pub(super) budget: DataBudget,
     pub(super) reports_due: Instant,
+    /// When to look again which layers are sent at all.
+    pub(super) targets_due: Instant,
     /// SSRC under which we report; ours alone, never a media stream's.
     pub(super) reporter: Ssrc,
     pub(super) rtt: Duration,
@@ -161,6 +163,7 @@ impl Leg {
             channels: Vec::new(),
             budget: DataBudget::new(now),
             reports_due: now + REPORT_INTERVAL,
+            targets_due: now + TARGET_INTERVAL,
             reporter: Ssrc(seed() as u32 | 1),
             rtt: RTT_GUESS,
             forwarded_any: false,
@@ -322,5 +325,7 @@ const RTT_GUESS: Duration = Duration::from_millis(100);
 /// Browsers that only listen still report every few seconds and check every 6 s at the latest. Higher: the others wonder
 /// for longer why a picture stands still; lower: a page that only listens seems gone after one lost check.
 const QUIET_TIME: Duration = Duration::from_secs(7);
-/// Receiver reports and layer decisions. Shorter costs packets, longer makes round trips and loss stale.
+/// Receiver reports. Shorter costs packets, longer makes round trips and loss stale.
 pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often layers are chosen anew. Longer leaves a picture standing when a publisher's encoder gives its layer up.
+pub(super) const TARGET_INTERVAL: Duration = Duration::from_millis(250);

@@ -15,7 +15,7 @@ use super::command::Event;
 use super::egress::{ClockMapping, NtpTime, SeatClock};
 use super::engine::Turn;
 use super::ingress::{LayerFacts, LayerIndex};
-use super::leg::{LegState, REPORT_INTERVAL};
+use super::leg::{LegState, REPORT_INTERVAL, TARGET_INTERVAL};
 use super::room::{IDLE, LegKey, Room};
 use super::slots::TrackKey;
 
@@ -200,13 +200,18 @@ impl Room {
             }
             self.send_receiver_reports(turn, key);
             self.end_stopped_screens(turn, key);
-            self.retarget(turn.now, key);
             self.due = self.due.min(turn.now + REPORT_INTERVAL);
+        }
+        if let Some(leg) = self.legs.get_mut(key).filter(|leg| leg.targets_due <= turn.now) {
+            leg.targets_due = turn.now + TARGET_INTERVAL;
+            self.retarget(turn.now, key);
+            // `retarget` wakes the room for requests, which this very round makes.
+            self.due = self.due.max(turn.now + FEEDBACK_PAUSE);
         }
         self.send_sender_reports(turn, key);
         if let Some(leg) = self.legs.get(key) {
-            let due = leg.reports_due;
-            self.due = self.due.min(due.max(turn.now));
+            let due = leg.reports_due.min(leg.targets_due);
+            self.wake(due.max(turn.now));
         }
     }
 

@@ -181,7 +181,7 @@ fn offset(from_rtp: u32, onto_rtp: u32, elapsed: i128) -> u32 {
 
 /// Higher: a picture that stands still for longer when an encoder stops its layer; lower: a layer of few pictures a
 /// second seems to stop between two of them.
-const LAYER_LAG: Duration = Duration::from_millis(750);
+const LAYER_LAG: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -237,10 +237,10 @@ mod tests {
             [facts[0].active, facts[2].active]
         };
         assert_eq!(active(&bench, 1900), [true, true], "both stand still");
-        bench.handle(740, 0, &Packet::new(10, 2)).unwrap();
-        assert_eq!(active(&bench, 745), [true, true]);
-        bench.handle(760, 0, &Packet::new(10, 3)).unwrap();
-        assert_eq!(active(&bench, 765), [true, false]);
+        bench.handle(490, 0, &Packet::new(10, 2)).unwrap();
+        assert_eq!(active(&bench, 495), [true, true]);
+        bench.handle(510, 0, &Packet::new(10, 3)).unwrap();
+        assert_eq!(active(&bench, 515), [true, false]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ import { PATIENT, PRACTITIONER, lab } from "../lib/lab.mjs";
 import { sleep } from "../lib/wait.mjs";
 
 const WATCH_MS = 12_000;
-const FREEZE_MS_MAX = 1000;
+const FREEZE_MS_MAX = 2000;
 /** Share of the voice that the receiver had to make up; 5 % of loss with retransmission leaves well under this. */
 const CONCEALED_MAX = 0.08;
 
