@@ -11,11 +11,13 @@
 //! generic over the target: nothing here is `dyn`. To add a server, write one file beside `colloque.rs`.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use crate::engine::Engine;
+use crate::histogram::Histogram;
 use crate::leg::LegPlan;
 use crate::tally::{Milestones, Tally};
 
@@ -65,16 +67,27 @@ pub trait Seat: Send + 'static {
     /// that can reach it.
     fn milestones(&self) -> Milestones;
 
-    /// Waits until `until` is true of the milestones. Returns `Ok` at the deadline too: the caller looks at
-    /// the milestones. An error means that the seat was lost (signalling closed, ICE or DTLS failed).
+    /// Waits until `until` is true of the milestones. An error when the deadline passes, or when the seat was lost
+    /// (signalling closed, ICE or DTLS failed).
     fn wait(
         &mut self,
         until: impl Fn(&Milestones) -> bool + Send,
         deadline: Instant,
     ) -> impl Future<Output = Result<()>> + Send;
 
+    /// The latency of what was counted since the last call; the tally at the end holds the rest.
+    fn take_latency(&mut self) -> impl Future<Output = Result<Histogram>> + Send;
+
     /// Leaves for good. Gives what its legs sent and received while counting, added up.
     fn leave(self) -> impl Future<Output = Result<Tally>> + Send;
+
+    /// Why the seat was lost without anybody asking for it; `None` while it is well.
+    fn failure(&self) -> Option<String>;
+
+    /// Where its media goes to, for scenarios that send junk there; `None` when the server does not tell.
+    fn media_address(&self) -> Option<MediaAddress> {
+        None
+    }
 
     /// Loses all of its connections at once, as in a tunnel: the signalling socket breaks without a word, media is
     /// neither sent nor received. The server is not told.
@@ -83,8 +96,18 @@ pub trait Seat: Send + 'static {
     }
 
     /// Comes back after [`Seat::lose_network`] from a new UDP port: signalling resumed, ICE restarted. Returns when the
-    /// answer was taken; `since_back` of [`Milestones`] tells when media came again.
-    fn come_back(&mut self) -> impl Future<Output = Result<()>> + Send {
+    /// answer was taken. Its milestones begin anew, counted from `started`: they tell when media came again.
+    fn come_back(&mut self, started: Instant) -> impl Future<Output = Result<()>> + Send {
+        let _ = started;
         async { bail!("this target's seats cannot come back") }
     }
+}
+
+/// A seat's address on the server, as its answer told it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MediaAddress {
+    /// Of the first candidate.
+    pub address: SocketAddr,
+    /// The server's user name fragment for this leg.
+    pub ufrag: String,
 }
