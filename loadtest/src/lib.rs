@@ -1,7 +1,8 @@
 //! Load generator: many participants of many rooms in one process, each with its own WebRTC connection.
 //!
-//! A library, so that the server's interoperability tests use the same parts. Nothing here reads the server's code: only
-//! its HTTP API, its signalling messages and the wire. Every scenario is bounded in people, count and time.
+//! A library, so that the server's interoperability tests use the same parts. Scenarios and targets know the server by its
+//! HTTP API, its signalling messages and the wire alone; only the engine `light` borrows its packet code. Every scenario
+//! is bounded in people, count and time.
 //!
 //! ```text
 //!   main -> scenario -> target (colloque, ...) -> api (HTTP), signalling (WebSocket)
