@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+SOAK_SECONDS ?= 600
 
 help: ## shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,9 +34,13 @@ bench: ## runs the benchmarks
 	@scripts/setup.sh run
 	$(CARGO) bench
 
-load: ## runs the load scenario `joins` against a fresh server
+load: ## runs every load scenario for a few seconds (scripts/load.sh runs one)
 	@scripts/setup.sh run
-	scripts/load.sh
+	scripts/load.sh all
+
+soak: ## runs the load scenario `soak` for ten minutes, or SOAK_SECONDS=N
+	@scripts/setup.sh run
+	scripts/load.sh soak --seconds $(SOAK_SECONDS)
 
 fuzz: ## fuzzes every parser for a minute each
 	@scripts/setup.sh run
@@ -51,4 +56,4 @@ screenshots: ## takes the pages' pictures into target/screenshots
 	@scripts/setup.sh test
 	scripts/e2e.sh screenshots
 
-.PHONY: help run build test check bench load fuzz licences sbom screenshots
+.PHONY: help run build test check bench load soak fuzz licences sbom screenshots
