@@ -33,7 +33,8 @@ fn parse(text: &str) -> Counters {
         let Some((series, value)) = line.rsplit_once(' ') else { continue };
         let Ok(value) = value.parse::<f64>() else { continue };
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let reason = labels.split_once("reason=\"").and_then(|(_, rest)| rest.split_once('"')).map(|(reason, _)| reason);
+        let reason =
+            labels.split_once("reason=\"").and_then(|(_, rest)| rest.split_once('"')).map(|(reason, _)| reason);
         let key = reason.map_or_else(|| name.to_owned(), |reason| format!("{name} {reason}"));
         *counters.entry(key).or_default() += value as u64;
     }

@@ -39,7 +39,8 @@ pub fn own_usage() -> Result<Usage> {
 }
 
 fn threads_cpu_seconds(pid: u32, name: &str) -> Result<f64> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} cannot be read"))?;
+    let tasks =
+        std::fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} cannot be read"))?;
     let mut sum = 0.0;
     for task in tasks.flatten() {
         // A thread may end between two reads: it is no longer one of those that are asked for.

@@ -103,7 +103,8 @@ impl Signalling {
                 Some(Ok(Message::Text(text))) => {
                     let envelope: ServerEnvelope = serde_json::from_str(&text).context("a server message")?;
                     self.received = self.received.max(envelope.seq);
-                    if let ServerMessage::Welcome { ticket, .. } | ServerMessage::Resumed { ticket } = &envelope.message {
+                    if let ServerMessage::Welcome { ticket, .. } | ServerMessage::Resumed { ticket } = &envelope.message
+                    {
                         self.ticket = Some(ticket.clone());
                     }
                     return Ok(Received::Message(envelope.message));

@@ -173,7 +173,10 @@ impl Leg {
     async fn add_sender(&mut self, connection: &dyn PeerConnection, source: MediaSource) -> Result<()> {
         let kind = if source == MediaSource::Microphone { RtpCodecKind::Audio } else { RtpCodecKind::Video };
         let encoding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc(self.plan.number, kind)), ..Default::default() },
+            rtp_coding_parameters: RTCRtpCodingParameters {
+                ssrc: Some(ssrc(self.plan.number, kind)),
+                ..Default::default()
+            },
             codec: codec(kind).rtp_codec,
             ..Default::default()
         };
@@ -221,7 +224,12 @@ impl State {
             last_packet: None,
             failure: None,
         };
-        Self { shared, counts: Mutex::new(counts), changes: watch::Sender::new(()), gathered: watch::Sender::new(false) }
+        Self {
+            shared,
+            counts: Mutex::new(counts),
+            changes: watch::Sender::new(()),
+            gathered: watch::Sender::new(false),
+        }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -452,7 +460,8 @@ fn local_ip(server: SocketAddr) -> Result<std::net::IpAddr> {
     Ok(probe.local_addr()?.ip())
 }
 
-const NO_SIMULCAST: &str = "--engine webrtc sends no simulcast: the crate's RTP track writes no RIDs; use --engine light";
+const NO_SIMULCAST: &str =
+    "--engine webrtc sends no simulcast: the crate's RTP track writes no RIDs; use --engine light";
 /// Host candidates only: they are there at once.
 const GATHER_TIME_MAX: Duration = Duration::from_secs(5);
 

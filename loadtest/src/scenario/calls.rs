@@ -51,7 +51,8 @@ pub(super) fn judge_calls(report: &mut Report, plan: &Plan, p99_ms_max: f64) {
 fn judge(report: &mut Report, plan: &Plan, steady: &Steady) {
     judge_calls(report, plan, steady.p99_ms_max);
     let grown = report.server_rss_bytes.zip(report.server_rss_before_bytes);
-    let room_kb = grown.map(|(after, before)| after.saturating_sub(before) as f64 / 1_000.0 / steady.rooms.len() as f64);
+    let room_kb =
+        grown.map(|(after, before)| after.saturating_sub(before) as f64 / 1_000.0 / steady.rooms.len() as f64);
     if let Some(kb) = room_kb {
         report.add("server_kb_per_room", kb.round());
     }
@@ -352,7 +353,8 @@ fn sum(people: &[Person], tallies: &HashMap<u32, Tally>, latency: &Histogram) ->
         }
         let mut layered = false;
         for sender in others {
-            let sent = |stream| tallies.get(&sender.plan.number).and_then(|t| t.sent.get(&stream)).copied().unwrap_or(0);
+            let sent =
+                |stream| tallies.get(&sender.plan.number).and_then(|t| t.sent.get(&stream)).copied().unwrap_or(0);
             let got = |stream| tally.received.get(&stream).map_or(0, |seen| seen.count());
             let number = sender.plan.number;
             let layers = sender.plan.camera.map_or(0, |camera| camera.layers);

@@ -5,13 +5,13 @@
 //!                └── a Target's seats            each with what is its own
 //! ```
 
-pub mod calls;
+mod calls;
 mod hostile;
 mod idle;
 mod join_times;
 mod joins;
 mod reconnect_storm;
-pub mod shapes;
+mod shapes;
 mod soak;
 
 use std::time::Duration;

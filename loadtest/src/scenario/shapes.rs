@@ -68,9 +68,10 @@ impl Steady {
     #[must_use]
     pub fn people(rooms: &[Vec<SeatShape>], first: u32) -> Vec<Person> {
         let mut numbers = first..;
-        let seats = rooms.iter().enumerate().flat_map(|(room, seats)| {
-            seats.iter().enumerate().map(move |(seat, shape)| (room, seat, *shape))
-        });
+        let seats = rooms
+            .iter()
+            .enumerate()
+            .flat_map(|(room, seats)| seats.iter().enumerate().map(move |(seat, shape)| (room, seat, *shape)));
         let person = |(room, seat, shape): (usize, usize, SeatShape)| {
             let number = numbers.next()?;
             let plan = LegPlan { number, voice: shape.voice, camera: shape.camera, slots: shape.slots };

@@ -11,11 +11,11 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use super::Plan;
 use super::calls::{self, Calls, Opening, judge_calls};
 use super::join_times::JoinTimes;
 use super::joins::{self, Visit};
 use super::shapes::{CONSULTATION_KBIT, SIMULCAST_KBIT, SeatShape, WEBINAR_KBIT, camera, everyone, pair, webinar};
-use super::Plan;
 use crate::leg::LAYERS_MAX;
 use crate::progress::Progress;
 use crate::report::Report;
