@@ -86,7 +86,7 @@ matrix() {
     start_server
     printf '\n=== %s %s\n' "$name" "$arguments"
     # shellcheck disable=SC2086 # the arguments are words
-    load "$name" $arguments "$@" || failed+=("$name")
+    load "$name" $arguments </dev/null || failed+=("$name")
     stop_server
   done <<'TABLE'
 consultation --rooms 20 --seconds 5

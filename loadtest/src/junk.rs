@@ -29,7 +29,7 @@ impl Storm {
         let mut random = Random(0x9e37_79b9);
         for index in 0..POOL_LEN {
             let target = &targets[index % targets.len()];
-            pool.push((target.address, Kind::ALL[index % Kind::ALL.len()].datagram(&mut random, &target.ufrag)));
+            pool.push((target.address, Kind::ALL[index % Kind::ALL.len()].datagram(&mut random, &target.user)));
         }
         let any = if targets[0].address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let sockets: Vec<UdpSocket> =
@@ -95,8 +95,8 @@ impl Kind {
         Kind::ClientHello,
     ];
 
-    /// `ufrag` is that of a running call.
-    fn datagram(self, random: &mut Random, ufrag: &str) -> Vec<u8> {
+    /// `user` is what a running call's checks name.
+    fn datagram(self, random: &mut Random, user: &str) -> Vec<u8> {
         match self {
             Kind::Noise => {
                 let len = 1 + random.below(1_200);
@@ -111,10 +111,7 @@ impl Kind {
                 let stranger = format!("{:08x}:{:04x}", random.next(), random.next() as u16);
                 stun(random, &stranger)
             }
-            Kind::StunBadIntegrity => {
-                let user = format!("{ufrag}:{:04x}", random.next() as u16);
-                stun(random, &user)
-            }
+            Kind::StunBadIntegrity => stun(random, user),
             Kind::Rtp => {
                 let payload_type = [96, 111][random.below(2)];
                 let len = 60 + random.below(1_100);
@@ -251,7 +248,7 @@ mod tests {
     fn a_storm_sends_what_it_says() {
         let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
         sink.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let target = MediaAddress { address: sink.local_addr().unwrap(), ufrag: "abcd".to_owned() };
+        let target = MediaAddress { address: sink.local_addr().unwrap(), user: "abcd:wxyz".to_owned() };
         let storm = Storm::start(&[target], 1_000).unwrap();
         let mut buffer = [0; 2_000];
         for _ in 0..50 {

@@ -89,6 +89,7 @@ impl Target for Colloque {
         ensure!(signalling.join(&session).await?, "the seat is not admitted");
         leg.set_welcomed(Instant::now());
         let offer = leg.offer().await?;
+        let own = ufrag(&offer.sdp).map(str::to_owned);
         let answer = ask(&mut signalling, 1, offer.sdp, offer.senders).await?;
         leg.accept_answer(&answer).await?;
         let line = Line::start(signalling);
@@ -96,7 +97,7 @@ impl Target for Colloque {
         for slot in 0..plan.slots as u16 {
             line.send(ClientMessage::View { slot, width, height }).await?;
         }
-        let media_address = media_address(&answer);
+        let media_address = own.and_then(|own| media_address(&answer, &own));
         Ok(Page { session, leg, signalling: Connection::Open(line), media_address, offers: 1 })
     }
 
@@ -201,9 +202,13 @@ fn tile(slots: usize) -> (u16, u16) {
     }
 }
 
-/// The first UDP candidate and the user name fragment of an answer.
-fn media_address(answer: &str) -> Option<MediaAddress> {
-    let ufrag = answer.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:"))?.trim().to_owned();
+fn ufrag(sdp: &str) -> Option<&str> {
+    Some(sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:"))?.trim())
+}
+
+/// The first UDP candidate of an answer, and the user name of checks for it.
+fn media_address(answer: &str, own: &str) -> Option<MediaAddress> {
+    let user = format!("{}:{own}", ufrag(answer)?);
     let address = answer.lines().find_map(|line| {
         // a=candidate:FOUNDATION COMPONENT udp PRIORITY ADDRESS PORT typ host
         let mut fields = line.strip_prefix("a=candidate:")?.split_whitespace().skip(2);
@@ -213,7 +218,7 @@ fn media_address(answer: &str) -> Option<MediaAddress> {
         let ip = fields.nth(1)?.parse().ok()?;
         Some(SocketAddr::new(ip, fields.next()?.parse().ok()?))
     })?;
-    Some(MediaAddress { address, ufrag })
+    Some(MediaAddress { address, user })
 }
 
 /// How soon a lost WebSocket ends a wait.
@@ -227,10 +232,10 @@ mod tests {
     fn an_answers_first_udp_candidate_is_where_media_goes() {
         let answer = "v=0\r\na=ice-ufrag:abcd\r\na=candidate:1 1 tcp 9 10.0.0.9 9 typ host\r\n\
                       a=candidate:1 1 udp 2130706431 127.0.0.1 40000 typ host\r\n";
-        let found = media_address(answer).unwrap();
-        assert_eq!((found.address.to_string().as_str(), found.ufrag.as_str()), ("127.0.0.1:40000", "abcd"));
-        assert_eq!(media_address("v=0\r\na=ice-ufrag:abcd\r\n"), None);
-        assert_eq!(media_address(""), None);
+        let found = media_address(answer, "wxyz").unwrap();
+        assert_eq!((found.address.to_string().as_str(), found.user.as_str()), ("127.0.0.1:40000", "abcd:wxyz"));
+        assert_eq!(media_address("v=0\r\na=ice-ufrag:abcd\r\n", "wxyz"), None);
+        assert_eq!(media_address("", "wxyz"), None);
     }
 
     #[test]

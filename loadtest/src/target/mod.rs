@@ -110,6 +110,6 @@ pub trait Seat: Send + 'static {
 pub struct MediaAddress {
     /// Of the first candidate.
     pub address: SocketAddr,
-    /// The server's user name fragment for this leg.
-    pub ufrag: String,
+    /// What this leg's connectivity checks name: the server's user name fragment and its own.
+    pub user: String,
 }
