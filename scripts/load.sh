@@ -6,7 +6,8 @@
 # `--dev` takes the development build. SCENARIO is one of those that `colloque-loadtest --help` lists, `all` for a few
 # seconds of each, or left out: thirty joins beside two running rooms, as `make test` wants it (about 20 s).
 # ARGUMENTS go to colloque-loadtest. With two cores or more, server and generator get cores of their own;
-# COLLOQUE_LOADTEST_CORES="0 1" says which (server's, generator's), COLLOQUE_LOADTEST_JSON where the figures go.
+# COLLOQUE_LOADTEST_CORES="0 1" says which (server's, generator's), COLLOQUE_WORKERS how many media threads (1 then),
+# COLLOQUE_LOADTEST_JSON where the figures go.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,7 +49,7 @@ if command -v taskset >/dev/null && [[ $(nproc) -ge 2 ]]; then
   read -r first last <<<"${COLLOQUE_LOADTEST_CORES:-"$(sed -E 's/[-,].*//' <<<"$allowed") $(sed -E 's/.*[-,]//' <<<"$allowed")"}"
   server_on=(taskset -c "$first")
   generator_on=(taskset -c "$last")
-  workers=(--workers 1)
+  workers=(--workers "${COLLOQUE_WORKERS:-1}")
 fi
 
 field() { head -n 1 "$scratch/out" | sed -nE "s/.*\"$1\": *\"?([^\",}]+)\"?.*/\1/p"; }
