@@ -54,7 +54,7 @@ impl Kind {
     pub fn sink(self) -> &'static str {
         match self {
             Kind::Light => "GRO sockets",
-            Kind::Webrtc => "one socket a peer connection, the webrtc crate",
+            Kind::Webrtc => "sockets of the webrtc crate",
         }
     }
 }

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn tells_threads_apart_by_their_names() {
         let (stop, wait) = std::sync::mpsc::channel::<()>();
-        let busy = || {
+        let busy = move || {
             let start = std::time::Instant::now();
             while start.elapsed() < std::time::Duration::from_millis(120) {
                 std::hint::spin_loop();
