@@ -1,8 +1,8 @@
 //! Load generator: many participants of many rooms in one process, each with its own WebRTC connection.
 //!
 //! A library, so that the server's interoperability tests use the same parts. Scenarios and targets know the server by its
-//! HTTP API, its signalling messages and the wire alone; only the engine `light` borrows its packet code. Every scenario
-//! is bounded in people, count and time.
+//! HTTP API, its signalling messages and the wire alone; `light` is cheap because it takes packets, SRTP, DTLS and sockets
+//! from the `colloque` crate. Every scenario is bounded in people, count and time.
 //!
 //! ```text
 //!   main -> scenario -> target (colloque, ...) -> api (HTTP), signalling (WebSocket)
@@ -10,7 +10,7 @@
 //!              `-> process (/proc), metrics, report (JSON, table), junk
 //! ```
 //!
-//! `connection` is a third stack, str0m, that the server's own tests drive step by step.
+//! `connection` is a third stack, str0m, which shares no code with the server: its tests drive it step by step.
 
 pub mod api;
 pub mod connection;

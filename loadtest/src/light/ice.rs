@@ -248,9 +248,9 @@ mod tests {
     #[test]
     fn strangers_prove_nothing_and_get_no_answer() {
         let (mut agent, _, now) = pair(Role::Controlling);
-        let (mut stranger, _, _) = pair(Role::Controlling);
+        let (mut stranger, _, later) = pair(Role::Controlling);
         let (mut check, mut reply) = ([0; STUN_LEN_MAX], [0; STUN_LEN_MAX]);
-        let len = stranger.poll_transmit(now, &mut check).unwrap();
+        let len = stranger.poll_transmit(later, &mut check).unwrap();
         assert_eq!(agent.handle_datagram(now, address(9), &check[..len], &mut reply), Handled::default());
         let own = agent.poll_transmit(now, &mut check).unwrap();
         let transaction = Request::parse(&check[..own]).unwrap().transaction;

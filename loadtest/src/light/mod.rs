@@ -214,6 +214,12 @@ impl Leg {
         Ok(())
     }
 
+    /// Where it sends from.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// True: the network is gone, nothing is sent or received. False: it is back. For a connected leg.
     pub fn silence(&mut self, silent: bool) -> Result<()> {
         self.mailbox.send(self.id, Order::Silence(silent))

@@ -100,6 +100,7 @@ pub(super) struct Wire {
     shared: Shared,
     progress: watch::Sender<Progress>,
     origin: Instant,
+    milestones: Milestones,
     silent: bool,
     report_due: Instant,
     kernel_drops: u64,
@@ -133,6 +134,7 @@ impl Wire {
             shared: parameters.shared,
             progress: parameters.progress,
             origin: parameters.origin,
+            milestones: Milestones::default(),
             silent: false,
             report_due: now + REPORT_EVERY,
             kernel_drops: 0,
@@ -177,8 +179,10 @@ impl Wire {
     pub(super) fn count_from(&mut self, origin: Instant, generation: u32) {
         self.origin = origin;
         let connected = self.secure.as_ref().map(|_| Duration::ZERO);
-        let milestones = Milestones { connected, ..Milestones::default() };
-        self.progress.send_modify(|progress| (progress.generation, progress.milestones) = (generation, milestones));
+        self.milestones = Milestones { connected, ..Milestones::default() };
+        self.progress.send_modify(|progress| {
+            (progress.generation, progress.milestones) = (generation, self.milestones);
+        });
     }
 
     pub(super) fn take_latency(&mut self) -> Histogram {
@@ -297,12 +301,10 @@ impl Wire {
     }
 
     fn note_media(&mut self, at: Instant, kind: Kind) {
-        let progress = self.progress.borrow();
         let known = match kind {
-            Kind::Voice => progress.milestones.voice,
-            Kind::Picture => progress.milestones.picture,
+            Kind::Voice => self.milestones.voice,
+            Kind::Picture => self.milestones.picture,
         };
-        drop(progress);
         // What was under way when the origin was set belongs to the time before.
         if known.is_none() && at >= self.origin {
             self.reach(at, |milestones, since| match kind {
@@ -410,10 +412,8 @@ impl Wire {
     }
 
     fn reach(&mut self, now: Instant, note: impl FnOnce(&mut Milestones, Duration) -> &mut Duration) {
-        let since = now.saturating_duration_since(self.origin);
-        self.progress.send_modify(|progress| {
-            note(&mut progress.milestones, since);
-        });
+        note(&mut self.milestones, now.saturating_duration_since(self.origin));
+        self.progress.send_modify(|progress| progress.milestones = self.milestones);
     }
 
     fn fail(&mut self, why: &str) {
