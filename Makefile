@@ -29,9 +29,13 @@ check: ## format, lints, types, tidiness, licences
 	scripts/pages.sh check
 	node scripts/licences.mjs
 
-bench: ## runs the benchmarks
+bench: ## times the media path (criterion): make bench ROWS=fan_out
 	@scripts/setup.sh run
-	$(CARGO) bench
+	$(CARGO) bench --workspace --features colloque-bench/criterion --bench times -- $(ROWS)
+
+instructions: ## counts the media path's instructions against the baseline
+	@scripts/setup.sh test
+	scripts/instructions.sh
 
 load: ## runs the load scenario `joins` against a fresh server
 	@scripts/setup.sh run
@@ -51,4 +55,4 @@ screenshots: ## takes the pages' pictures into target/screenshots
 	@scripts/setup.sh test
 	scripts/e2e.sh screenshots
 
-.PHONY: help run build test check bench load fuzz licences sbom screenshots
+.PHONY: help run build test check bench instructions load fuzz licences sbom screenshots
