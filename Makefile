@@ -33,6 +33,10 @@ bench: ## runs the benchmarks
 	@scripts/setup.sh run
 	$(CARGO) bench
 
+bench-worker: ## runs the real worker beside the physical limit: CPU per forwarded packet, as ratios
+	@scripts/setup.sh run
+	scripts/bench-worker.sh
+
 load: ## runs the load scenario `joins` against a fresh server
 	@scripts/setup.sh run
 	scripts/load.sh
@@ -51,4 +55,4 @@ screenshots: ## takes the pages' pictures into target/screenshots
 	@scripts/setup.sh test
 	scripts/e2e.sh screenshots
 
-.PHONY: help run build test check bench load fuzz licences sbom screenshots
+.PHONY: help run build test check bench bench-worker load fuzz licences sbom screenshots
