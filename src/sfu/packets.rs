@@ -81,7 +81,10 @@ impl Room {
             return Err(DropReason::NotPermitted);
         }
         let rtp = IncomingRtp { header, packet, usage, extensions: &leg.extensions };
-        let accepted = track.ingress.handle_rtp(turn.now, route, rtp)?;
+        let Some(accepted) = track.ingress.handle_rtp(turn.now, route, rtp)? else {
+            turn.counters.probes_in += 1;
+            return Ok(false);
+        };
         turn.counters.rtp_in += 1;
         track.pending.push(accepted);
         let first_of_track = track.pending.len() == 1;

@@ -19,6 +19,7 @@ use crate::transport::batch::{Path, TransmitBatch};
 
 use super::WorkerId;
 use super::counters::{IoCounters, PublishedCounters};
+use super::kernel_drops::{KernelDrops, host_overflows};
 use super::socket::{MediaSocket, ReceiveBatch, Sender, local_socket};
 
 pub(super) struct RunLoop {
@@ -36,6 +37,7 @@ pub(super) struct RunLoop {
     counters: Arc<PublishedCounters>,
     io: IoCounters,
     published_at: Instant,
+    kernel_drops: KernelDrops,
 }
 
 /// Whether the loop goes on.
@@ -75,6 +77,7 @@ impl RunLoop {
             counters,
             io: IoCounters::default(),
             published_at: Instant::now(),
+            kernel_drops: KernelDrops::new(),
         })
     }
 
@@ -154,6 +157,7 @@ impl RunLoop {
             });
             // Forward before taking more: a burst must not wait behind the next one, and the cache stays warm.
             self.forward(now);
+            self.counters.publish_progress(self.io.turns, self.sfu.counters().datagrams_in);
             if !more {
                 return;
             }
@@ -208,7 +212,9 @@ impl RunLoop {
             return;
         }
         self.published_at = now;
-        self.io.kernel_drops = self.sockets.iter().map(|socket| u64::from(socket.kernel_drops())).sum();
+        self.kernel_drops.record(self.sockets.iter_mut().map(MediaSocket::poll_drops).sum(), host_overflows);
+        self.io.kernel_drops = self.kernel_drops.overflowed;
+        self.io.kernel_filtered = self.kernel_drops.filtered;
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         self.io.cpu_nanos = cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64;
         self.counters.publish(self.sfu.counters(), self.io);
