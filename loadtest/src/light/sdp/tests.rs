@@ -42,7 +42,7 @@ fn an_offer_reads_back_as_what_was_offered() {
     let remote = offer.remote().unwrap();
     assert_eq!((remote.credentials, remote.active), (credentials, false));
     assert_eq!(remote.fingerprint, Fingerprint::Sha256([0xab; 32]));
-    assert_eq!(remote.candidates[0], ([192, 0, 2, 7], 40_123).into());
+    assert_eq!(remote.candidates[0], SocketAddr::from(([192, 0, 2, 7], 40_123)));
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn a_candidate_is_taken_of_the_sockets_family_and_at_the_servers_address_first()
     let remote = Description::parse(SUBSCRIBER_OFFER).unwrap().remote().unwrap();
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
     let taken = |local: &str, preferred: &str| remote.candidate(ip(local), ip(preferred)).unwrap();
-    assert_eq!(taken("127.0.0.1", "127.0.0.1"), ([10, 0, 0, 1], 5_002).into());
-    assert_eq!(taken("::1", "::1"), "[fd00::1]:5004".parse().unwrap());
+    assert_eq!(taken("127.0.0.1", "127.0.0.1"), SocketAddr::from(([10, 0, 0, 1], 5_002)));
+    assert_eq!(taken("::1", "::1"), "[fd00::1]:5004".parse::<SocketAddr>().unwrap());
     let several = Remote { candidates: vec![([10, 0, 0, 1], 1).into(), ([10, 0, 0, 2], 2).into()], ..remote };
     assert_eq!(several.candidate(ip("10.0.0.9"), ip("10.0.0.2")).unwrap().port(), 2);
     assert!(several.candidate(ip("::1"), ip("::1")).is_err());
