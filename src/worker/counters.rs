@@ -1,7 +1,8 @@
 //! A worker's figures for `/metrics`: plain atomics that the worker overwrites a few times a second.
 //!
 //! The media path itself counts in the `Sfu`'s plain integers; nothing here is touched per packet, and a reader
-//! takes no lock. Figures of one read may be a publication apart from each other.
+//! takes no lock. Figures of one read may be a publication apart from each other. Only how far the worker has come is
+//! told at once, batch by batch: whoever drives or watches it must not wait for a publication.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,6 +31,15 @@ pub struct IoCounters {
 pub struct PublishedCounters {
     sfu: Vec<AtomicU64>,
     io: [AtomicU64; 7],
+    progress: Progress,
+}
+
+/// On a cache line of its own, which a reader may poll.
+#[derive(Default)]
+#[repr(align(64))]
+struct Progress {
+    turns: AtomicU64,
+    datagrams: AtomicU64,
 }
 
 impl PublishedCounters {
@@ -38,7 +48,11 @@ impl PublishedCounters {
     pub fn new() -> Self {
         let mut len = 0;
         Counters::default().for_each(|_, _, _| len += 1);
-        Self { sfu: (0..len).map(|_| AtomicU64::new(0)).collect(), io: Default::default() }
+        Self {
+            sfu: (0..len).map(|_| AtomicU64::new(0)).collect(),
+            io: Default::default(),
+            progress: Progress::default(),
+        }
     }
 
     /// Overwrites everything. Only the owning worker calls it.
@@ -55,6 +69,24 @@ impl PublishedCounters {
         for (slot, value) in self.io.iter().zip(values) {
             slot.store(value, Ordering::Relaxed);
         }
+    }
+
+    /// Tells how far the worker has come: after every batch of datagrams, once what follows from them was sent.
+    pub fn publish_progress(&self, turns: u64, datagrams: u64) {
+        self.progress.turns.store(turns, Ordering::Release);
+        self.progress.datagrams.store(datagrams, Ordering::Release);
+    }
+
+    /// Wake-ups so far.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.progress.turns.load(Ordering::Acquire)
+    }
+
+    /// Datagrams that the worker has received and is done with.
+    #[must_use]
+    pub fn datagrams_done(&self) -> u64 {
+        self.progress.datagrams.load(Ordering::Acquire)
     }
 
     /// Calls `each` with the metric's name, its `reason` label when it has one, and its value.

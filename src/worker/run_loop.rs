@@ -157,6 +157,7 @@ impl RunLoop {
             });
             // Forward before taking more: a burst must not wait behind the next one, and the cache stays warm.
             self.forward(now);
+            self.counters.publish_progress(self.io.turns, self.sfu.counters().datagrams_in);
             if !more {
                 return;
             }

@@ -109,6 +109,8 @@ pub struct World {
     pub sent_to: HashMap<SocketAddr, u64>,
     /// Called with true before the server works and with false after, to measure it alone.
     pub around_server: Option<fn(bool)>,
+    /// Where pages join now.
+    room: RoomId,
     acceptor: SimAcceptor,
     batch: TransmitBatch,
     network: Network,
@@ -155,6 +157,7 @@ impl World {
             misplaced: Vec::new(),
             sent_to: HashMap::new(),
             around_server: None,
+            room: ROOM,
             acceptor: acceptor(),
             // Small, so that flushing into a full batch is what always happens.
             batch: TransmitBatch::new(64 * 1024, 40),
@@ -173,6 +176,13 @@ impl World {
         world
     }
 
+    /// Another room is opened, and pages join there from now on.
+    #[allow(dead_code)]
+    pub fn enter_room(&mut self, room: RoomId) {
+        self.sfu.handle_command(self.now, Command::OpenRoom(room));
+        self.room = room;
+    }
+
     /// The next seat joins; gives its index.
     pub fn join(&mut self, page: Page) -> usize {
         let seat = SeatId(self.people.len() as u64 + 1);
@@ -181,7 +191,7 @@ impl World {
     }
 
     pub fn set_policy(&mut self, seat: SeatId, policy: SeatPolicy) {
-        self.sfu.handle_command(self.now, Command::SetPolicy { room: ROOM, seat, policy });
+        self.sfu.handle_command(self.now, Command::SetPolicy { room: self.room, seat, policy });
     }
 
     /// Another leg of a seat; gives its index.
@@ -206,7 +216,7 @@ impl World {
         };
         let stamp = format!("seat_{seat}").into();
         let parameters = Box::new(parameters);
-        self.sfu.handle_command(self.now, Command::AddLeg { room: ROOM, seat, leg, stamp, parameters });
+        self.sfu.handle_command(self.now, Command::AddLeg { room: self.room, seat, leg, stamp, parameters });
         let dtls = SimDtlsClient::new(self.now, fingerprint, self.acceptor.fingerprint(), self.random.random::<u64>());
         let begin = Beginning {
             seat,
