@@ -153,7 +153,7 @@ fn unsafe_stands_only_in_the_socket_module_and_the_dtls_timers() {
 #[test]
 fn every_rust_file_says_what_it_is() {
     let mut faults = Vec::new();
-    for under in ["src", "signaling/src", "loadtest/src", "tests", "fuzz"] {
+    for under in ["src", "signaling/src", "loadtest/src", "benches/media", "tests", "fuzz"] {
         for path in rust_files(under) {
             let text = fs::read_to_string(&path).expect("readable file");
             if !text.starts_with("//!") {
