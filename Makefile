@@ -24,7 +24,7 @@ test: ## installs what tests need and runs every test
 check: ## format, lints, types, tidiness, licences
 	@scripts/setup.sh run
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features colloque-bench/criterion -- -D warnings
 	$(CARGO) test -q --test tidy
 	scripts/pages.sh check
 	node scripts/licences.mjs
