@@ -213,6 +213,7 @@ pub struct HeaderWriter<'a> {
 impl<'a> HeaderWriter<'a> {
     /// Starts a header. `two_byte` must be set when an extension has an id above 14, an empty value or one of more
     /// than 16 bytes, and may be set only when the far side negotiated `extmap-allow-mixed` or such an id.
+    #[inline]
     pub fn new(out: &'a mut [u8], fields: HeaderFields, two_byte: bool) -> Self {
         let mut len = 0;
         if let Some(fixed) = out.first_chunk_mut::<HEADER_LEN_MIN>() {
@@ -227,6 +228,7 @@ impl<'a> HeaderWriter<'a> {
     }
 
     /// Appends an extension element. False, with nothing written, when it does not fit the form or the buffer.
+    #[inline]
     pub fn extension(&mut self, id: u8, value: &[u8]) -> bool {
         let legal = match self.two_byte {
             true => id != 0 && value.len() <= 255,
@@ -255,6 +257,7 @@ impl<'a> HeaderWriter<'a> {
 
     /// Completes the header and returns its length in bytes, a multiple of four; 0 when `out` was too small for any.
     #[must_use]
+    #[inline]
     pub fn finish(self) -> usize {
         if self.len <= HEADER_LEN_MIN {
             return self.len;

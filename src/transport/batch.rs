@@ -48,6 +48,7 @@ impl TransmitBatch {
 
     /// Lets `write` fill up to [`Self::DATAGRAM_LEN_MAX`] bytes and returns what it returned. `write` gives the
     /// datagram's length; 0 means nothing to send. Returns `None` without calling it when the batch is full.
+    #[inline]
     pub fn push(&mut self, path: Path, write: impl FnOnce(&mut [u8]) -> usize) -> Option<usize> {
         if self.is_full() {
             return None;

@@ -76,6 +76,7 @@ impl Forwarder {
 
     /// Whether a packet of the track is sent to this viewer, and under which numbers. A number given here must be used
     /// at most once, and the packet's bytes must be those that `meta` describes.
+    #[inline]
     pub fn decide(&mut self, meta: &PacketMeta, packet: &[u8]) -> Option<Outgoing> {
         let late = self.rewriter.is_late(meta.seq);
         match self.selector.select(meta, late) {
@@ -99,6 +100,7 @@ impl Forwarder {
     }
 
     /// Writes the packet as this viewer gets it. `None` when `out` is too small or the payload is malformed.
+    #[inline]
     pub fn write(
         &self,
         outgoing: &Outgoing,
@@ -176,10 +178,12 @@ impl Forwarder {
     }
 
     /// Whether another source began since the last call.
+    #[inline]
     pub fn take_started(&mut self) -> bool {
         std::mem::take(&mut self.started)
     }
 
+    #[cold]
     fn start(&mut self, meta: &PacketMeta, incoming: &Incoming) {
         let clock_rate = meta.codec.clock_rate();
         self.rewriter.set_clock_rate(clock_rate);
@@ -195,12 +199,14 @@ impl Forwarder {
 }
 
 impl Outgoing {
+    #[inline]
     fn new(rewritten: Rewritten, marker: bool, body: Body) -> Self {
         let Rewritten { seq, timestamp, pictures, frame_number } = rewritten;
         Self { seq, timestamp, pictures, frame_number, marker, body }
     }
 }
 
+#[inline]
 fn incoming(meta: &PacketMeta, packet: &[u8]) -> Incoming {
     let descriptor = meta.dependency_descriptor.of(packet);
     Incoming {

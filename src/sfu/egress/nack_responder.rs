@@ -83,6 +83,7 @@ impl NackResponder {
     }
 
     /// A packet was sent for the first time.
+    #[inline]
     pub fn record_sent(&mut self, meta: &PacketMeta, outgoing: &Outgoing, stamp: Stamp, len: usize) {
         if self.entries.is_empty() {
             self.entries = vec![None; self.len_max].into_boxed_slice();

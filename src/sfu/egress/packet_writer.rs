@@ -94,6 +94,7 @@ impl PacketWriter {
     }
 
     /// Makes `codec` the one being forwarded; false when the section cannot take it.
+    #[inline]
     pub fn set_codec(&mut self, codec: Codec) -> bool {
         if self.codec.is_some_and(|numbers| numbers.codec == codec) {
             return true;
@@ -117,6 +118,7 @@ impl PacketWriter {
     }
 
     /// Writes a media packet. `None` when `out` is too small or the payload is malformed.
+    #[inline]
     pub fn write(
         &self,
         outgoing: &Outgoing,
@@ -165,6 +167,7 @@ impl PacketWriter {
         Some(Written { header_len, len: header_len + 2 + payload_len, index: rtx_seq })
     }
 
+    #[inline]
     fn write_header(
         &self,
         fields: HeaderFields,
@@ -220,6 +223,7 @@ fn write_descriptor(header: &mut HeaderWriter<'_>, id: u8, value: &[u8], frame_n
 }
 
 /// Copies the payload to the front of `out`; its length, or `None` when it does not fit or is malformed.
+#[inline]
 fn write_payload(
     numbers: CodecNumbers,
     outgoing: &Outgoing,

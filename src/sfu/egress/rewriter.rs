@@ -119,6 +119,7 @@ impl Rewriter {
 
     /// Whether a later packet of the current source was seen.
     #[must_use]
+    #[inline]
     pub fn is_late(&self, seq: SeqNo) -> bool {
         self.source.is_some_and(|source| seq < source.seq_end)
     }
@@ -183,13 +184,11 @@ impl Rewriter {
     }
 
     /// Numbers a packet of the current source, or `None` when it cannot have a number of its own any more.
+    #[inline]
     pub fn forward(&mut self, incoming: &Incoming) -> Option<Rewritten> {
         let source = self.source.as_mut()?;
         if incoming.seq < source.seq_end {
-            // A late picture is never ahead: the narrow form then reaches back over all of its 128 numbers.
-            let back = |n: PictureNumbers| source.picture_highest.wrapping_sub(n.picture_id) & width_mask(n);
-            let picture = incoming.pictures.map(|n| source.picture_highest.wrapping_sub(back(n)) & PICTURE_ID_MASK);
-            return self.forward_late(incoming, picture);
+            return self.forward_late_picture(incoming);
         }
         let picture = incoming.pictures.map(|numbers| widen(numbers, source.picture_highest));
         if let Some(picture) = picture {
@@ -212,6 +211,7 @@ impl Rewriter {
 
     /// Withholds a packet of the current source and closes its number up. When later packets went out already its
     /// number is a hole that the receiver would ask for in vain: the result is then the number for an empty packet.
+    #[cold]
     pub fn skip(&mut self, incoming: &Incoming, whole_picture: bool) -> Option<Rewritten> {
         let source = self.source.as_mut()?;
         if incoming.seq < source.seq_end {
@@ -248,6 +248,15 @@ impl Rewriter {
         let segments = std::iter::once(&source.segment).chain(self.history.segments());
         let segment = segments.into_iter().find(|s| egress.0 >= s.first.0.wrapping_add(s.seq_offset))?;
         Some(SeqNo(egress.0.wrapping_sub(segment.seq_offset)))
+    }
+
+    #[cold]
+    fn forward_late_picture(&mut self, incoming: &Incoming) -> Option<Rewritten> {
+        let highest = self.source.as_ref()?.picture_highest;
+        // A late picture is never ahead: the narrow form then reaches back over all of its 128 numbers.
+        let back = |n: PictureNumbers| highest.wrapping_sub(n.picture_id) & width_mask(n);
+        let picture = incoming.pictures.map(|n| highest.wrapping_sub(back(n)) & PICTURE_ID_MASK);
+        self.forward_late(incoming, picture)
     }
 
     /// A packet behind the highest: numbered as it would have been in time, unless that number is gone.
@@ -308,6 +317,7 @@ impl Segment {
 
 impl Source {
     /// Follows the newest picture, and keeps `picture_first` near enough to compare with.
+    #[inline]
     fn record_picture(&mut self, picture: u16) {
         self.picture_highest = picture;
         if picture.wrapping_sub(self.segment.picture_first) & PICTURE_ID_MASK > PICTURES_LATE_MAX {
@@ -316,6 +326,7 @@ impl Source {
     }
 
     /// The publisher's encoder began to count anew in the middle of its stream: go on from `last` instead.
+    #[cold]
     fn restart_pictures(&mut self, history: &mut History, first: SeqNo, picture: u16, last: u16) {
         history.push(self.segment);
         self.segment.first = first;
@@ -325,6 +336,7 @@ impl Source {
 }
 
 impl Last {
+    #[inline]
     fn record(&mut self, sent: &Rewritten, arrived: Instant) {
         self.seq = sent.seq;
         if self.arrived.is_none() || (sent.timestamp.wrapping_sub(self.timestamp) as i32) > 0 {
@@ -351,6 +363,7 @@ impl Last {
 
 impl History {
     /// Moves the window from `highest` to `seq` and marks that as sent.
+    #[inline]
     fn advance(&mut self, highest: SeqNo, seq: SeqNo) {
         let gap = seq.0.wrapping_sub(highest.0).min(SENT_WINDOW);
         for missing in 1..gap {
@@ -360,6 +373,7 @@ impl History {
         self.mark(seq);
     }
 
+    #[inline]
     fn mark(&mut self, seq: SeqNo) {
         let (word, bit) = Self::place(seq);
         self.sent[word] |= bit;
@@ -387,6 +401,7 @@ impl History {
     }
 }
 
+#[inline]
 fn rewrite(source: &Source, segment: &Segment, incoming: &Incoming, picture: Option<u16>) -> Rewritten {
     let tl0 = incoming.pictures.and_then(|numbers| numbers.tl0_pic_idx);
     Rewritten {

@@ -131,11 +131,13 @@ impl EgressStream {
     }
 
     /// Whether a packet of the track is sent, and under which numbers; each result is to be written at most once.
+    #[inline]
     pub fn decide(&mut self, meta: &PacketMeta, packet: &[u8]) -> Option<Outgoing> {
         self.forwarder.decide(meta, packet)
     }
 
     /// Writes a decided packet. `None` when `out` is too small or the payload is malformed.
+    #[inline]
     pub fn write(
         &self,
         outgoing: &Outgoing,
@@ -148,6 +150,7 @@ impl EgressStream {
     }
 
     /// A written packet was sealed: remembers it for NACKs and reports.
+    #[inline]
     pub fn record_sent(
         &mut self,
         now: Instant,

@@ -78,11 +78,13 @@ impl TransportCcHistory {
 
     /// The number for the next packet; it stays the same until one was recorded.
     #[must_use]
+    #[inline]
     pub fn next_number(&self) -> u16 {
         self.next.wire()
     }
 
     /// A packet of `len` bytes went out with [`TransportCcHistory::next_number`].
+    #[inline]
     pub fn record_sent(&mut self, now: Instant, len: usize) {
         if self.sent.is_empty() {
             self.sent = vec![None; SENT_MAX].into_boxed_slice();
