@@ -98,6 +98,15 @@ impl Slot {
     }
 }
 
+/// What a fan-out hands every viewer.
+#[derive(Clone, Copy)]
+pub(super) struct Packets<'a> {
+    pub(super) track: &'a IngressTrack,
+    pub(super) pending: &'a [Accepted],
+    /// The moment of sending, as the extension says it.
+    pub(super) abs_send_time: u32,
+}
+
 /// What a leg begins with.
 pub(super) struct NewLeg {
     pub(super) id: LegId,
@@ -201,14 +210,13 @@ impl Leg {
         &mut self,
         turn: &mut Turn<'_>,
         (slot, kind): (usize, MediaKind),
-        track: &IngressTrack,
-        pending: &[Accepted],
+        packets: Packets<'_>,
         next: &mut usize,
     ) -> Flush {
+        let Packets { track, pending, abs_send_time } = packets;
         let Self { transport, slots, history, id, forwarded_any, .. } = self;
         let Some(section) = slots.get_mut(slot).and_then(|slot| slot.section(kind)) else { return Flush::Done };
         let Some((path, srtp)) = transport.egress() else { return Flush::Done };
-        let abs_send_time = turn.config.ntp.at(turn.now).abs_send_time();
         let stamped = section.stream.has_transport_cc();
         let layer_before = section.stream.current_layer();
         while let Some(accepted) = pending.get(*next) {

@@ -13,7 +13,7 @@ use super::command::Event;
 use super::data::stamp;
 use super::engine::{Flush, Turn};
 use super::ingress::{Accepted, IncomingRtp};
-use super::leg::LegState;
+use super::leg::{LegState, Packets};
 use super::room::{Cursor, LegKey, Room};
 use super::slots::TrackKey;
 
@@ -95,6 +95,7 @@ impl Room {
 
     /// Sends what is pending to everyone it is for, viewer by viewer. `Full`: send the batch and call again.
     pub(super) fn fan_out(&mut self, turn: &mut Turn<'_>) -> Flush {
+        let abs_send_time = turn.config.ntp.at(turn.now).abs_send_time();
         while let Some(&key) = self.dirty.last() {
             let Self { tracks, legs, cursor, .. } = self;
             let Some(track) = tracks.get_mut(key) else {
@@ -104,7 +105,8 @@ impl Room {
             while let Some(viewer) = track.viewers.get(cursor.viewer) {
                 if let Some(leg) = legs.get_mut(viewer.leg) {
                     let section = (viewer.slot, viewer.kind);
-                    let state = leg.forward(turn, section, &track.ingress, &track.pending, &mut cursor.packet);
+                    let packets = Packets { track: &track.ingress, pending: &track.pending, abs_send_time };
+                    let state = leg.forward(turn, section, packets, &mut cursor.packet);
                     if state == Flush::Full {
                         return Flush::Full;
                     }
