@@ -180,10 +180,10 @@ pub struct Sent {
 /// Turns a [`TransmitBatch`] into as few sendmmsg messages as the kernel allows.
 pub struct Sender {
     runs: Vec<Run>,
-    addresses: Vec<libc::sockaddr_storage>,
+    addresses: Vec<RawAddress>,
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
-    controls: Vec<Control>,
+    controls: Vec<SegmentControl>,
 }
 
 /// Neighbours of one path that share a message: all `segment` bytes long but the last, which may be shorter.
@@ -270,20 +270,17 @@ impl Sender {
         self.headers.clear();
         // First the arrays that headers point into: none of them may grow once a pointer has been taken.
         for run in &self.runs {
-            self.addresses.push(from_socket_addr(run.path.remote));
+            self.addresses.push(RawAddress::new(run.path.remote));
             let bytes = &arena[run.offset..run.offset + run.len];
             self.vectors.push(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
-            self.controls.push(NO_CONTROL);
+            self.controls.push(SegmentControl::default());
         }
         for (index, run) in self.runs.iter().enumerate() {
             // SAFETY: all-zero bytes are a valid mmsghdr.
             let mut header: libc::mmsghdr = unsafe { zeroed() };
-            header.msg_hdr.msg_name = (&raw mut self.addresses[index]).cast();
-            header.msg_hdr.msg_namelen = if run.path.remote.is_ipv4() {
-                size_of::<libc::sockaddr_in>() as u32
-            } else {
-                size_of::<libc::sockaddr_in6>() as u32
-            };
+            let address = &mut self.addresses[index];
+            header.msg_hdr.msg_name = (&raw mut address.storage).cast();
+            header.msg_hdr.msg_namelen = address.len;
             header.msg_hdr.msg_iov = &raw mut self.vectors[index];
             header.msg_hdr.msg_iovlen = 1;
             if run.datagrams > 1 {
@@ -321,11 +318,15 @@ fn merge_runs(group: &[Datagram], segments_max: u32, runs: &mut Vec<Run>) {
     }
 }
 
-/// Space for the control messages we use (a 16-bit segment size out; an int, a u32 and a timespec in), aligned for
-/// cmsghdr.
+/// Space for the control messages that come in (an int, a u32 and a timespec), aligned for cmsghdr.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 struct Control([u8; 128]);
+
+/// Space for the one that goes out, a 16-bit segment size. No larger than that: one is filled for every message.
+#[derive(Clone, Copy, Default)]
+#[repr(align(8))]
+struct SegmentControl([u8; 24]);
 
 const NO_CONTROL: Control = Control([0; 128]);
 
@@ -366,9 +367,9 @@ fn control_facts(header: &libc::msghdr) -> ControlFacts {
     facts
 }
 
-fn set_segment(header: &mut libc::msghdr, control: &mut Control, segment: u16) {
+fn set_segment(header: &mut libc::msghdr, control: &mut SegmentControl, segment: u16) {
     header.msg_control = control.0.as_mut_ptr().cast();
-    // SAFETY: `control` has room for one control message with a u16 (CMSG_SPACE(2) = 24 <= 128) and is aligned.
+    // SAFETY: `control` has room for one control message with a u16 (CMSG_SPACE(2) = 24) and is aligned.
     unsafe {
         header.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as u32) as usize;
         let message = libc::CMSG_FIRSTHDR(header);
@@ -393,33 +394,42 @@ fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: lib
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn from_socket_addr(address: SocketAddr) -> libc::sockaddr_storage {
-    // SAFETY: all-zero bytes are a valid sockaddr_storage.
-    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
-    match address {
-        SocketAddr::V4(v4) => {
-            let raw = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
-                sin_zero: [0; 8],
-            };
-            // SAFETY: sockaddr_storage is larger than and aligned for every sockaddr type.
-            unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write(raw) };
-        }
-        SocketAddr::V6(v6) => {
-            let raw = libc::sockaddr_in6 {
-                sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                sin6_port: v6.port().to_be(),
-                sin6_flowinfo: v6.flowinfo(),
-                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
-                sin6_scope_id: v6.scope_id(),
-            };
-            // SAFETY: as above.
-            unsafe { (&raw mut storage).cast::<libc::sockaddr_in6>().write(raw) };
-        }
+/// A destination as the kernel reads it: the larger of the two address types holds either.
+#[derive(Clone, Copy)]
+struct RawAddress {
+    storage: libc::sockaddr_in6,
+    len: libc::socklen_t,
+}
+
+impl RawAddress {
+    fn new(address: SocketAddr) -> Self {
+        // SAFETY: all-zero bytes are a valid sockaddr_in6.
+        let mut storage: libc::sockaddr_in6 = unsafe { zeroed() };
+        let len = match address {
+            SocketAddr::V4(v4) => {
+                let raw = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: v4.port().to_be(),
+                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                    sin_zero: [0; 8],
+                };
+                // SAFETY: a sockaddr_in6 is larger than a sockaddr_in and aligned alike.
+                unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write(raw) };
+                size_of::<libc::sockaddr_in>()
+            }
+            SocketAddr::V6(v6) => {
+                storage = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: v6.port().to_be(),
+                    sin6_flowinfo: v6.flowinfo(),
+                    sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                    sin6_scope_id: v6.scope_id(),
+                };
+                size_of::<libc::sockaddr_in6>()
+            }
+        };
+        Self { storage, len: len as libc::socklen_t }
     }
-    storage
 }
 
 fn to_socket_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
