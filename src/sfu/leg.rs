@@ -225,16 +225,18 @@ impl Leg {
             }
             *next += 1;
             let Some((meta, packet)) = track.packet(accepted.layer, accepted.seq) else { continue };
-            let Some(outgoing) = section.stream.decide(meta, packet) else { continue };
+            // Looked at where it lies: a copy would wait for its fields to be written.
+            let decided = section.stream.decide(meta, packet);
+            let Some(outgoing) = &decided else { continue };
             let stamp = Stamp { transport_cc: stamped.then(|| history.next_number()), abs_send_time };
             let mut sent = None;
             let pushed = turn.out.push(path, |out| {
-                let Some(written) = section.stream.write(&outgoing, meta, packet, stamp, out) else { return 0 };
+                let Some(written) = section.stream.write(outgoing, meta, packet, stamp, out) else { return 0 };
                 sent = Some(written);
                 srtp.seal_rtp(out, written.header_len, written.len, written.index)
             });
             if let (Some(written), Some(len)) = (sent, pushed) {
-                section.stream.record_sent(turn.now, meta, &outgoing, stamp, written);
+                section.stream.record_sent(turn.now, meta, outgoing, stamp, written);
                 if stamped {
                     history.record_sent(turn.now, len);
                 }

@@ -79,24 +79,32 @@ impl Forwarder {
     #[inline]
     pub fn decide(&mut self, meta: &PacketMeta, packet: &[u8]) -> Option<Outgoing> {
         let late = self.rewriter.is_late(meta.seq);
-        match self.selector.select(meta, late) {
-            Selection::Ignore => None,
-            Selection::Skip { whole_picture } => {
-                let hole = self.rewriter.skip(&incoming(meta, packet), whole_picture)?;
-                Some(Outgoing::new(hole, false, Body::Empty))
-            }
-            Selection::Forward { marker, switched } => {
-                if !self.writer.set_codec(meta.codec) {
-                    return None;
-                }
-                let incoming = incoming(meta, packet);
-                if switched {
-                    self.start(meta, &incoming);
-                }
-                let rewritten = self.rewriter.forward(&incoming)?;
-                Some(Outgoing::new(rewritten, marker, Body::Payload))
-            }
+        let (marker, switched) = match self.selector.select(meta, late) {
+            Selection::Ignore => return None,
+            Selection::Skip { whole_picture } => return self.withhold(meta, packet, whole_picture),
+            Selection::Forward { marker, switched } => (marker, switched),
+        };
+        if !self.writer.set_codec(meta.codec) {
+            return None;
         }
+        let incoming = incoming(meta, packet);
+        if switched {
+            self.start(meta, &incoming);
+        } else if late {
+            return self.forward_late(&incoming, marker);
+        }
+        Some(Outgoing::new(self.rewriter.forward_next(&incoming)?, marker, Body::Payload))
+    }
+
+    #[cold]
+    fn withhold(&mut self, meta: &PacketMeta, packet: &[u8], whole_picture: bool) -> Option<Outgoing> {
+        let hole = self.rewriter.skip(&incoming(meta, packet), whole_picture)?;
+        Some(Outgoing::new(hole, false, Body::Empty))
+    }
+
+    #[cold]
+    fn forward_late(&mut self, incoming: &Incoming, marker: bool) -> Option<Outgoing> {
+        Some(Outgoing::new(self.rewriter.forward_late(incoming)?, marker, Body::Payload))
     }
 
     /// Writes the packet as this viewer gets it. `None` when `out` is too small or the payload is malformed.
