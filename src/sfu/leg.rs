@@ -19,8 +19,9 @@ use super::data::DataBudget;
 use super::egress::target::LossHold;
 use super::egress::{EgressStream, Resend, SeatClock, Stamp, TransportCcHistory};
 use super::engine::{Flush, Turn};
-use super::ingress::{Accepted, IngressTrack, StreamBindings, TransportCcGenerator};
+use super::ingress::{IngressTrack, StreamBindings, TransportCcGenerator};
 use super::parameters::{EgressParameters, LegParameters, SlotParameters, SlotRole};
+use super::room::Pending;
 use super::slots::{SlotState, TrackKey};
 
 /// How far a leg has come.
@@ -102,7 +103,7 @@ impl Slot {
 #[derive(Clone, Copy)]
 pub(super) struct Packets<'a> {
     pub(super) track: &'a IngressTrack,
-    pub(super) pending: &'a [Accepted],
+    pub(super) pending: &'a [Pending],
     /// The moment of sending, as the extension says it.
     pub(super) abs_send_time: u32,
 }
@@ -219,14 +220,14 @@ impl Leg {
         let Some((path, srtp)) = transport.egress() else { return Flush::Done };
         let stamped = section.stream.has_transport_cc();
         let layer_before = section.stream.current_layer();
-        while let Some(accepted) = pending.get(*next) {
+        while let Some(Pending { accepted, numbers }) = pending.get(*next) {
             if turn.out.is_full() {
                 return Flush::Full;
             }
             *next += 1;
             let Some((meta, packet)) = track.packet(accepted.layer, accepted.seq) else { continue };
             // Looked at where it lies: a copy would wait for its fields to be written.
-            let decided = section.stream.decide(meta, packet);
+            let decided = section.stream.decide(meta, numbers);
             let Some(outgoing) = &decided else { continue };
             let stamp = Stamp { transport_cc: stamped.then(|| history.next_number()), abs_send_time };
             let mut sent = None;

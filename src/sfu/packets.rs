@@ -11,10 +11,11 @@ use crate::transport::batch::Path;
 
 use super::command::Event;
 use super::data::stamp;
+use super::egress::PacketNumbers;
 use super::engine::{Flush, Turn};
 use super::ingress::{Accepted, IncomingRtp};
 use super::leg::{LegState, Packets};
-use super::room::{Cursor, LegKey, Room};
+use super::room::{Cursor, LegKey, Pending, Room};
 use super::slots::TrackKey;
 
 impl Room {
@@ -83,7 +84,9 @@ impl Room {
         let rtp = IncomingRtp { header, packet, usage, extensions: &leg.extensions };
         let accepted = track.ingress.handle_rtp(turn.now, route, rtp)?;
         turn.counters.rtp_in += 1;
-        track.pending.push(accepted);
+        let stored = track.ingress.packet(accepted.layer, accepted.seq);
+        let numbers = stored.map(|(meta, packet)| PacketNumbers::read(meta, packet)).unwrap_or_default();
+        track.pending.push(Pending { accepted, numbers });
         let first_of_track = track.pending.len() == 1;
         let first_of_room = self.dirty.is_empty();
         if first_of_track {

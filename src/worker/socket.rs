@@ -194,6 +194,8 @@ struct Run {
     len: usize,
     segment: usize,
     datagrams: u32,
+    /// The last one is as long as the others, so that another may follow.
+    open: bool,
 }
 
 impl Sender {
@@ -295,8 +297,7 @@ impl Sender {
 fn merge_runs(group: &[Datagram], segments_max: u32, runs: &mut Vec<Run>) {
     for datagram in group {
         if let Some(run) = runs.last_mut() {
-            let closed = run.len % run.segment != 0;
-            if !closed
+            if run.open
                 && run.path == datagram.path
                 && run.datagrams < segments_max
                 && datagram.len <= run.segment
@@ -305,6 +306,7 @@ fn merge_runs(group: &[Datagram], segments_max: u32, runs: &mut Vec<Run>) {
             {
                 run.len += datagram.len;
                 run.datagrams += 1;
+                run.open = datagram.len == run.segment;
                 continue;
             }
         }
@@ -314,6 +316,7 @@ fn merge_runs(group: &[Datagram], segments_max: u32, runs: &mut Vec<Run>) {
             len: datagram.len,
             segment: datagram.len,
             datagrams: 1,
+            open: true,
         });
     }
 }

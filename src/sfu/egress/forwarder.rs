@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use crate::rtp::codec::MediaKind;
-use crate::rtp::frame::picture_numbers;
+use crate::rtp::frame::{PictureNumbers, picture_numbers};
 use crate::rtp::seq::SeqNo;
 use crate::sfu::ingress::{LayerFacts, LayerIndex, PacketMeta};
 use crate::sfu::parameters::EgressParameters;
@@ -42,6 +42,26 @@ pub struct Outgoing {
     pub body: Body,
 }
 
+/// The numbers inside a packet that viewers get rewritten: read once for all of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PacketNumbers {
+    pictures: Option<PictureNumbers>,
+    frame_number: Option<u16>,
+}
+
+impl PacketNumbers {
+    /// Reads them; `packet` must be the one that `meta` describes.
+    #[must_use]
+    pub fn read(meta: &PacketMeta, packet: &[u8]) -> Self {
+        // The frame number is bits 8 to 23 of every descriptor (AV1 RTP specification, appendix A.8.2).
+        let frame_number = meta.dependency_descriptor.of(packet).and_then(|descriptor| descriptor.get(1..3));
+        Self {
+            pictures: picture_numbers(meta.codec, meta.payload(packet)),
+            frame_number: frame_number.map(|number| u16::from_be_bytes([number[0], number[1]])),
+        }
+    }
+}
+
 /// Selector, rewriter and writer of one egress stream.
 #[derive(Clone, Debug)]
 pub struct Forwarder {
@@ -75,19 +95,19 @@ impl Forwarder {
     }
 
     /// Whether a packet of the track is sent to this viewer, and under which numbers. A number given here must be used
-    /// at most once, and the packet's bytes must be those that `meta` describes.
+    /// at most once, and `numbers` must be those of the packet that `meta` describes.
     #[inline]
-    pub fn decide(&mut self, meta: &PacketMeta, packet: &[u8]) -> Option<Outgoing> {
+    pub fn decide(&mut self, meta: &PacketMeta, numbers: &PacketNumbers) -> Option<Outgoing> {
         let late = self.rewriter.is_late(meta.seq);
         let (marker, switched) = match self.selector.select(meta, late) {
             Selection::Ignore => return None,
-            Selection::Skip { whole_picture } => return self.withhold(meta, packet, whole_picture),
+            Selection::Skip { whole_picture } => return self.withhold(meta, numbers, whole_picture),
             Selection::Forward { marker, switched } => (marker, switched),
         };
         if !self.writer.set_codec(meta.codec) {
             return None;
         }
-        let incoming = incoming(meta, packet);
+        let incoming = incoming(meta, numbers);
         if switched {
             self.start(meta, &incoming);
         } else if late {
@@ -97,8 +117,8 @@ impl Forwarder {
     }
 
     #[cold]
-    fn withhold(&mut self, meta: &PacketMeta, packet: &[u8], whole_picture: bool) -> Option<Outgoing> {
-        let hole = self.rewriter.skip(&incoming(meta, packet), whole_picture)?;
+    fn withhold(&mut self, meta: &PacketMeta, numbers: &PacketNumbers, whole_picture: bool) -> Option<Outgoing> {
+        let hole = self.rewriter.skip(&incoming(meta, numbers), whole_picture)?;
         Some(Outgoing::new(hole, false, Body::Empty))
     }
 
@@ -215,13 +235,7 @@ impl Outgoing {
 }
 
 #[inline]
-fn incoming(meta: &PacketMeta, packet: &[u8]) -> Incoming {
-    let descriptor = meta.dependency_descriptor.of(packet);
-    Incoming {
-        seq: meta.seq,
-        timestamp: meta.timestamp,
-        arrived: meta.arrived,
-        pictures: picture_numbers(meta.codec, meta.payload(packet)),
-        frame_number: descriptor.and_then(|d| d.get(1..3)).map(|number| u16::from_be_bytes([number[0], number[1]])),
-    }
+fn incoming(meta: &PacketMeta, numbers: &PacketNumbers) -> Incoming {
+    let PacketNumbers { pictures, frame_number } = *numbers;
+    Incoming { seq: meta.seq, timestamp: meta.timestamp, arrived: meta.arrived, pictures, frame_number }
 }
