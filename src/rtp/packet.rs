@@ -316,8 +316,10 @@ impl<'a> HeaderWriter<'a> {
             return self.len;
         }
         let end = self.len.next_multiple_of(4);
-        for padding in &mut self.out[self.len..end] {
-            *padding = 0;
+        match self.out.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut::<3>()) {
+            // Perhaps more than there is to pad, but the payload follows; of constant length it is no call.
+            Some(padding) if end > self.len => *padding = [0; 3],
+            _ => self.out[self.len..end].fill(0),
         }
         let words = ((end - HEADER_LEN_MIN - 4) / 4) as u16;
         let profile = if self.two_byte { PROFILE_TWO_BYTE } else { PROFILE_ONE_BYTE };

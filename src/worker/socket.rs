@@ -96,7 +96,7 @@ impl ReceiveBatch {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            buffers: vec![0; MESSAGES * MESSAGE_LEN].into_boxed_slice(),
+            buffers: vec![0; MESSAGES * BUFFER_STRIDE].into_boxed_slice(),
             // SAFETY: all-zero bytes are a valid sockaddr_storage (family AF_UNSPEC).
             addresses: vec![unsafe { zeroed() }; MESSAGES],
             controls: vec![NO_CONTROL; MESSAGES],
@@ -112,7 +112,7 @@ impl ReceiveBatch {
         // SAFETY: as above.
         let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { zeroed() };
         for (index, header) in headers.iter_mut().enumerate() {
-            vectors[index].iov_base = self.buffers[index * MESSAGE_LEN..].as_mut_ptr().cast();
+            vectors[index].iov_base = self.buffers[index * BUFFER_STRIDE..].as_mut_ptr().cast();
             vectors[index].iov_len = MESSAGE_LEN;
             header.msg_hdr.msg_iov = &raw mut vectors[index];
             header.msg_hdr.msg_iovlen = 1;
@@ -142,7 +142,7 @@ impl ReceiveBatch {
             if let Some(remote) = to_socket_addr(&self.addresses[index]) {
                 let segment = facts.segment.filter(|&s| s > 0).unwrap_or(len.max(1));
                 let age = facts.arrived.map_or(Duration::ZERO, |at| now.saturating_sub(at)).min(AGE_MAX);
-                self.received.push(Received { remote, start: index * MESSAGE_LEN, len, segment, age });
+                self.received.push(Received { remote, start: index * BUFFER_STRIDE, len, segment, age });
             }
         }
         count == MESSAGES
@@ -464,10 +464,13 @@ pub fn local_socket(index: usize) -> LocalSocket {
 const MESSAGES: usize = 16;
 /// A coalesced message is at most one maximal IP datagram.
 const MESSAGE_LEN: usize = 65_536;
+/// Buffers lie apart by a packet more than a power of two, or their first bytes would share a few sets of the cache.
+const BUFFER_STRIDE: usize = MESSAGE_LEN + 20 * 64;
 /// Bytes one segmented message may carry: the IP datagram limit less headers.
 const MESSAGE_LEN_OUT: usize = 65_000;
-/// Datagrams in one segmented message. More is cheaper here and a burst on a slow access link.
-const SEGMENTS_MAX: u32 = 12;
+/// Datagrams in one segmented message. More is cheaper here and a burst on a slow access link; as many as messages are
+/// received at once, so that a viewer's share of a batch is one message.
+const SEGMENTS_MAX: u32 = 16;
 /// A wall clock that was set meanwhile must not make packets old.
 const AGE_MAX: Duration = Duration::from_millis(500);
 /// Asked receive buffer. A full buffer loses good packets; 4 MiB is about 30 ms of a saturated gigabit link.
