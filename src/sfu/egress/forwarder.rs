@@ -128,7 +128,7 @@ impl Forwarder {
     }
 
     /// Writes the packet as this viewer gets it. `None` when `out` is too small or the payload is malformed.
-    #[inline]
+    #[inline(always)]
     pub fn write(
         &self,
         outgoing: &Outgoing,

@@ -130,8 +130,9 @@ impl PacketWriter {
         self.extensions.id(ExtensionKind::TransportCc).is_some()
     }
 
-    /// Writes a media packet. `None` when `out` is too small or the payload is malformed.
-    #[inline]
+    /// Writes a media packet. `None` when `out` is too small or the payload is malformed. A part of its caller, because
+    /// every packet of every viewer comes through here and its arguments would all go through memory.
+    #[inline(always)]
     pub fn write(
         &self,
         outgoing: &Outgoing,
@@ -180,7 +181,7 @@ impl PacketWriter {
         Some(Written { header_len, len: header_len + 2 + payload_len, index: rtx_seq })
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_header(
         &self,
         fields: HeaderFields,

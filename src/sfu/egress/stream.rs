@@ -137,7 +137,7 @@ impl EgressStream {
     }
 
     /// Writes a decided packet. `None` when `out` is too small or the payload is malformed.
-    #[inline]
+    #[inline(always)]
     pub fn write(
         &self,
         outgoing: &Outgoing,
