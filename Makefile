@@ -29,9 +29,13 @@ check: ## format, lints, types, tidiness, licences
 	scripts/pages.sh check
 	node scripts/licences.mjs
 
-bench: ## runs the benchmarks
+bench: ## times the media path (criterion): make bench ROWS=fan_out
 	@scripts/setup.sh run
-	$(CARGO) bench
+	$(CARGO) bench --workspace --features colloque-bench/criterion --bench times -- $(ROWS)
+
+instructions: ## counts the media path's instructions against the baseline
+	@scripts/setup.sh test
+	scripts/instructions.sh
 
 bench-worker: ## runs the real worker beside the physical limit: CPU per forwarded packet, as ratios
 	@scripts/setup.sh run
@@ -55,4 +59,4 @@ screenshots: ## takes the pages' pictures into target/screenshots
 	@scripts/setup.sh test
 	scripts/e2e.sh screenshots
 
-.PHONY: help run build test check bench bench-worker load fuzz licences sbom screenshots
+.PHONY: help run build test check bench bench-worker instructions load fuzz licences sbom screenshots

@@ -6,7 +6,7 @@ set -euo pipefail
 goal=${1:?run or test}
 packages=(cmake g++ libclang-dev make)
 if [ "$goal" = test ]; then
-  packages+=(chromium firefox-esr iproute2 ethtool nftables pulseaudio python3 python3-venv fonts-dejavu-core)
+  packages+=(chromium firefox-esr iproute2 ethtool nftables pulseaudio python3 python3-venv fonts-dejavu-core valgrind)
 fi
 
 for tool in cargo node npm; do

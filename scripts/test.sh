@@ -15,6 +15,7 @@ stage() {
 stage "packages" scripts/setup.sh test
 stage "pages: unit tests" scripts/pages.sh test
 stage "server: unit, simulation and interop tests" cargo test --workspace
+stage "instruction counts" scripts/instructions.sh
 stage "fuzz targets, 3 s each" scripts/fuzz.sh 3
 stage "aiortc by WHIP and WHEP" scripts/aiortc.sh
 stage "browsers" scripts/e2e.sh test

@@ -62,7 +62,7 @@ drop_reasons! {
     NotPermitted = "not_permitted",
     /// Older than the retransmission window, or a duplicate.
     RtpStale = "rtp_stale",
-    /// RTX without original sequence number, or for a packet that was not missing.
+    /// RTX with half an original sequence number, or with one that cannot have been asked for.
     RtxUseless = "rtx_useless",
     /// SCTP that does not parse or belongs to no association.
     SctpMalformed = "sctp_malformed",

@@ -1,6 +1,6 @@
 //! `colloque serve` and `colloque check`: binds, starts, waits for signals, drains.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use colloque::store::SqliteStore;
 use colloque::web::listener::BoundedListener;
 use colloque::web::security::SecurityHeaders;
 use colloque::web::{self, AppState, tls};
+use colloque::worker::grants::Grants;
 use colloque::worker::pool::{PoolSettings, WorkerPool};
+use colloque::worker::socket::MediaSocket;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
@@ -132,14 +134,28 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
         let bound = TcpListener::bind(addr).await.map(drop).map_err(Into::into);
         report(format!("{name} address {addr}"), bound);
     }
+    let mut sockets = Vec::new();
     for addr in &config.media_addrs {
-        let socket = SocketAddr::new(addr.bind, config.media_port);
+        let first = SocketAddr::new(addr.bind, config.media_port);
         let shown = addr.advertised.unwrap_or(addr.bind);
-        let what = format!("media address {socket}, advertised as {shown}, {} UDP ports", config.workers);
-        report(what, UdpSocket::bind(socket).map(drop).map_err(Into::into));
+        let what = format!("media address {first}, advertised as {shown}, {} UDP ports", config.workers);
+        report(what, bind_media(first, config.workers).map(|bound| sockets.extend(bound)));
     }
     report("certificate for HTTPS".to_owned(), load_tls(&config).map(drop));
+    for shortcoming in Grants::of(&sockets).shortcomings() {
+        println!("warn   {shortcoming}");
+    }
     if faults.is_empty() { Ok(()) } else { anyhow::bail!("{} of the above failed", faults.len()) }
+}
+
+/// One socket a worker, as the pool binds them.
+fn bind_media(first: SocketAddr, workers: usize) -> anyhow::Result<Vec<MediaSocket>> {
+    let port = |worker: usize| if first.port() == 0 { 0 } else { first.port().saturating_add(worker as u16) };
+    let bind = |worker| {
+        let address = SocketAddr::new(first.ip(), port(worker));
+        MediaSocket::bind(address).with_context(|| format!("cannot bind {address}"))
+    };
+    (0..workers).map(bind).collect()
 }
 
 async fn check_data_dir(data_dir: &Path) -> anyhow::Result<()> {

@@ -120,6 +120,7 @@ impl Consultations {
             etag: random::text::<9>(),
             negotiation: answered.negotiation,
             connected: false,
+            quiet: false,
         };
         let answer =
             EndpointAnswer { resource: endpoint.resource.clone(), etag: endpoint.etag.clone(), sdp: answered.sdp };

@@ -61,6 +61,8 @@ pub(super) struct EndpointLeg {
     pub(super) etag: String,
     pub(super) negotiation: Negotiation,
     pub(super) connected: bool,
+    /// As of a page's leg.
+    pub(super) quiet: bool,
 }
 
 /// Fresh credentials: 64 and 192 random bits, above the 24 and 128 of RFC 8445 section 5.3, so that the name alone finds

@@ -118,12 +118,16 @@ fn tell_page(state: &mut RoomState, leg: LegId, media: MediaState) {
     }
 }
 
-/// Others see within seconds that a network is gone, long before its TCP connection notices.
+/// Others see within seconds that a network is gone: long before its TCP connection notices, and of a device, which has
+/// none, at all.
 fn set_quiet(state: &mut RoomState, leg: LegId, quiet: bool) {
-    if let Some(page) = page_of(state, leg).and_then(|seat| seat.page_leg.as_mut()) {
+    let Some(seat) = state.seat_of_leg(leg) else { return };
+    if let Some(page) = seat.page_leg.as_mut().filter(|page| page.leg == leg) {
         page.quiet = quiet;
-        state.broadcast_roster();
+    } else if let Some(endpoint) = seat.endpoints.iter_mut().find(|endpoint| endpoint.leg == leg) {
+        endpoint.quiet = quiet;
     }
+    state.broadcast_roster();
 }
 
 fn leg_connected(state: &mut RoomState, leg: LegId) {

@@ -398,7 +398,8 @@ impl RoomState {
 impl LiveSeat {
     /// Where it is.
     pub(super) fn presence(&self) -> Presence {
-        let on_endpoint = self.endpoints.iter().any(|endpoint| endpoint.connected);
+        let has_endpoint = |quiet| self.endpoints.iter().any(|endpoint| endpoint.connected && endpoint.quiet == quiet);
+        let on_endpoint = has_endpoint(false);
         let quiet = self.page_leg.as_ref().is_some_and(|page| page.quiet);
         match (self.visit, self.admission.is_admitted()) {
             (Visit::Connected { .. }, true) if quiet && !on_endpoint => Presence::Reconnecting,
@@ -406,6 +407,7 @@ impl LiveSeat {
             (Visit::Connected { .. }, false) => Presence::Waiting,
             (_, true) if on_endpoint => Presence::Present,
             (Visit::Away { .. }, true) => Presence::Reconnecting,
+            (Visit::Absent, true) if has_endpoint(true) => Presence::Reconnecting,
             (Visit::Away { .. } | Visit::Absent, _) => Presence::Absent,
         }
     }

@@ -44,6 +44,8 @@ counters! {
     bytes_in,
     /// RTP packets accepted from publishers.
     rtp_in,
+    /// Retransmissions of what is here already, or of nothing: publishers probe their bandwidth with them.
+    probes_in,
     /// RTP packets forwarded, one for each receiver.
     rtp_forwarded,
     /// Bytes of them on the wire.

@@ -82,7 +82,10 @@ impl Room {
             return Err(DropReason::NotPermitted);
         }
         let rtp = IncomingRtp { header, packet, usage, extensions: &leg.extensions };
-        let accepted = track.ingress.handle_rtp(turn.now, route, rtp)?;
+        let Some(accepted) = track.ingress.handle_rtp(turn.now, route, rtp)? else {
+            turn.counters.probes_in += 1;
+            return Ok(false);
+        };
         turn.counters.rtp_in += 1;
         let stored = track.ingress.packet(accepted.layer, accepted.seq);
         let numbers = stored.map(|(meta, packet)| PacketNumbers::read(meta, packet)).unwrap_or_default();

@@ -21,6 +21,8 @@ pub struct IoCounters {
     pub send_refused: u64,
     /// What the kernel dropped at full receive buffers.
     pub kernel_drops: u64,
+    /// What the kernel dropped because the filter refused it.
+    pub kernel_filtered: u64,
     /// CPU time of the worker's thread in nanoseconds.
     pub cpu_nanos: u64,
 }
@@ -28,7 +30,7 @@ pub struct IoCounters {
 /// The published copy, shared between a worker and its readers.
 pub struct PublishedCounters {
     sfu: Vec<AtomicU64>,
-    io: [AtomicU64; 6],
+    io: [AtomicU64; 7],
     progress: Progress,
 }
 
@@ -61,7 +63,9 @@ impl PublishedCounters {
                 slot.store(value, Ordering::Relaxed);
             }
         });
-        let values = [io.turns, io.receive_calls, io.send_calls, io.send_refused, io.kernel_drops, io.cpu_nanos];
+        let IoCounters { turns, receive_calls, send_calls, send_refused, kernel_drops, kernel_filtered, cpu_nanos } =
+            io;
+        let values = [turns, receive_calls, send_calls, send_refused, kernel_drops, kernel_filtered, cpu_nanos];
         for (slot, value) in self.io.iter().zip(values) {
             slot.store(value, Ordering::Relaxed);
         }
@@ -98,9 +102,9 @@ impl PublishedCounters {
     /// The worker's own figures.
     #[must_use]
     pub fn io(&self) -> IoCounters {
-        let [turns, receive_calls, send_calls, send_refused, kernel_drops, cpu_nanos] =
+        let [turns, receive_calls, send_calls, send_refused, kernel_drops, kernel_filtered, cpu_nanos] =
             std::array::from_fn(|index| self.io[index].load(Ordering::Relaxed));
-        IoCounters { turns, receive_calls, send_calls, send_refused, kernel_drops, cpu_nanos }
+        IoCounters { turns, receive_calls, send_calls, send_refused, kernel_drops, kernel_filtered, cpu_nanos }
     }
 }
 

@@ -10,6 +10,9 @@
 //! per packet; a panic in the `Sfu` closes one room and nothing else.
 
 pub mod counters;
+mod filter;
+pub mod grants;
+mod kernel_drops;
 pub mod pool;
 mod run_loop;
 pub mod socket;
@@ -27,8 +30,9 @@ use tokio::sync::mpsc;
 use crate::sfu::Sfu;
 use crate::sfu::command::{Command, Event};
 use counters::PublishedCounters;
+use grants::Grants;
 use run_loop::RunLoop;
-use socket::{MediaSocket, RECEIVE_BUFFER};
+use socket::MediaSocket;
 
 /// Number of a worker in its process, from 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,6 +49,7 @@ pub struct WorkerHandle {
     id: WorkerId,
     mailbox: Mailbox,
     addresses: Arc<[SocketAddr]>,
+    grants: Grants,
     counters: Arc<PublishedCounters>,
 }
 
@@ -67,7 +72,7 @@ impl WorkerHandle {
         events: mpsc::Sender<(WorkerId, Event)>,
     ) -> io::Result<Self> {
         let sockets = addresses.iter().map(|&address| MediaSocket::bind(address)).collect::<io::Result<Vec<_>>>()?;
-        warn_of_small_buffers(&sockets);
+        let grants = Grants::of(&sockets);
         let bound: Arc<[SocketAddr]> = sockets.iter().map(MediaSocket::address).collect();
         let (commands, inbox): (SyncSender<Command>, Receiver<Command>) = sync_channel(MAILBOX_LEN_MAX);
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -81,7 +86,7 @@ impl WorkerHandle {
             }
         };
         thread::Builder::new().name(format!("media-{}", id.0)).spawn(run)?;
-        Ok(Self { id, mailbox: Mailbox { commands, bell }, addresses: bound, counters })
+        Ok(Self { id, mailbox: Mailbox { commands, bell }, addresses: bound, grants, counters })
     }
 
     /// Queues a command; never waits.
@@ -111,23 +116,16 @@ impl WorkerHandle {
         &self.addresses
     }
 
+    /// What the kernel granted to its sockets.
+    #[must_use]
+    pub fn grants(&self) -> Grants {
+        self.grants
+    }
+
     /// The worker's published figures.
     #[must_use]
     pub fn counters(&self) -> &PublishedCounters {
         &self.counters
-    }
-}
-
-fn warn_of_small_buffers(sockets: &[MediaSocket]) {
-    // The kernel doubles what it grants; less than what we asked means that net.core.rmem_max is low.
-    if let Some(granted) = sockets.iter().map(MediaSocket::receive_buffer).min()
-        && granted < RECEIVE_BUFFER
-    {
-        tracing::warn!(
-            granted,
-            asked = RECEIVE_BUFFER,
-            "small UDP receive buffer: bursts may be lost; raise net.core.rmem_max"
-        );
     }
 }
 

@@ -12,6 +12,7 @@ use crate::sfu::{Sfu, SfuConfig};
 use crate::transport::boring_dtls::{BoringAcceptor, DtlsSetupError};
 use crate::transport::dtls::DtlsAcceptor;
 
+use super::grants::Grants;
 use super::{WorkerBusy, WorkerHandle, WorkerId};
 
 /// What the pool is told once.
@@ -73,6 +74,11 @@ impl WorkerPool {
             candidates.push(advertised.map(|(&(_, ip), bound)| SocketAddr::new(ip, bound.port())).collect());
             workers.push(worker);
         }
+        if let Some(least) = workers.iter().map(WorkerHandle::grants).reduce(Grants::and) {
+            for shortcoming in least.shortcomings() {
+                tracing::warn!("{shortcoming}");
+            }
+        }
         Ok((Self { workers, candidates, fingerprint }, receiver))
     }
 
@@ -128,6 +134,7 @@ impl WorkerPool {
             each(id, "send_calls", None, io.send_calls);
             each(id, "send_refused", None, io.send_refused);
             each(id, "kernel_drops", None, io.kernel_drops);
+            each(id, "kernel_filtered", None, io.kernel_filtered);
             each(id, "worker_cpu_nanoseconds", None, io.cpu_nanos);
         }
     }

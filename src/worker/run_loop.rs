@@ -19,6 +19,7 @@ use crate::transport::batch::{Path, TransmitBatch};
 
 use super::WorkerId;
 use super::counters::{IoCounters, PublishedCounters};
+use super::kernel_drops::{KernelDrops, host_overflows};
 use super::socket::{MediaSocket, ReceiveBatch, Sender, local_socket};
 
 pub(super) struct RunLoop {
@@ -38,6 +39,7 @@ pub(super) struct RunLoop {
     /// Where the grid of timers begins.
     began: Instant,
     published_at: Instant,
+    kernel_drops: KernelDrops,
 }
 
 /// Whether the loop goes on.
@@ -78,6 +80,7 @@ impl RunLoop {
             io: IoCounters::default(),
             began: Instant::now(),
             published_at: Instant::now(),
+            kernel_drops: KernelDrops::new(),
         })
     }
 
@@ -212,7 +215,9 @@ impl RunLoop {
             return;
         }
         self.published_at = now;
-        self.io.kernel_drops = self.sockets.iter().map(|socket| u64::from(socket.kernel_drops())).sum();
+        self.kernel_drops.record(self.sockets.iter_mut().map(MediaSocket::poll_drops).sum(), host_overflows);
+        self.io.kernel_drops = self.kernel_drops.overflowed;
+        self.io.kernel_filtered = self.kernel_drops.filtered;
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         self.io.cpu_nanos = cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64;
         self.counters.publish(&self.sfu.counters(), self.io);

@@ -10,40 +10,56 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, SystemTime};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::net::sockopt;
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::transport::batch::{Datagram, LocalSocket, Path, TransmitBatch};
+
+use super::filter::media_filter;
 
 /// A bound UDP socket of a worker.
 pub struct MediaSocket {
     socket: Socket,
     address: SocketAddr,
     segmentation: bool,
-    kernel_drops: u32,
+    filtered: bool,
+    /// The kernel's count as last read, and the sum of its steps: it wraps within hours under a flood.
+    drops_seen: u32,
+    drops: u64,
 }
 
 impl MediaSocket {
-    /// Binds, asks for [`RECEIVE_BUFFER`] and switches receive coalescing and the kernel's drop counter on where
-    /// the kernel has them.
+    /// Binds, asks for [`RECEIVE_BUFFER`], attaches the filter and switches receive coalescing on where the kernel has
+    /// them.
     ///
     /// # Errors
     /// The address is taken or not ours.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        Self::open(address, &media_filter())
+    }
+
+    /// Binds with another filter, or with an empty one: none.
+    pub(super) fn open(address: SocketAddr, filter: &[SockFilter]) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
         socket.set_nonblocking(true)?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        if granted_buffer(&socket) < RECEIVE_BUFFER {
+            // For the privileged, who need not mind net.core.rmem_max; refused to all others.
+            sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).ok();
+        }
         socket.set_send_buffer_size(SEND_BUFFER)?;
+        // Before the socket has an address: nothing comes in past it.
+        let filtered = !filter.is_empty() && socket.attach_filter(filter).is_ok();
         socket.bind(&address.into())?;
         set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
-        set_option(&socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1).ok();
         set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1).ok();
         // Asking for no segmentation is refused by kernels that cannot segment at all.
         let segmentation = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok(Self { socket, address, segmentation, kernel_drops: 0 })
+        Ok(Self { socket, address, segmentation, filtered, drops_seen: 0, drops: 0 })
     }
 
     /// The address it is bound to, with the port the kernel chose when 0 was asked.
@@ -52,18 +68,32 @@ impl MediaSocket {
         self.address
     }
 
-    /// The receive buffer that the kernel granted, in bytes (it counts its own bookkeeping too).
+    /// The receive buffer that the kernel granted, in bytes; [`RECEIVE_BUFFER`] was asked.
     #[must_use]
     pub fn receive_buffer(&self) -> usize {
-        self.socket.recv_buffer_size().unwrap_or(0)
+        granted_buffer(&self.socket)
     }
 
-    /// What the kernel dropped because this socket's buffer was full, since the socket was made. It counts a
-    /// coalesced message as one.
+    /// Whether the kernel took the filter.
     #[must_use]
-    pub fn kernel_drops(&self) -> u32 {
-        self.kernel_drops
+    pub fn is_filtered(&self) -> bool {
+        self.filtered
     }
+
+    /// What the kernel dropped since the socket was made, because its filter refused it or its buffer was full. A
+    /// coalesced message counts as one.
+    pub fn poll_drops(&mut self) -> u64 {
+        if let Some(now) = memory_info(&self.socket).map(|info| info[SK_MEMINFO_DROPS]) {
+            self.drops += u64::from(now.wrapping_sub(self.drops_seen));
+            self.drops_seen = now;
+        }
+        self.drops
+    }
+}
+
+/// The kernel doubles what it grants, to have room for its own bookkeeping, and tells the double.
+fn granted_buffer(socket: &Socket) -> usize {
+    socket.recv_buffer_size().unwrap_or(0) / 2
 }
 
 impl AsFd for MediaSocket {
@@ -105,7 +135,7 @@ impl ReceiveBatch {
     }
 
     /// Takes what is ready, never waits. Returns whether the socket may hold more.
-    pub fn receive(&mut self, socket: &mut MediaSocket) -> bool {
+    pub fn receive(&mut self, socket: &MediaSocket) -> bool {
         self.received.clear();
         // SAFETY: all-zero bytes are valid iovec and mmsghdr values (null pointers, zero lengths).
         let mut vectors: [libc::iovec; MESSAGES] = unsafe { zeroed() };
@@ -135,9 +165,6 @@ impl ReceiveBatch {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         for (index, header) in headers[..count].iter().enumerate() {
             let facts = control_facts(&header.msg_hdr);
-            if let Some(drops) = facts.drops {
-                socket.kernel_drops = drops;
-            }
             let len = header.msg_len as usize;
             if let Some(remote) = to_socket_addr(&self.addresses[index]) {
                 let segment = facts.segment.filter(|&s| s > 0).unwrap_or(len.max(1));
@@ -321,7 +348,7 @@ fn merge_runs(group: &[Datagram], segments_max: u32, runs: &mut Vec<Run>) {
     }
 }
 
-/// Space for the control messages that come in (an int, a u32 and a timespec), aligned for cmsghdr.
+/// Space for the control messages that come in (an int and a timespec), aligned for cmsghdr.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 struct Control([u8; 128]);
@@ -337,7 +364,6 @@ const NO_CONTROL: Control = Control([0; 128]);
 #[derive(Default)]
 struct ControlFacts {
     segment: Option<usize>,
-    drops: Option<u32>,
     /// Wall clock.
     arrived: Option<Duration>,
 }
@@ -353,9 +379,6 @@ fn control_facts(header: &libc::msghdr) -> ControlFacts {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let size = libc::CMSG_DATA(message).cast::<libc::c_int>().read_unaligned();
                     facts.segment = usize::try_from(size).ok();
-                }
-                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
-                    facts.drops = Some(libc::CMSG_DATA(message).cast::<u32>().read_unaligned());
                 }
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                     let at = libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned();
@@ -395,6 +418,17 @@ fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: lib
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// sock_diag(7): memory and drops of a socket; `None` from kernels before 4.12.
+fn memory_info(socket: &Socket) -> Option<[u32; SK_MEMINFO_VARS]> {
+    let mut info = [0; SK_MEMINFO_VARS];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the pointer and length describe one live array, of which the kernel fills no more than it has.
+    let result = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, (&raw mut info).cast(), &raw mut len)
+    };
+    (result == 0).then_some(info)
 }
 
 /// A destination as the kernel reads it: the larger of the two address types holds either.
@@ -475,6 +509,9 @@ const SEGMENTS_MAX: u32 = 16;
 const AGE_MAX: Duration = Duration::from_millis(500);
 /// Asked receive buffer. A full buffer loses good packets; 4 MiB is about 30 ms of a saturated gigabit link.
 pub const RECEIVE_BUFFER: usize = 4 << 20;
+/// Words of SO_MEMINFO, and the one that counts drops.
+const SK_MEMINFO_VARS: usize = 9;
+const SK_MEMINFO_DROPS: usize = 8;
 /// Asked send buffer; a larger one was measured to gain nothing.
 const SEND_BUFFER: usize = 1 << 20;
 
@@ -497,7 +534,12 @@ mod tests {
         Path { local: LocalSocket(0), remote }
     }
 
-    fn drain(socket: &mut MediaSocket) -> Vec<Vec<u8>> {
+    /// A socket that takes anything.
+    fn open(address: SocketAddr) -> MediaSocket {
+        MediaSocket::open(address, &[]).expect("bind")
+    }
+
+    fn drain(socket: &MediaSocket) -> Vec<Vec<u8>> {
         let mut batch = ReceiveBatch::new();
         let mut all = Vec::new();
         for _ in 0..200 {
@@ -532,15 +574,15 @@ mod tests {
     fn every_datagram_arrives_whole_and_in_order_over_ipv4_and_ipv6() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let address: SocketAddr = address.parse().expect("address");
-            let mut receiver = MediaSocket::bind(address).expect("bind");
-            let mut sockets = [MediaSocket::bind(address).expect("bind")];
+            let receiver = open(address);
+            let mut sockets = [open(address)];
             let path = path_to(receiver.address());
             let lens = [1200, 1200, 1200, 700, 1200, 1199, 1200, 40, 1, 1200];
             let batch = batch_of(&lens.map(|len| (path, len)));
             let sent = Sender::new(64).send(&mut sockets, &batch);
             assert_eq!((sent.datagrams, sent.refused), (10, 0));
             assert!(sent.calls <= 2, "one call, or two where the kernel refused to segment");
-            let got = drain(&mut receiver);
+            let got = drain(&receiver);
             let want: Vec<Vec<u8>> = lens.iter().enumerate().map(|(i, &len)| vec![i as u8; len]).collect();
             assert_eq!(got, want);
         }
@@ -548,25 +590,25 @@ mod tests {
 
     #[test]
     fn a_refused_message_does_not_stop_the_others() {
-        let mut receiver = MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
-        let mut sockets = [MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind")];
+        let receiver = open("127.0.0.1:0".parse().expect("address"));
+        let mut sockets = [open("127.0.0.1:0".parse().expect("address"))];
         let good = path_to(receiver.address());
         // Port 0 is refused by the kernel with EINVAL.
         let bad = path_to("127.0.0.1:0".parse().expect("address"));
         let batch = batch_of(&[(good, 10), (bad, 10), (bad, 10), (good, 11)]);
         let sent = Sender::new(64).send(&mut sockets, &batch);
         assert_eq!((sent.datagrams, sent.refused), (2, 2));
-        assert_eq!(drain(&mut receiver).iter().map(Vec::len).collect::<Vec<_>>(), [10, 11]);
+        assert_eq!(drain(&receiver).iter().map(Vec::len).collect::<Vec<_>>(), [10, 11]);
     }
 
     #[test]
     fn tells_how_long_a_datagram_waited() {
-        let mut receiver = MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
-        let mut sockets = [MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind")];
+        let receiver = open("127.0.0.1:0".parse().expect("address"));
+        let mut sockets = [open("127.0.0.1:0".parse().expect("address"))];
         Sender::new(8).send(&mut sockets, &batch_of(&[(path_to(receiver.address()), 10)]));
         std::thread::sleep(Duration::from_millis(60));
         let mut batch = ReceiveBatch::new();
-        batch.receive(&mut receiver);
+        batch.receive(&receiver);
         let mut ages = Vec::new();
         batch.for_each(|_, age, _| ages.push(age));
         assert!(ages.len() == 1 && ages[0] >= Duration::from_millis(50) && ages[0] <= AGE_MAX, "{ages:?}");
@@ -574,18 +616,46 @@ mod tests {
 
     #[test]
     fn counts_what_the_kernel_dropped() {
-        let mut receiver = MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        let mut receiver = open("127.0.0.1:0".parse().expect("address"));
         receiver.socket.set_recv_buffer_size(4096).expect("buffer");
-        let mut sockets = [MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind")];
+        let mut sockets = [open("127.0.0.1:0".parse().expect("address"))];
         // Growing sizes share no message, so that the kernel's count is one of datagrams.
         let lens: Vec<_> = (0..100).map(|i| (path_to(receiver.address()), 500 + i)).collect();
-        let batch = batch_of(&lens);
-        Sender::new(128).send(&mut sockets, &batch);
-        let first = drain(&mut receiver).len();
-        assert!(first < 100);
-        // The counter rides on the next datagram that is received.
-        Sender::new(128).send(&mut sockets, &batch_of(&[(path_to(receiver.address()), 10)]));
-        drain(&mut receiver);
-        assert_eq!(receiver.kernel_drops() as usize, 100 - first);
+        Sender::new(128).send(&mut sockets, &batch_of(&lens));
+        let dropped = 100 - drain(&receiver).len() as u64;
+        assert!(dropped > 0);
+        assert_eq!(receiver.poll_drops(), dropped);
+        assert_eq!(receiver.poll_drops(), dropped, "as long as nothing more is dropped");
+    }
+
+    #[test]
+    fn gets_the_receive_buffer_that_it_asks_for_or_tells_how_much_less() {
+        let socket = open("127.0.0.1:0".parse().expect("address"));
+        let limit = std::fs::read_to_string("/proc/sys/net/core/rmem_max").expect("Linux");
+        let limit: usize = limit.trim().parse().expect("a number");
+        let granted = socket.receive_buffer();
+        assert!(granted == RECEIVE_BUFFER || granted == limit.min(RECEIVE_BUFFER), "{granted} of {RECEIVE_BUFFER}");
+    }
+
+    #[test]
+    fn refused_datagrams_count_as_drops() {
+        let mut receiver = MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        let mut sockets = [open("127.0.0.1:0".parse().expect("address"))];
+        // Too short for anything.
+        let lens: Vec<_> = (1..8).map(|len| (path_to(receiver.address()), len)).collect();
+        Sender::new(128).send(&mut sockets, &batch_of(&lens));
+        assert_eq!(drain(&receiver), [[0; 0]; 0]);
+        assert_eq!(receiver.poll_drops(), 7);
+    }
+
+    #[test]
+    fn a_filter_that_the_kernel_refuses_leaves_a_socket_that_works() {
+        // A program must end with a return.
+        let broken = [SockFilter::new(0x30, 0, 0, 0)];
+        let receiver = MediaSocket::open("127.0.0.1:0".parse().expect("address"), &broken).expect("bind");
+        assert!(!receiver.is_filtered());
+        let mut sockets = [open("127.0.0.1:0".parse().expect("address"))];
+        Sender::new(8).send(&mut sockets, &batch_of(&[(path_to(receiver.address()), 10)]));
+        assert_eq!(drain(&receiver).len(), 1);
     }
 }

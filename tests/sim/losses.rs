@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use colloque::drops::DropReason;
 use colloque::rtp::codec::MediaKind;
 
 use super::network::Link;
+use super::publisher::Plain;
 use super::wire::Format;
 use super::world::{Page, World, seed, seeds};
 
@@ -27,6 +29,38 @@ fn loss_is_repaired_by_retransmission() {
         let counters = world.sfu.counters();
         assert!(counters.nacks_sent > 0 && counters.nacks_received > 0 && counters.retransmitted > 0);
     }
+}
+
+#[test]
+fn probes_are_neither_drops_nor_forwarded() {
+    let mut world = World::with(seed(6), [Page::new(), Page::new()]);
+    world.run(3000);
+    let before = world.sfu.counters().clone();
+    let layer = &world.people[1].publishers[1].layers[0];
+    let padding = Plain {
+        ssrc: layer.rtx.expect("a camera has retransmissions"),
+        seq: 0,
+        timestamp: 0,
+        marker: false,
+        repair: true,
+        red: false,
+        rid: layer.rid,
+        descriptor: None,
+        level: None,
+        payload: Vec::new(),
+    };
+    for seq in 1..=50 {
+        let now = world.now;
+        world.people[1].send_plain(now, 1, &Plain { seq, ..padding.clone() });
+        world.run(10);
+    }
+    world.run(1000);
+    let after = world.sfu.counters();
+    assert_eq!(after.probes_in - before.probes_in, 50);
+    assert!(DropReason::ALL.iter().all(|&reason| after.drops(reason) == before.drops(reason)));
+    world.assert_sound();
+    let receiver = world.people[0].receiver(0, MediaKind::Video);
+    assert_eq!((receiver.freezes, receiver.holes), (0, 0));
 }
 
 #[test]

@@ -235,6 +235,24 @@ impl Publisher {
         self.layers[0].sent.back().cloned()
     }
 
+    /// A voice packet behind all that were sent, for the benchmark. Voices are not remembered, so it is made anew.
+    #[allow(dead_code)]
+    pub fn next_voice(&self, len: usize) -> Plain {
+        let layer = &self.layers[0];
+        Plain {
+            ssrc: layer.ssrc,
+            seq: layer.seq,
+            timestamp: layer.last.map_or(0, |(_, timestamp)| timestamp),
+            marker: false,
+            repair: false,
+            red: false,
+            rid: None,
+            descriptor: None,
+            level: Some(self.level),
+            payload: vec![0xfc; len],
+        }
+    }
+
     /// The retransmission of a packet, when it is still remembered.
     pub fn handle_nack(&mut self, ssrc: Ssrc, wire: u16) -> Option<Plain> {
         let layer = self.layers.iter_mut().find(|layer| layer.ssrc == ssrc)?;

@@ -111,6 +111,8 @@ pub struct World {
     pub around_server: Option<fn(bool)>,
     /// The same for what is not media: joining, checks, handshakes, messages.
     pub around_control: Option<fn(bool)>,
+    /// Where pages join now.
+    room: RoomId,
     acceptor: SimAcceptor,
     batch: TransmitBatch,
     network: Network,
@@ -158,6 +160,7 @@ impl World {
             sent_to: HashMap::new(),
             around_server: None,
             around_control: None,
+            room: ROOM,
             acceptor: acceptor(),
             // Small, so that flushing into a full batch is what always happens.
             batch: TransmitBatch::new(64 * 1024, 40),
@@ -176,6 +179,13 @@ impl World {
         world
     }
 
+    /// Another room is opened, and pages join there from now on.
+    #[allow(dead_code)]
+    pub fn enter_room(&mut self, room: RoomId) {
+        self.sfu.handle_command(self.now, Command::OpenRoom(room));
+        self.room = room;
+    }
+
     /// The next seat joins; gives its index.
     pub fn join(&mut self, page: Page) -> usize {
         let seat = SeatId(self.people.len() as u64 + 1);
@@ -184,7 +194,7 @@ impl World {
     }
 
     pub fn set_policy(&mut self, seat: SeatId, policy: SeatPolicy) {
-        self.sfu.handle_command(self.now, Command::SetPolicy { room: ROOM, seat, policy });
+        self.sfu.handle_command(self.now, Command::SetPolicy { room: self.room, seat, policy });
     }
 
     /// Another leg of a seat; gives its index.
@@ -210,7 +220,7 @@ impl World {
         let stamp = format!("seat_{seat}").into();
         let parameters = Box::new(parameters);
         self.measure_control(true);
-        self.sfu.handle_command(self.now, Command::AddLeg { room: ROOM, seat, leg, stamp, parameters });
+        self.sfu.handle_command(self.now, Command::AddLeg { room: self.room, seat, leg, stamp, parameters });
         self.measure_control(false);
         let dtls = SimDtlsClient::new(self.now, fingerprint, self.acceptor.fingerprint(), self.random.random::<u64>());
         let begin = Beginning {

@@ -105,6 +105,46 @@ test("a socket that does not open in time is replaced", () => {
   expect(sockets.length).toBeGreaterThan(2);
 });
 
+/** How long the present attempt, which never opens, is waited for; the next one has begun then. */
+function openWait(): number {
+  const stuck = last();
+  let wait = 0;
+  for (; !stuck.closed; wait += 100) vi.advanceTimersByTime(100);
+  vi.advanceTimersByTime(1);
+  expect(last()).not.toBe(stuck);
+  return wait;
+}
+
+test("gives an attempt longer after each that did not open in time, and no longer than needed after one that did", () => {
+  last().lose();
+  vi.advanceTimersByTime(100);
+  expect([1, 2, 3, 4, 5].map(openWait)).toEqual([2500, 5000, 10_000, 15_000, 15_000]);
+  // A server that takes its time to answer is as slow as a network that takes its time.
+  last().open();
+  expect(openWait()).toBe(15_000);
+  last().open();
+  last().say(1, WELCOME);
+  last().lose();
+  vi.advanceTimersByTime(100);
+  expect(openWait()).toBe(2500);
+});
+
+test("a refused attempt does not give the next one longer", () => {
+  last().lose();
+  vi.advanceTimersByTime(100);
+  last().lose();
+  vi.advanceTimersByTime(400);
+  expect(openWait()).toBe(2500);
+});
+
+test("on another network the first attempt is short again", () => {
+  last().lose();
+  vi.advanceTimersByTime(100);
+  openWait();
+  signalling.retryNow();
+  expect(openWait()).toBe(2500);
+});
+
 test("waits longer after each failure, never more than two seconds, and from the start after a success", () => {
   const pauses: number[] = [];
   for (let round = 0; round < 7; round += 1) {

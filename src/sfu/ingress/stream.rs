@@ -114,23 +114,31 @@ impl IngressStream {
         self.accept(now, seq, rtp)
     }
 
-    /// A retransmission of this layer (RFC 4588 section 4): useful when the packet inside is missing.
-    pub fn handle_repair(&mut self, now: Instant, rtp: IncomingRtp<'_>) -> Result<SeqNo, DropReason> {
-        let (Some(ssrc), Some(highest)) = (self.ssrc, self.extender.highest()) else {
-            return Err(DropReason::RtxUseless);
-        };
+    /// A retransmission of this layer (RFC 4588 section 4): useful when the packet inside is missing. `None` for one of
+    /// a packet that is here already, or of none: browsers probe their bandwidth with both.
+    pub fn handle_repair(&mut self, now: Instant, rtp: IncomingRtp<'_>) -> Result<Option<SeqNo>, DropReason> {
         let IncomingRtp { mut header, packet, usage, extensions } = rtp;
-        let Some(&[high, low]) = header.payload(packet).first_chunk() else {
+        let payload = header.payload(packet);
+        if payload.is_empty() {
+            return Ok(None);
+        }
+        let (Some(ssrc), Some(highest), Some(&[high, low])) =
+            (self.ssrc, self.extender.highest(), payload.first_chunk())
+        else {
             return Err(DropReason::RtxUseless);
         };
         let seq = SeqNo::nearest(u16::from_be_bytes([high, low]), highest);
+        if !self.cache.is_new(seq) {
+            return Ok(None);
+        }
         // A number ahead of the highest cannot have been asked for, and would move the window by a mere repair.
-        if seq >= highest || !self.cache.is_new(seq) {
+        if seq >= highest {
             return Err(DropReason::RtxUseless);
         }
         self.rate.record(now, DataSize(packet.len() as u64));
         let packet = unwrap_repair(&mut header, packet, seq, ssrc);
-        self.accept(now, seq, IncomingRtp { header, packet, usage, extensions }).map_err(|_| DropReason::RtxUseless)
+        let repaired = self.accept(now, seq, IncomingRtp { header, packet, usage, extensions });
+        repaired.map(Some).map_err(|_| DropReason::RtxUseless)
     }
 
     /// A sender report about this layer.
@@ -411,13 +419,18 @@ mod tests {
         }
 
         fn handle(&mut self, millis: u64, packet: &Packet, usage: PayloadUse) -> Result<SeqNo, DropReason> {
+            self.deliver(millis, packet, usage).map(|seq| seq.expect("no probe"))
+        }
+
+        /// `None` for a probe.
+        fn deliver(&mut self, millis: u64, packet: &Packet, usage: PayloadUse) -> Result<Option<SeqNo>, DropReason> {
             let mut bytes = packet.build();
             let header = RtpHeader::parse(&bytes).unwrap();
             let now = self.at(millis);
             let rtp = IncomingRtp { header, packet: &mut bytes, usage, extensions: &self.extensions };
             match usage {
                 PayloadUse::Rtx(_) => self.stream.handle_repair(now, rtp),
-                _ => self.stream.handle_media(now, rtp),
+                _ => self.stream.handle_media(now, rtp).map(Some),
             }
         }
 
@@ -425,8 +438,8 @@ mod tests {
             self.handle(millis, &Packet::new(MEDIA, sequence).payload(&VP8_DELTA), PayloadUse::Media(Codec::Vp8))
         }
 
-        fn repair(&mut self, millis: u64, packet: &Packet) -> Result<SeqNo, DropReason> {
-            self.handle(millis, &packet.clone().repair(REPAIR, 7), PayloadUse::Rtx(Codec::Vp8))
+        fn repair(&mut self, millis: u64, packet: &Packet) -> Result<Option<SeqNo>, DropReason> {
+            self.deliver(millis, &packet.clone().repair(REPAIR, 7), PayloadUse::Rtx(Codec::Vp8))
         }
 
         fn lost(&mut self, millis: u64) -> Vec<u16> {
@@ -488,14 +501,14 @@ mod tests {
 
         let missing =
             Packet::new(MEDIA, 11).timestamp(77).extension(ExtensionKind::PlayoutDelay, &[9, 9, 9]).payload(&VP8_DELTA);
-        let seq = bench.repair(50, &missing).unwrap();
+        let seq = bench.repair(50, &missing).unwrap().expect("it was missing");
         let (meta, bytes) = bench.stream.packet(seq).unwrap();
         assert_eq!(bytes, missing.build(), "as it would have come by itself");
         assert_eq!((meta.seq.wire(), meta.timestamp), (11, 77));
         assert_eq!(meta.playout_delay.of(bytes), Some(&[9, 9, 9][..]));
         assert!(bench.lost(200).is_empty());
         assert_eq!(bench.video(201, 11), Err(DropReason::RtpStale), "the original after its repair");
-        assert_eq!(bench.repair(202, &missing), Err(DropReason::RtxUseless), "twice");
+        assert_eq!(bench.repair(202, &missing), Ok(None), "twice");
     }
 
     #[test]
@@ -514,12 +527,25 @@ mod tests {
         assert_eq!(bench.repair(0, &missing), Err(DropReason::RtxUseless), "before any packet");
         bench.video(0, 10).unwrap();
         assert_eq!(bench.repair(1, &missing), Err(DropReason::RtxUseless), "ahead of the highest");
-        assert_eq!(bench.repair(1, &Packet::new(MEDIA, 10)), Err(DropReason::RtxUseless), "a probe of what came");
         bench.video(1, 12).unwrap();
-        for payload in [&[][..], &[0]] {
-            let short = Packet::new(REPAIR, 7).payload(payload).padding(20);
-            assert_eq!(bench.handle(2, &short, PayloadUse::Rtx(Codec::Vp8)), Err(DropReason::RtxUseless));
+        let half = Packet::new(REPAIR, 7).payload(&[0]).padding(20);
+        assert_eq!(bench.deliver(2, &half, PayloadUse::Rtx(Codec::Vp8)), Err(DropReason::RtxUseless));
+        assert_eq!(bench.lost(100), [11], "none of them filled the gap");
+    }
+
+    /// Chromium sends what it sent already, or padding alone, to learn how much its network carries: the operator's
+    /// board showed hundreds of drops a second in a sound call.
+    #[test]
+    fn probes_are_told_from_useless_repairs() {
+        let mut bench = Bench::new(MediaKind::Video);
+        let padding = Packet::new(REPAIR, 7).payload(&[]).padding(255);
+        assert_eq!(bench.deliver(0, &padding, PayloadUse::Rtx(Codec::Vp8)), Ok(None), "before any packet");
+        bench.video(1, 10).unwrap();
+        bench.video(2, 12).unwrap();
+        for sequence in [10, 12] {
+            assert_eq!(bench.repair(3, &Packet::new(MEDIA, sequence).payload(&VP8_DELTA)), Ok(None));
         }
+        assert_eq!(bench.deliver(4, &padding, PayloadUse::Rtx(Codec::Vp8)), Ok(None));
         assert_eq!(bench.lost(100), [11], "none of them filled the gap");
     }
 
@@ -532,7 +558,7 @@ mod tests {
 
         bench.video(1, 12).unwrap();
         let repaired = Packet::new(MEDIA, 11).payload(&VP8_DELTA);
-        let seq = bench.repair(2, &repaired.clone().padding(100)).unwrap();
+        let seq = bench.repair(2, &repaired.clone().padding(100)).unwrap().expect("it was missing");
         assert_eq!(bench.stream.packet(seq).unwrap().1, repaired.build());
 
         let probe = Packet::new(MEDIA, 13).payload(&[]).padding(255);
@@ -635,7 +661,7 @@ mod tests {
                 0 => PayloadUse::Rtx(codec),
                 _ => PayloadUse::Media(codec),
             };
-            accepted += u32::from(bench.handle(step, &packet, usage).is_ok());
+            accepted += u32::from(matches!(bench.deliver(step, &packet, usage), Ok(Some(_))));
             bench.lost(step);
         }
         assert!(accepted > 0);

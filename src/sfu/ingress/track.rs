@@ -44,16 +44,16 @@ impl IngressTrack {
         Self { source: parameters.source, layers }
     }
 
-    /// A packet that `StreamBindings` resolved to this track.
+    /// A packet that `StreamBindings` resolved to this track. `None` for a probe, which brings nothing.
     pub fn handle_rtp(
         &mut self,
         now: Instant,
         route: StreamRoute,
         rtp: IncomingRtp<'_>,
-    ) -> Result<Accepted, DropReason> {
+    ) -> Result<Option<Accepted>, DropReason> {
         let stream = self.layers.get_mut(usize::from(route.layer.0)).ok_or(DropReason::RtpUnknownTrack)?;
-        let seq = if route.repair { stream.handle_repair(now, rtp) } else { stream.handle_media(now, rtp) }?;
-        Ok(Accepted { layer: route.layer, seq })
+        let seq = if route.repair { stream.handle_repair(now, rtp)? } else { Some(stream.handle_media(now, rtp)?) };
+        Ok(seq.map(|seq| Accepted { layer: route.layer, seq }))
     }
 
     /// A sender report about one of this track's SSRCs.
@@ -222,11 +222,8 @@ mod tests {
                 PayloadUse::Media(if self.track.source == Source::Microphone { Codec::Opus } else { Codec::Vp8 });
             let route = StreamRoute { section: 0, layer: LayerIndex(layer), repair: false };
             let now = self.at(millis);
-            self.track.handle_rtp(
-                now,
-                route,
-                IncomingRtp { header, packet: &mut bytes, usage, extensions: &extensions },
-            )
+            let rtp = IncomingRtp { header, packet: &mut bytes, usage, extensions: &extensions };
+            self.track.handle_rtp(now, route, rtp).map(|accepted| accepted.expect("no probe"))
         }
     }
 

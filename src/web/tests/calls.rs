@@ -2,7 +2,9 @@
 
 use colloque_signaling::message::{ErrorCode, MediaSource, Presence, SenderInfo};
 
-use crate::sfu::command::Command;
+use crate::sfu::command::{Command, Event};
+use crate::transport::srtp::Profile;
+use crate::worker::WorkerId;
 
 use super::*;
 
@@ -242,6 +244,38 @@ async fn whip_and_whep_follow_their_life_cycle() {
     assert_eq!(status(call("DELETE", &location, fragment, None, "").await), StatusCode::OK);
     assert_eq!(status(call("DELETE", &location, fragment, None, "").await), StatusCode::NOT_FOUND);
     assert!(server.media.take().iter().any(|c| matches!(c, Command::RemoveLeg(_))));
+}
+
+/// A cart's camera whose network is gone: the doctor sees within seconds that it is not the patient who sits so still.
+#[tokio::test]
+async fn a_device_that_falls_quiet_is_shown_as_reconnecting_until_it_is_heard_again() {
+    let server = Server::start().await;
+    let (id, practitioner, patient) = server.book().await;
+    let path = format!("/v1/consultations/{id}/seats/{}/admit", patient["id"].as_str().unwrap());
+    server.api("POST", &path, Value::Null).await;
+    let request = Request::post("/whip")
+        .header(header::AUTHORIZATION, format!("Bearer {}", patient["token"].as_str().unwrap()))
+        .header(header::CONTENT_TYPE, "application/sdp");
+    let created = server.send(request.body(Body::from(CHROMIUM_SEND)).unwrap()).await;
+    assert_eq!(created.status(), StatusCode::CREATED);
+    let added = |command: Command| match command {
+        Command::AddLeg { leg, .. } => Some(leg),
+        _ => None,
+    };
+    let leg = server.media.take().into_iter().find_map(added).expect("a leg was added");
+    let mut doctor = server.page(&practitioner).await;
+    let report = |event: Event| server.consultations.handle_event(WorkerId(0), event);
+    let connected = Event::LegConnected { leg, profile: Profile::AeadAes128Gcm, dtls_version: "", dtls_group: "" };
+    for (event, presence) in [
+        (connected, Presence::Present),
+        (Event::LegQuiet(leg), Presence::Reconnecting),
+        (Event::LegHeard(leg), Presence::Present),
+        (Event::LegQuiet(leg), Presence::Reconnecting),
+        (Event::LegGone(leg), Presence::Absent),
+    ] {
+        report(event);
+        doctor.hear_until(|message| (presence_of(message, &patient) == Some(presence)).then_some(())).await;
+    }
 }
 
 #[tokio::test]

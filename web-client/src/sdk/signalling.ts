@@ -8,8 +8,11 @@ import type { ClientMessage, ServerEnvelope, ServerMessage } from "../protocol/g
 
 /** The first pause is short because most losses are; the last keeps a waking server from a thousand pages at once. */
 const RETRY_MS = [100, 400, 800, 1200, 2000] as const;
-/** An attempt that has not opened by then is given up: behind a dead network TCP would wait ever longer itself. */
-const OPEN_MS_MAX = 2500;
+/**
+ * An attempt that has not opened by then is given up: behind a dead network TCP would wait ever longer itself. Each
+ * that timed out gives the next one longer, because TCP, TLS and the upgrade over a satellite take seconds.
+ */
+const OPEN_MS_MAX = [2500, 5000, 10_000, 15_000] as const;
 /** Silence longer than this is worth a ping; shorter would keep a phone's radio awake. */
 const PING_EVERY_MS = 10_000;
 /** A pong later than this means a dead socket; lower cuts satellite links off (600 ms and queues). */
@@ -34,6 +37,8 @@ export class Signalling {
   private received = 0;
   private acknowledged = 0;
   private attempts = 0;
+  /** Attempts in a row that did not open in their time. */
+  private timeouts = 0;
   private pingId = 0;
   private ready = false;
   private closed = false;
@@ -56,8 +61,7 @@ export class Signalling {
     this.drop();
     const socket = this.openSocket(this.url);
     this.socket = socket;
-    // It has waited long enough already: on a network that is just coming back, a pause on top would be felt.
-    this.openTimer = setTimeout(() => this.handleLoss(socket, 0), OPEN_MS_MAX);
+    this.openTimer = setTimeout(() => this.handleOpenTimeout(socket), step(OPEN_MS_MAX, this.timeouts));
     socket.onopen = () => this.handleOpen(socket);
     socket.onmessage = (event) => this.handleText(socket, String(event.data));
     socket.onclose = () => this.handleLoss(socket);
@@ -88,7 +92,7 @@ export class Signalling {
   /** The network is known to be back (or another one): the old socket is not worth waiting for. */
   retryNow(): void {
     if (this.closed) return;
-    this.attempts = 0;
+    this.attempts = this.timeouts = 0;
     if (this.ready) this.probe(1000);
     else this.connect();
   }
@@ -105,6 +109,12 @@ export class Signalling {
     const resume = this.ticket === null ? {} : { resume: { ticket: this.ticket, received: this.received } };
     const join: ClientMessage = { type: "join", version: VERSION, session: this.session, ...resume };
     socket.send(JSON.stringify(join));
+  }
+
+  private handleOpenTimeout(socket: WebSocket): void {
+    this.timeouts += 1;
+    // It has waited long enough already: on a network that is just coming back, a pause on top would be felt.
+    this.handleLoss(socket, 0);
   }
 
   private handleText(socket: WebSocket, text: string): void {
@@ -130,7 +140,7 @@ export class Signalling {
     const joined = envelope.type === "welcome" || envelope.type === "resumed";
     if (joined) {
       this.ticket = envelope.ticket;
-      this.attempts = 0;
+      this.attempts = this.timeouts = 0;
       this.ready = true;
       clearTimeout(this.openTimer);
     }
@@ -147,9 +157,9 @@ export class Signalling {
     this.drop();
     if (this.closed) return;
     this.handlers.lost();
-    const pause = RETRY_MS[Math.min(this.attempts, RETRY_MS.length - 1)] ?? 2000;
+    const pause = Math.min(step(RETRY_MS, this.attempts), pauseMax);
     this.attempts += 1;
-    this.retryTimer = setTimeout(() => this.connect(), Math.min(pause, pauseMax));
+    this.retryTimer = setTimeout(() => this.connect(), pause);
   }
 
   private acknowledge(): void {
@@ -188,6 +198,11 @@ export class Signalling {
 
 /** `WebSocket.OPEN`, by value, because tests run where there is no WebSocket. */
 const OPEN = 1;
+
+/** The value for this many failures; the last one for all that follow. */
+function step(values: readonly [number, ...number[]], failures: number): number {
+  return values[Math.min(failures, values.length - 1)] ?? values[0];
+}
 
 function isFinal(message: ServerMessage): boolean {
   if (message.type === "error") return message.code === "bad_session" || message.code === "bad_version";
