@@ -323,19 +323,18 @@ impl Sender {
 /// Appends to `runs` the messages that carry `group`, at most `segments_max` datagrams each.
 fn merge_runs(group: &[Datagram], segments_max: u32, runs: &mut Vec<Run>) {
     for datagram in group {
-        if let Some(run) = runs.last_mut() {
-            if run.open
-                && run.path == datagram.path
-                && run.datagrams < segments_max
-                && datagram.len <= run.segment
-                && run.offset + run.len == datagram.offset
-                && run.len + datagram.len <= MESSAGE_LEN_OUT
-            {
-                run.len += datagram.len;
-                run.datagrams += 1;
-                run.open = datagram.len == run.segment;
-                continue;
-            }
+        if let Some(run) = runs.last_mut()
+            && run.open
+            && run.path == datagram.path
+            && run.datagrams < segments_max
+            && datagram.len <= run.segment
+            && run.offset + run.len == datagram.offset
+            && run.len + datagram.len <= MESSAGE_LEN_OUT
+        {
+            run.len += datagram.len;
+            run.datagrams += 1;
+            run.open = datagram.len == run.segment;
+            continue;
         }
         runs.push(Run {
             path: datagram.path,
