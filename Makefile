@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+SOAK_SECONDS ?= 600
 
 help: ## shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,9 +42,13 @@ bench-worker: ## runs the real worker beside the physical limit: CPU per forward
 	@scripts/setup.sh run
 	scripts/bench-worker.sh
 
-load: ## runs the load scenario `joins` against a fresh server
+load: ## runs every load scenario for a few seconds (scripts/load.sh runs one)
 	@scripts/setup.sh run
-	scripts/load.sh
+	scripts/load.sh all
+
+soak: ## runs the load scenario `soak` for ten minutes, or SOAK_SECONDS=N
+	@scripts/setup.sh run
+	scripts/load.sh soak --seconds $(SOAK_SECONDS)
 
 fuzz: ## fuzzes every parser for a minute each
 	@scripts/setup.sh run
@@ -59,4 +64,4 @@ screenshots: ## takes the pages' pictures into target/screenshots
 	@scripts/setup.sh test
 	scripts/e2e.sh screenshots
 
-.PHONY: help run build test check bench bench-worker instructions load fuzz licences sbom screenshots
+.PHONY: help run build test check bench bench-worker instructions load soak fuzz licences sbom screenshots

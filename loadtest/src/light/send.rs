@@ -340,8 +340,8 @@ const FIRST_SEQUENCE_SPREAD: u32 = 700;
 const HISTORY_LEN: usize = 256;
 /// A second request on the way while the first is being answered.
 const RESEND_EVERY: Duration = Duration::from_millis(10);
-/// Browsers limit themselves to about three keyframes a second.
-const KEYFRAME_EVERY: Duration = Duration::from_millis(500);
+/// libwebrtc's own limit. As long as the server's between two requests, every other one would be ignored.
+const KEYFRAME_EVERY: Duration = Duration::from_millis(300);
 /// Later than that and a real encoder would have dropped frames.
 const LAG_MAX: Duration = Duration::from_millis(200);
 const VOICE_LEVEL: AudioLevel = AudioLevel { voice: true, decibels_below: 30 };

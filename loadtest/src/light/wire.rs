@@ -156,7 +156,7 @@ impl Wire {
 
     /// Goes on from another socket; the old one is dropped.
     pub(super) fn handle_socket(&mut self, now: Instant, socket: MediaSocket) {
-        self.kernel_drops += u64::from(self.socket.kernel_drops());
+        self.kernel_drops += self.socket.poll_drops();
         self.socket = socket;
         self.agent.recheck(now);
     }
@@ -244,7 +244,7 @@ impl Wire {
         self.receiving.finish(&mut self.tally);
         let sent = self.senders.iter().map(|sender| (sender.identity.stream, sender.numbered()));
         self.tally.sent = sent.filter(|(_, numbered)| *numbered > 0).collect();
-        self.tally.kernel_drops = self.kernel_drops + u64::from(self.socket.kernel_drops());
+        self.tally.kernel_drops = self.kernel_drops + self.socket.poll_drops();
         self.tally
     }
 
