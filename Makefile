@@ -37,6 +37,13 @@ load: ## runs the load scenario `joins` against a fresh server
 	@scripts/setup.sh run
 	scripts/load.sh
 
+compare: ## the same load on Colloque and on Janus, as ratios (root, 10 minutes)
+	scripts/compare.sh
+
+plots: ## draws docs/images/performance-*.svg from docs/performance/*.json
+	@scripts/setup.sh plots
+	scripts/plots.sh
+
 fuzz: ## fuzzes every parser for a minute each
 	@scripts/setup.sh run
 	scripts/fuzz.sh 60
@@ -51,4 +58,4 @@ screenshots: ## takes the pages' pictures into target/screenshots
 	@scripts/setup.sh test
 	scripts/e2e.sh screenshots
 
-.PHONY: help run build test check bench load fuzz licences sbom screenshots
+.PHONY: help run build test check bench load compare plots fuzz licences sbom screenshots
