@@ -38,7 +38,9 @@ fn files(directory: &Path, extension: &str, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
-            if !matches!(entry.file_name().to_str(), Some("target" | "node_modules" | "dist" | ".git" | "corpus")) {
+            // Cargo's own stands beside a manifest; a module may be called so too.
+            let built = path.ends_with("target") && directory.join("Cargo.toml").exists();
+            if !built && !matches!(entry.file_name().to_str(), Some("node_modules" | "dist" | ".git" | "corpus")) {
                 files(&path, extension, into);
             }
         } else if path.extension().is_some_and(|e| e == extension) {

@@ -20,6 +20,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use tokio::net::UdpSocket;
 use tokio::time::timeout_at;
 
+pub use crate::leg::Offer;
 use crate::media::Piece;
 
 /// What the offer has, in this order.
@@ -33,15 +34,6 @@ pub struct Sections {
     pub slots: usize,
     /// Opens a data channel of this label.
     pub channel: Option<&'static str>,
-}
-
-/// An offer for the server.
-#[derive(Clone, Debug)]
-pub struct Offer {
-    /// The SDP.
-    pub sdp: String,
-    /// What its sending sections carry.
-    pub senders: Vec<SenderInfo>,
 }
 
 /// A peer connection.

@@ -11,9 +11,12 @@
 pub mod api;
 pub mod connection;
 pub mod histogram;
+pub mod leg;
+pub mod light;
 pub mod media;
 pub mod participant;
 pub mod process;
 pub mod report;
 pub mod scenario;
 pub mod signalling;
+pub mod tally;

@@ -3,9 +3,6 @@
 //! Notes when each step of its join was done and what came of every counted packet. Not here: who joins when and how
 //! long (`scenario`).
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -15,123 +12,10 @@ use str0m::{Event, IceConnectionState};
 
 use crate::api::{Clinic, Session};
 use crate::connection::{Connection, Sections};
-use crate::histogram::Histogram;
+use crate::leg::{camera_stream, voice_stream};
 use crate::media::{FRAME_INTERVAL, OPUS_INTERVAL, OpusSource, Piece, Stamp, Vp8Source};
 use crate::signalling::{Received, Signalling};
-
-/// What all participants of a run do now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Phase {
-    /// Send, but count nothing.
-    WarmUp,
-    /// Number every packet that is sent; count those that arrive.
-    Count,
-    /// Send nothing; count what is still under way.
-    Listen,
-}
-
-/// What participants share.
-#[derive(Clone)]
-pub struct Shared {
-    /// Zero of all stamps.
-    pub epoch: Instant,
-    phase: Arc<AtomicU8>,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self { epoch: Instant::now(), phase: Arc::new(AtomicU8::new(Phase::WarmUp as u8)) }
-    }
-}
-
-impl Shared {
-    /// The phase now.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::WarmUp,
-            1 => Phase::Count,
-            _ => Phase::Listen,
-        }
-    }
-
-    /// Moves everyone on.
-    pub fn set_phase(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
-    }
-}
-
-/// How long after the WebSocket began to open each step of the join was done.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Milestones {
-    /// `welcome` was read.
-    pub welcomed: Duration,
-    /// The answer was taken.
-    pub answered: Duration,
-    /// ICE found a path.
-    pub path: Option<Duration>,
-    /// DTLS is done.
-    pub connected: Option<Duration>,
-    /// The first packet of the other's voice.
-    pub voice: Option<Duration>,
-    /// The first packet of the other's picture.
-    pub picture: Option<Duration>,
-}
-
-impl Milestones {
-    /// The first media packet from the other, of whichever kind.
-    #[must_use]
-    pub fn media(&self) -> Option<Duration> {
-        match (self.voice, self.picture) {
-            (Some(voice), Some(picture)) => Some(voice.min(picture)),
-            (voice, picture) => voice.or(picture),
-        }
-    }
-}
-
-/// What one participant sent and received while counting.
-#[derive(Clone, Default)]
-pub struct Tally {
-    /// Numbered packets sent, by stream.
-    pub sent: HashMap<u32, u32>,
-    /// Which numbers came, by stream.
-    pub received: HashMap<u32, Seen>,
-    /// One-way latency of each.
-    pub latency: Histogram,
-    /// Packets this machine did not take for sending.
-    pub send_errors: u64,
-}
-
-/// Which numbers of a stream came, each counted once.
-#[derive(Clone, Default)]
-pub struct Seen {
-    bits: Vec<u64>,
-    count: u64,
-}
-
-impl Seen {
-    /// Notes a number; false when it came before or cannot be one of ours.
-    pub fn insert(&mut self, number: u32) -> bool {
-        if number >= NUMBERS_MAX {
-            return false;
-        }
-        let (word, bit) = (number as usize / 64, 1 << (number % 64));
-        if self.bits.len() <= word {
-            self.bits.resize(word + 1, 0);
-        }
-        let new = self.bits[word] & bit == 0;
-        self.bits[word] |= bit;
-        self.count += u64::from(new);
-        new
-    }
-
-    /// How many.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-}
+use crate::tally::{Milestones, Phase, STREAMS_MAX, Shared, Tally};
 
 /// One seat in a call.
 pub struct Participant {
@@ -268,13 +152,13 @@ impl Participant {
         while self.voice_due <= now {
             self.voice_due += OPUS_INTERVAL;
             let mut piece = self.voice.next_packet();
-            self.stamp(now, &mut piece, VOICE);
+            self.stamp(now, &mut piece, voice_stream(self.number));
             self.connection.send_voice(now, piece)?;
         }
         while self.frame_due <= now {
             self.frame_due += FRAME_INTERVAL;
             let mut pieces = self.picture.next_frame();
-            pieces.iter_mut().for_each(|piece| self.stamp(now, piece, PICTURE));
+            pieces.iter_mut().for_each(|piece| self.stamp(now, piece, camera_stream(self.number, 0)));
             self.connection.send_frame(now, pieces)?;
         }
         Ok(())
@@ -288,8 +172,7 @@ impl Participant {
         }
     }
 
-    fn stamp(&mut self, now: Instant, piece: &mut Piece, kind: u32) {
-        let stream = self.number * 2 + kind;
+    fn stamp(&mut self, now: Instant, piece: &mut Piece, stream: u32) {
         let number = (self.shared.phase() == Phase::Count).then(|| {
             let sent = self.tally.sent.entry(stream).or_default();
             *sent += 1;
@@ -297,34 +180,5 @@ impl Participant {
         });
         let sent_micros = now.saturating_duration_since(self.shared.epoch).as_micros() as u64;
         Stamp { stream, number, sent_micros }.write(&mut piece.payload);
-    }
-}
-
-const VOICE: u32 = 0;
-const PICTURE: u32 = 1;
-/// Six hours of 720p; bounds the memory a forged number could cost.
-const NUMBERS_MAX: u32 = 1 << 22;
-/// Streams one participant counts.
-const STREAMS_MAX: usize = 256;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_counts_once() {
-        let mut seen = Seen::default();
-        assert!(seen.insert(0) && seen.insert(200) && !seen.insert(200) && seen.insert(63));
-        assert!(!seen.insert(u32::MAX), "outside of what a run can send");
-        assert_eq!(seen.count(), 3);
-    }
-
-    #[test]
-    fn first_media_is_the_earlier_of_voice_and_picture() {
-        let ms = Duration::from_millis;
-        let milestones = Milestones { voice: Some(ms(90)), picture: Some(ms(70)), ..Milestones::default() };
-        assert_eq!(milestones.media(), Some(ms(70)));
-        assert_eq!(Milestones { voice: None, ..milestones }.media(), Some(ms(70)));
-        assert_eq!(Milestones::default().media(), None);
     }
 }

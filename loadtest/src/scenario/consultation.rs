@@ -14,9 +14,11 @@ use tokio::time::{sleep, timeout};
 use super::{JOIN_TIME_MAX, JoinTimes, Plan, Progress};
 use crate::api::{Clinic, Seat};
 use crate::histogram::Histogram;
-use crate::participant::{Milestones, Participant, Phase, Shared, Tally};
+use crate::leg::{camera_stream, voice_stream};
+use crate::participant::Participant;
 use crate::process::{self, Usage};
 use crate::report::{Latency, Report};
+use crate::tally::{Milestones, Phase, Shared, Tally};
 
 /// On the command line.
 pub const NAME: &str = "consultation";
@@ -141,7 +143,7 @@ fn sum(tallies: &[(u32, Tally)]) -> Report {
     for (number, tally) in tallies {
         report.packets_sent += tally.sent.values().map(|&sent| u64::from(sent)).sum::<u64>();
         let other = number ^ 1;
-        let theirs = [2 * other, 2 * other + 1];
+        let theirs = [voice_stream(other), camera_stream(other, 0)];
         report.packets_received +=
             theirs.iter().filter_map(|stream| tally.received.get(stream)).map(|seen| seen.count()).sum::<u64>();
         latency.merge(&tally.latency);
@@ -184,8 +186,8 @@ mod tests {
 
     fn tally(number: u32, sent: u32, received: u32) -> (u32, Tally) {
         let mut tally = Tally::default();
-        tally.sent.insert(2 * number, sent);
-        let seen = tally.received.entry(2 * (number ^ 1)).or_default();
+        tally.sent.insert(voice_stream(number), sent);
+        let seen = tally.received.entry(voice_stream(number ^ 1)).or_default();
         for number in 0..received {
             seen.insert(number);
         }

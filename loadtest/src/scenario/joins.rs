@@ -14,9 +14,10 @@ use tokio::time::{sleep, sleep_until};
 
 use super::{JOIN_TIME_MAX, JoinTimes, Plan, Progress};
 use crate::api::{Clinic, Seat};
-use crate::participant::{Milestones, Participant, Shared};
+use crate::participant::Participant;
 use crate::process;
 use crate::report::Report;
+use crate::tally::{Milestones, Shared};
 
 /// On the command line.
 pub const NAME: &str = "joins";

@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 
 use crate::api::Clinic;
 use crate::histogram::Histogram;
-use crate::participant::Milestones;
 use crate::report::{Joins, Report, Step, millis};
+use crate::tally::Milestones;
 
 /// What the command line asks for.
 #[derive(Clone)]
