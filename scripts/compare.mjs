@@ -1,8 +1,8 @@
 // Sums up runs of `scripts/compare.sh`.
 //
-//   node scripts/compare.mjs keep REPORT CASE SERVER ROUND IDLE_RSS_BYTES FILE   keeps one run's figures
-//   node scripts/compare.mjs table DIR|FILE                                      prints what the runs there say
-//   node scripts/compare.mjs collect DIR FILE                                    writes all runs of DIR into one file
+//   node scripts/compare.mjs keep REPORT CASE SERVER ROUND FILE   keeps one run's figures
+//   node scripts/compare.mjs table DIR|FILE                       prints what the runs there say
+//   node scripts/compare.mjs collect DIR FILE                     writes all runs of DIR into one file
 //
 // Servers were loaded in turn, so that each round of one has a neighbour in time of the other: ratios are made within
 // a round, and only then is their median taken. Whatever slows the whole machine for a while cancels out.
@@ -14,8 +14,8 @@ import { pathToFileURL } from "node:url";
 export const AIMS = { webinar: 6, consultation: 4, audio: 4 };
 
 /** One run, from the generator's report and what the script knows. */
-export function keep(report, name, server, round, idleRssBytes) {
-  return { case: name, server, round, idle_rss_bytes: idleRssBytes, report };
+export function keep(report, name, server, round) {
+  return { case: name, server, round, report };
 }
 
 /** The figures of a run that are compared; smaller is better in each. */
@@ -23,7 +23,7 @@ export function figures(run) {
   const { report } = run;
   return {
     cpu: report.server_cpu_ns_per_forwarded_packet,
-    memory: (report.server_rss_bytes - run.idle_rss_bytes) / report.participants,
+    memory: (report.server_rss_bytes - report.server_rss_before_bytes) / report.participants,
     p50: report.latency_us.p50,
     p99: report.latency_us.p99,
     lost: report.lost / Math.max(report.packets_forwarded_expected, 1),
@@ -123,8 +123,8 @@ export function inOrder(runs) {
 
 function main([action, ...rest]) {
   if (action === "keep") {
-    const [report, name, server, round, idle, file] = rest;
-    const run = keep(JSON.parse(readFileSync(report, "utf8")), name, server, Number(round), Number(idle));
+    const [report, name, server, round, file] = rest;
+    const run = keep(JSON.parse(readFileSync(report, "utf8")), name, server, Number(round));
     writeFileSync(file, JSON.stringify(run, null, 1) + "\n");
     const { cpu, p99 } = figures(run);
     const cost = cpu === null ? "no CPU figure" : `${(cpu / 1000).toFixed(2)} us CPU a packet`;

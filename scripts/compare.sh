@@ -151,8 +151,7 @@ run() {
   [ "$scenario" != webinar ] || count=--subscribers
   "start_$name"
   sleep 1
-  local idle report=$scratch/report.json status=0
-  idle=$(sed -nE 's/^VmRSS:\s+([0-9]+) kB/\1/p' "/proc/$server/status")
+  local report=$scratch/report.json status=0
   rm -f "$report"
   taskset --cpu-list "$generator_cores" "$binaries/colloque-loadtest" "$scenario" "${target[@]}" --pid "$server" \
     --seconds "$seconds" "$count" "$size" --json "$report" >"$scratch/table" 2>"$scratch/errors" || status=$?
@@ -167,7 +166,7 @@ run() {
     janus) [ "$loops" -eq 0 ] || label+=-loops$loops ;;
     colloque) [ "$workers" -eq 1 ] || label+=-workers$workers ;;
   esac
-  node scripts/compare.mjs keep "$report" "$case" "$label" "$round" "$((idle * 1024))" "$out/$case-$label-$round.json"
+  node scripts/compare.mjs keep "$report" "$case" "$label" "$round" "$out/$case-$label-$round.json"
 }
 
 mkdir -p "$out"

@@ -63,7 +63,7 @@ def cpu(run):
 def memory(run):
     """KiB that the load added, for each participant."""
     report = run["report"]
-    return (report["server_rss_bytes"] - run["idle_rss_bytes"]) / report["participants"] / 1024
+    return (report["server_rss_bytes"] - report["server_rss_before_bytes"]) / report["participants"] / 1024
 
 
 def latency(percentile):
