@@ -1,8 +1,8 @@
-//! Media shaped like an encoder's: Opus packets every 20 ms, VP8 frames of 720p at 30 a second cut into packets.
+//! Media shaped like an encoder's: Opus packets every 20 ms, VP8 frames cut into packets as libwebrtc cuts them.
 //!
 //! The bytes are valid as far as an SFU reads (RFC 7741 descriptor, RFC 6386 frame header); the rest is filling that
 //! ends in a [`Stamp`], from which the receiver tells loss and one-way latency. Sender and receiver share this
-//! process's clock. Not here: RTP (`connection`).
+//! process's clock. Not here: RTP (`connection`, `light`).
 
 use std::time::{Duration, Instant};
 
@@ -75,15 +75,38 @@ impl OpusSource {
 
     /// The next 20 ms.
     pub fn next_packet(&mut self) -> Piece {
+        let mut payload = vec![0; OPUS_LEN];
+        Piece { timestamp: self.next_into(&mut payload), marker: false, payload }
+    }
+
+    /// The same into the front of `out`, [`OPUS_LEN`] bytes. Gives the timestamp.
+    pub fn next_into(&mut self, out: &mut [u8]) -> u32 {
         self.timestamp = self.timestamp.wrapping_add(960);
-        let mut payload = vec![0x5a; OPUS_LEN];
-        payload[0] = 0x78; // CELT, 20 ms, mono, one frame (RFC 6716 section 3.1)
-        Piece { timestamp: self.timestamp, marker: false, payload }
+        out[..OPUS_LEN].fill(0x5a);
+        out[0] = 0x78; // CELT, 20 ms, mono, one frame (RFC 6716 section 3.1)
+        self.timestamp
     }
 }
 
+/// How a VP8 encoder is set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Encoding {
+    /// Pixels.
+    pub width: u16,
+    /// Pixels.
+    pub height: u16,
+    /// Mean, keyframes apart.
+    pub kbit_per_second: u32,
+    /// At least 1.
+    pub frames_per_second: u32,
+}
+
+/// 1.5 Mbit/s, what browsers spend on 720p.
+pub const HD: Encoding = Encoding { width: 1_280, height: 720, kbit_per_second: 1_500, frames_per_second: 30 };
+
 /// A camera.
 pub struct Vp8Source {
+    encoding: Encoding,
     timestamp: u32,
     picture_id: u16,
     random: u32,
@@ -91,10 +114,16 @@ pub struct Vp8Source {
 }
 
 impl Vp8Source {
-    /// Starts at an arbitrary timestamp, with a keyframe.
+    /// 720p, starting at an arbitrary timestamp with a keyframe.
     #[must_use]
     pub fn new(timestamp: u32) -> Self {
-        Self { timestamp, picture_id: 0, random: timestamp | 1, keyframe_due: true }
+        Self::with(HD, timestamp)
+    }
+
+    /// The same with another encoding.
+    #[must_use]
+    pub fn with(encoding: Encoding, timestamp: u32) -> Self {
+        Self { encoding, timestamp, picture_id: 0, random: timestamp | 1, keyframe_due: true }
     }
 
     /// Makes the next frame a keyframe: a receiver asked for one.
@@ -102,32 +131,34 @@ impl Vp8Source {
         self.keyframe_due = true;
     }
 
-    /// The next frame's packets.
+    /// The next frame's packets, written out.
     pub fn next_frame(&mut self) -> Vec<Piece> {
-        let keyframe = std::mem::take(&mut self.keyframe_due);
-        self.timestamp = self.timestamp.wrapping_add(3_000);
-        self.picture_id = (self.picture_id + 1) & 0x7fff;
-        let mean = if keyframe { KEYFRAME_LEN } else { FRAME_LEN };
-        let len = mean * (700 + self.random() as usize % 600) / 1_000;
-        let count = len.div_ceil(PIECE_LEN).max(1);
-        (0..count).map(|index| self.piece(keyframe, index, count, len / count)).collect()
+        self.next_shapes().map(PieceShape::to_piece).collect()
     }
 
-    fn piece(&self, keyframe: bool, index: usize, count: usize, len: usize) -> Piece {
-        let [high, low] = (self.picture_id | 0x8000).to_be_bytes();
-        let start_of_partition = if index == 0 { 0x10 } else { 0 };
-        let mut payload = vec![0x80 | start_of_partition, 0x80, high, low];
-        if index == 0 {
-            let inter = u8::from(!keyframe);
-            payload.extend([0x10 | inter, 0x02, 0x00]); // shown, first partition of 16 bytes and more
-        }
-        if index == 0 && keyframe {
-            payload.extend([0x9d, 0x01, 0x2a]);
-            payload.extend(WIDTH.to_le_bytes());
-            payload.extend(HEIGHT.to_le_bytes());
-        }
-        payload.resize(payload.len() + len.max(STAMP_LEN), 0x3c);
-        Piece { timestamp: self.timestamp, marker: index + 1 == count, payload }
+    /// The next frame's packets, to be written by the caller.
+    pub fn next_shapes(&mut self) -> impl Iterator<Item = PieceShape> + use<> {
+        let keyframe = std::mem::take(&mut self.keyframe_due);
+        let Encoding { width, height, kbit_per_second, frames_per_second } = self.encoding;
+        self.timestamp = self.timestamp.wrapping_add(VIDEO_CLOCK / frames_per_second);
+        self.picture_id = (self.picture_id + 1) & 0x7fff;
+        let frame_len = kbit_per_second as usize * 125 / frames_per_second as usize;
+        let mean = if keyframe { frame_len * KEYFRAME_FACTOR } else { frame_len };
+        let len = (mean * (700 + self.random() as usize % 600) / 1_000).max(DATA_LEN_MIN);
+        let count = len.div_ceil(PIECE_LEN);
+        // Like libwebrtc: sizes differ by a byte, the smaller ones first.
+        let (least, smaller) = (len / count, count - len % count);
+        let (timestamp, picture_id) = (self.timestamp, self.picture_id);
+        (0..count).map(move |index| PieceShape {
+            timestamp,
+            picture_id,
+            marker: index + 1 == count,
+            start: index == 0,
+            keyframe,
+            data_len: (least + usize::from(index >= smaller)) as u16,
+            width,
+            height,
+        })
     }
 
     /// xorshift32: frame sizes vary, and are the same in every run.
@@ -139,6 +170,57 @@ impl Vp8Source {
     }
 }
 
+/// One packet of a VP8 frame, small enough to be remembered for a resend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PieceShape {
+    /// 90 kHz.
+    pub timestamp: u32,
+    /// Last of its frame.
+    pub marker: bool,
+    /// First of its frame.
+    pub start: bool,
+    /// Of a frame that stands by itself.
+    pub keyframe: bool,
+    picture_id: u16,
+    data_len: u16,
+    width: u16,
+    height: u16,
+}
+
+impl PieceShape {
+    /// Bytes of the payload.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        DESCRIPTOR_LEN + usize::from(self.data_len)
+    }
+
+    /// Writes the payload, with room for the stamp at its end, into the front of `out`. Gives its length.
+    pub fn write(&self, out: &mut [u8]) -> usize {
+        let [high, low] = (self.picture_id | 0x8000).to_be_bytes();
+        let start_of_partition = if self.start { 0x10 } else { 0 };
+        let payload = &mut out[..self.payload_len()];
+        payload[..DESCRIPTOR_LEN].copy_from_slice(&[0x80 | start_of_partition, 0x80, high, low]);
+        let data = &mut payload[DESCRIPTOR_LEN..];
+        data.fill(0x3c);
+        if self.start {
+            let inter = u8::from(!self.keyframe);
+            data[..3].copy_from_slice(&[0x10 | inter, 0x02, 0x00]); // shown, first partition of 16 bytes and more
+        }
+        if self.start && self.keyframe {
+            data[3..6].copy_from_slice(&[0x9d, 0x01, 0x2a]);
+            data[6..8].copy_from_slice(&self.width.to_le_bytes());
+            data[8..10].copy_from_slice(&self.height.to_le_bytes());
+        }
+        self.payload_len()
+    }
+
+    fn to_piece(self) -> Piece {
+        let mut payload = vec![0; self.payload_len()];
+        self.write(&mut payload);
+        Piece { timestamp: self.timestamp, marker: self.marker, payload }
+    }
+}
+
 /// Between two Opus packets.
 pub const OPUS_INTERVAL: Duration = Duration::from_millis(20);
 /// Between two video frames.
@@ -147,15 +229,16 @@ pub const FRAME_INTERVAL: Duration = Duration::from_nanos(33_333_333);
 const MAGIC: [u8; 4] = *b"CLQs";
 const STAMP_LEN: usize = 20;
 /// 40 kbit/s.
-const OPUS_LEN: usize = 100;
-/// 1.5 Mbit/s, what browsers spend on 720p.
-const FRAME_LEN: usize = 6_250;
-/// Browsers' keyframes are about five times as large.
-const KEYFRAME_LEN: usize = 31_000;
+pub const OPUS_LEN: usize = 100;
+/// Browsers' keyframes are about five times as large as the other frames.
+const KEYFRAME_FACTOR: usize = 5;
 /// With RTP, extensions and SRTP below 1200 bytes.
 const PIECE_LEN: usize = 1_100;
-const WIDTH: u16 = 1_280;
-const HEIGHT: u16 = 720;
+/// RFC 7741: first byte, extension bits, a picture id of 15 bits.
+const DESCRIPTOR_LEN: usize = 4;
+/// A keyframe's header and a stamp fit.
+const DATA_LEN_MIN: usize = 10 + STAMP_LEN;
+const VIDEO_CLOCK: u32 = 90_000;
 
 #[cfg(test)]
 mod tests {
@@ -187,6 +270,31 @@ mod tests {
         }
         source.request_keyframe();
         assert_eq!(source.next_frame()[0].payload[4] & 1, 0);
+    }
+
+    #[test]
+    fn packets_of_a_frame_differ_by_a_byte_at_most_and_the_smaller_come_first() {
+        let mut source = Vp8Source::new(9);
+        let mut uneven = 0;
+        for _ in 0..30 {
+            let lens: Vec<usize> = source.next_shapes().map(|shape| shape.payload_len()).collect();
+            assert!(lens.is_sorted() && lens[lens.len() - 1] - lens[0] <= 1, "{lens:?}");
+            uneven += usize::from(lens[0] != lens[lens.len() - 1]);
+        }
+        assert!(uneven > 15, "runs of equal sizes break as they do with browsers");
+    }
+
+    #[test]
+    fn a_small_layer_has_room_for_its_stamp() {
+        let tiny = Encoding { width: 320, height: 180, kbit_per_second: 5, frames_per_second: 30 };
+        let mut source = Vp8Source::with(tiny, 9);
+        for _ in 0..10 {
+            let mut frame = source.next_frame();
+            let stamp = Stamp { stream: 1, number: Some(1), sent_micros: 1 };
+            stamp.write(&mut frame[0].payload);
+            assert!(frame[0].payload.len() >= DESCRIPTOR_LEN + DATA_LEN_MIN);
+            assert_eq!(Stamp::read(&frame[0].payload), Some(stamp));
+        }
     }
 
     #[test]

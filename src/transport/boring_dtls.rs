@@ -1,4 +1,5 @@
-//! DTLS 1.3 and 1.2 (RFC 9147, RFC 6347) on BoringSSL, server side, for DTLS-SRTP (RFC 5764).
+//! DTLS 1.3 and 1.2 (RFC 9147, RFC 6347) on BoringSSL for DTLS-SRTP (RFC 5764). The server is always the DTLS server;
+//! the client side is there for the load generator.
 //!
 //! The library runs over an in-memory pipe of datagrams: no socket, and `now` is a parameter. Its own
 //! retransmission timers read the wall clock, so simulations in virtual time replace the whole trait.
@@ -64,6 +65,16 @@ impl BoringAcceptor {
         Ok(Self { context: context.build(), fingerprint })
     }
 
+    /// A fresh association that sends a ClientHello at once and accepts only a certificate with this fingerprint.
+    #[must_use]
+    pub fn connect(&self, now: Instant, remote_fingerprint: &Fingerprint) -> Box<dyn Dtls> {
+        let Ok(stream) = self.stream(remote_fingerprint) else { return Box::new(BoringDtls::stillborn()) };
+        let mut dtls = BoringDtls::new(stream, SslStream::connect);
+        dtls.run();
+        dtls.restart_timer(now);
+        Box::new(dtls)
+    }
+
     fn stream(&self, remote_fingerprint: &Fingerprint) -> Result<SslStream<Pipe>, ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;
         ssl.set_mtu(MTU)?;
@@ -83,7 +94,7 @@ impl BoringAcceptor {
 impl DtlsAcceptor for BoringAcceptor {
     fn accept(&self, _now: Instant, remote_fingerprint: &Fingerprint) -> Box<dyn Dtls> {
         Box::new(match self.stream(remote_fingerprint) {
-            Ok(stream) => BoringDtls::new(stream),
+            Ok(stream) => BoringDtls::new(stream, SslStream::accept),
             Err(_) => BoringDtls::stillborn(),
         })
     }
@@ -100,22 +111,27 @@ enum State {
     Ended,
 }
 
+/// Goes on with the handshake, as the side that the association is.
+type Handshake = fn(&mut SslStream<Pipe>) -> Result<(), boring::ssl::Error>;
+
 /// One association. `None` only when the library could not even allocate one.
 struct BoringDtls {
     stream: Option<SslStream<Pipe>>,
+    handshake: Handshake,
     state: State,
     timer: Option<Instant>,
     events: VecDeque<DtlsEvent>,
 }
 
 impl BoringDtls {
-    fn new(stream: SslStream<Pipe>) -> Self {
-        Self { stream: Some(stream), state: State::Handshaking { bytes: 0 }, timer: None, events: VecDeque::new() }
+    fn new(stream: SslStream<Pipe>, handshake: Handshake) -> Self {
+        let state = State::Handshaking { bytes: 0 };
+        Self { stream: Some(stream), handshake, state, timer: None, events: VecDeque::new() }
     }
 
     fn stillborn() -> Self {
         let events = VecDeque::from([DtlsEvent::Failed(DtlsFailure::Handshake)]);
-        Self { stream: None, state: State::Ended, timer: None, events }
+        Self { stream: None, handshake: SslStream::accept, state: State::Ended, timer: None, events }
     }
 
     /// Lets the library take what lies in the pipe.
@@ -130,7 +146,7 @@ impl BoringDtls {
 
     fn continue_handshake(&mut self) {
         let Some(stream) = &mut self.stream else { return };
-        match stream.accept() {
+        match (self.handshake)(stream) {
             Ok(()) => match outcome(stream.ssl()) {
                 Ok(connected) => {
                     self.state = State::Connected;

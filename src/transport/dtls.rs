@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::parameters::Fingerprint;
 use super::srtp::{Profile, SessionKeys};
 
-/// One DTLS association, server side.
+/// One DTLS association.
 pub trait Dtls: Send {
     /// Feeds one datagram from the leg's proved path. Returns false when the stack refused it.
     fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> bool;

@@ -16,7 +16,7 @@ pub mod parameters;
 pub mod sctp;
 mod sctp_guard;
 pub mod srtp;
-mod stun;
+pub mod stun;
 
 pub use ice::StunOutcome;
 pub use leg_transport::{Transport, TransportEvent};

@@ -1,4 +1,5 @@
-//! STUN on the wire (RFC 8489, RFC 8445 section 7.3): what an ICE-lite responder reads and writes, without allocation.
+//! STUN on the wire (RFC 8489, RFC 8445 section 7.3): what an ICE-lite responder reads and writes, without allocation,
+//! and what the far sides of the simulation and of the load generator write and read back.
 //!
 //! Not here: whose credentials, rate limits, which path is proved (`ice`). Own code rather than a library, because
 //! an attribute behind MESSAGE-INTEGRITY is not authenticated and must not be seen at all (RFC 8489 section 14.5):
@@ -8,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
+pub use aws_lc_rs::hmac::Key as IntegrityKey;
 use rtc_stun::fingerprint::fingerprint_value;
 
 use crate::drops::DropReason;
@@ -26,22 +28,24 @@ pub fn stun_username(datagram: &[u8]) -> Option<&[u8]> {
 /// A Binding request. Only what stands before MESSAGE-INTEGRITY was read; nothing is verified until
 /// [`Request::is_authentic`] said so.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Request<'a> {
+pub struct Request<'a> {
     datagram: &'a [u8],
     integrity_at: usize,
-    pub(super) transaction: TransactionId,
-    pub(super) username: &'a [u8],
+    /// Chosen by the far side.
+    pub transaction: TransactionId,
+    /// `receiver:sender` user name fragments.
+    pub username: &'a [u8],
     /// USE-CANDIDATE: the far side wants media on this path.
-    pub(super) nominates: bool,
+    pub nominates: bool,
     /// ICE-CONTROLLED: the far side believes that we control.
-    pub(super) claims_controlled: bool,
+    pub claims_controlled: bool,
     /// The first attribute that we must understand and do not.
-    pub(super) unknown_attribute: Option<u16>,
+    pub unknown_attribute: Option<u16>,
 }
 
 /// What to answer to an authenticated request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Answer {
+pub enum Answer {
     /// XOR-MAPPED-ADDRESS.
     Success(SocketAddr),
     /// 487: we never control.
@@ -51,10 +55,12 @@ pub(super) enum Answer {
 }
 
 impl<'a> Request<'a> {
+    /// Reads what stands before MESSAGE-INTEGRITY.
+    ///
     /// # Errors
     /// [`DropReason::StunMalformed`] for anything but a Binding request, [`DropReason::StunIntegrity`] when it lacks
     /// what ICE demands (USERNAME, MESSAGE-INTEGRITY, FINGERPRINT) or its FINGERPRINT is wrong.
-    pub(super) fn parse(datagram: &'a [u8]) -> Result<Self, DropReason> {
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, DropReason> {
         let message = Message::parse(datagram).ok_or(DropReason::StunMalformed)?;
         if message.kind != BINDING_REQUEST {
             return Err(DropReason::StunMalformed);
@@ -91,17 +97,60 @@ impl<'a> Request<'a> {
     }
 
     /// Verifies MESSAGE-INTEGRITY (RFC 8489 section 14.5) in constant time.
-    pub(super) fn is_authentic(&self, key: &hmac::Key) -> bool {
-        let tag = integrity(key, &self.datagram[..self.integrity_at]);
-        let value_at = self.integrity_at + ATTRIBUTE_HEADER_LEN;
-        let claimed = &self.datagram[value_at..value_at + INTEGRITY_LEN];
-        verify_slices_are_equal(tag.as_ref(), claimed).is_ok()
+    #[must_use]
+    pub fn is_authentic(&self, key: &hmac::Key) -> bool {
+        is_authentic(self.datagram, self.integrity_at, key)
+    }
+}
+
+/// A Binding response to a check of ours. Nothing is verified until [`Response::is_authentic`] said so.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    datagram: &'a [u8],
+    integrity_at: usize,
+    /// That of the check.
+    pub transaction: TransactionId,
+    /// The error code of a refusal; `None` for success.
+    pub refused: Option<u16>,
+}
+
+impl<'a> Response<'a> {
+    /// `None` for anything but a Binding response with MESSAGE-INTEGRITY and FINGERPRINT.
+    #[must_use]
+    pub fn parse(datagram: &'a [u8]) -> Option<Self> {
+        let message = Message::parse(datagram)?;
+        let mut refused = match message.kind {
+            BINDING_SUCCESS => None,
+            BINDING_ERROR => Some(0),
+            _ => return None,
+        };
+        let mut attributes = message.attributes();
+        for (at, attribute) in &mut attributes {
+            match (attribute.kind, attribute.value) {
+                (ERROR_CODE, [_, _, class, number, ..]) => {
+                    refused = refused.map(|_| u16::from(class & 7) * 100 + u16::from(*number));
+                }
+                (MESSAGE_INTEGRITY, value) if value.len() == INTEGRITY_LEN => {
+                    let found = Self { datagram, integrity_at: at, transaction: message.transaction, refused };
+                    return fingerprint_matches(datagram, attributes).then_some(found);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// As [`Request::is_authentic`], with the key of the far side's password.
+    #[must_use]
+    pub fn is_authentic(&self, key: &hmac::Key) -> bool {
+        is_authentic(self.datagram, self.integrity_at, key)
     }
 }
 
 impl Answer {
     /// Writes the response with MESSAGE-INTEGRITY and FINGERPRINT. `out` holds at least [`ANSWER_LEN_MAX`] bytes.
-    pub(super) fn write(self, transaction: &TransactionId, key: &hmac::Key, out: &mut [u8]) -> usize {
+    #[must_use]
+    pub fn write(self, transaction: &TransactionId, key: &hmac::Key, out: &mut [u8]) -> usize {
         debug_assert!(out.len() >= ANSWER_LEN_MAX);
         let kind = if matches!(self, Answer::Success(_)) { BINDING_SUCCESS } else { BINDING_ERROR };
         let mut writer = Writer::new(out, kind, transaction);
@@ -121,14 +170,18 @@ impl Answer {
 }
 
 /// A STUN header and the attributes behind it, not looked at.
-pub(super) struct Message<'a> {
-    pub(super) kind: u16,
-    pub(super) transaction: TransactionId,
+pub struct Message<'a> {
+    /// Method and class.
+    pub kind: u16,
+    /// Joins a request to its response.
+    pub transaction: TransactionId,
     datagram: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn parse(datagram: &'a [u8]) -> Option<Self> {
+    /// `None` for anything but a whole STUN message.
+    #[must_use]
+    pub fn parse(datagram: &'a [u8]) -> Option<Self> {
         let header: &[u8; HEADER_LEN] = datagram.first_chunk()?;
         let kind = u16::from_be_bytes([header[0], header[1]]);
         let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -178,6 +231,13 @@ fn fingerprint_matches(datagram: &[u8], rest: Attributes<'_>) -> bool {
         && fingerprint.value == fingerprint_value(&datagram[..at]).to_be_bytes()
 }
 
+fn is_authentic(datagram: &[u8], integrity_at: usize, key: &hmac::Key) -> bool {
+    let tag = integrity(key, &datagram[..integrity_at]);
+    let value_at = integrity_at + ATTRIBUTE_HEADER_LEN;
+    let claimed = &datagram[value_at..value_at + INTEGRITY_LEN];
+    verify_slices_are_equal(tag.as_ref(), claimed).is_ok()
+}
+
 /// HMAC-SHA1 over the message up to the attribute, with the length that the header has when the attribute ends it.
 fn integrity(key: &hmac::Key, message: &[u8]) -> hmac::Tag {
     let len = (message.len() - HEADER_LEN + ATTRIBUTE_HEADER_LEN + INTEGRITY_LEN) as u16;
@@ -216,20 +276,22 @@ fn xor_mapped(address: SocketAddr, transaction: &TransactionId) -> ([u8; 20], us
 }
 
 /// Appends attributes to a caller's buffer.
-pub(super) struct Writer<'a> {
+pub struct Writer<'a> {
     out: &'a mut [u8],
     len: usize,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(out: &'a mut [u8], kind: u16, transaction: &TransactionId) -> Self {
+    /// Starts a message. `out` must hold all that follows.
+    pub fn new(out: &'a mut [u8], kind: u16, transaction: &TransactionId) -> Self {
         out[..2].copy_from_slice(&kind.to_be_bytes());
         out[4..8].copy_from_slice(&MAGIC_COOKIE);
         out[8..HEADER_LEN].copy_from_slice(transaction);
         Self { out, len: HEADER_LEN }
     }
 
-    pub(super) fn attribute(&mut self, kind: u16, value: &[u8]) {
+    /// Appends one attribute with its padding.
+    pub fn attribute(&mut self, kind: u16, value: &[u8]) {
         let padded_len = value.len().next_multiple_of(4);
         let slot = &mut self.out[self.len..self.len + ATTRIBUTE_HEADER_LEN + padded_len];
         slot[..2].copy_from_slice(&kind.to_be_bytes());
@@ -241,7 +303,9 @@ impl<'a> Writer<'a> {
         self.out[2..4].copy_from_slice(&body_len.to_be_bytes());
     }
 
-    pub(super) fn finish(mut self, key: &hmac::Key) -> usize {
+    /// Appends MESSAGE-INTEGRITY and FINGERPRINT. Gives the datagram's length.
+    #[must_use]
+    pub fn finish(mut self, key: &hmac::Key) -> usize {
         let tag = integrity(key, &self.out[..self.len]);
         self.attribute(MESSAGE_INTEGRITY, tag.as_ref());
         let body_len = (self.len - HEADER_LEN + ATTRIBUTE_HEADER_LEN + FINGERPRINT_LEN) as u16;
@@ -253,12 +317,13 @@ impl<'a> Writer<'a> {
 }
 
 /// The key of short-term credentials (RFC 8489 section 9.1.1).
-pub(super) fn integrity_key(password: &str) -> hmac::Key {
+#[must_use]
+pub fn integrity_key(password: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes())
 }
 
 /// Longest answer: header, error text, unknown attributes, integrity, fingerprint.
-pub(super) const ANSWER_LEN_MAX: usize = 128;
+pub const ANSWER_LEN_MAX: usize = 128;
 
 const HEADER_LEN: usize = 20;
 const ATTRIBUTE_HEADER_LEN: usize = 4;
@@ -266,21 +331,29 @@ const INTEGRITY_LEN: usize = 20;
 const FINGERPRINT_LEN: usize = 4;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
-pub(super) const BINDING_REQUEST: u16 = 0x0001;
-pub(super) const BINDING_SUCCESS: u16 = 0x0101;
+/// A connectivity check.
+pub const BINDING_REQUEST: u16 = 0x0001;
+/// Its answer.
+pub const BINDING_SUCCESS: u16 = 0x0101;
 const BINDING_ERROR: u16 = 0x0111;
 
-pub(super) const USERNAME: u16 = 0x0006;
+/// RFC 8489 section 14.3.
+pub const USERNAME: u16 = 0x0006;
 const MESSAGE_INTEGRITY: u16 = 0x0008;
 const ERROR_CODE: u16 = 0x0009;
 const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-pub(super) const PRIORITY: u16 = 0x0024;
-pub(super) const USE_CANDIDATE: u16 = 0x0025;
+/// RFC 8445 section 16.1.
+pub const PRIORITY: u16 = 0x0024;
+/// RFC 8445 section 16.1: the sender nominates the path.
+pub const USE_CANDIDATE: u16 = 0x0025;
 const FINGERPRINT: u16 = 0x8028;
-pub(super) const ICE_CONTROLLED: u16 = 0x8029;
-pub(super) const ICE_CONTROLLING: u16 = 0x802a;
-pub(super) const NETWORK_COST: u16 = 0xc057;
+/// RFC 8445 section 16.1: the sender is controlled.
+pub const ICE_CONTROLLED: u16 = 0x8029;
+/// RFC 8445 section 16.1: the sender controls.
+pub const ICE_CONTROLLING: u16 = 0x802a;
+/// What browsers say of the kind of their network.
+pub const NETWORK_COST: u16 = 0xc057;
 
 /// Comprehension-required attributes that a check may carry: those of RFC 8489 (with its SHA-256 integrity, which
 /// comes beside the SHA-1 one) and of RFC 8445.

@@ -3,6 +3,7 @@
 //! Not here: real browsers (`tests/browser`), and what single modules promise. Everything runs over loopback.
 
 mod caller;
+mod light;
 
 use std::time::Duration;
 

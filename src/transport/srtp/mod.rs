@@ -28,6 +28,18 @@ pub enum Profile {
     Aes128CmSha1_80,
 }
 
+impl Profile {
+    /// As RFC 5764 and RFC 7714 write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::AeadAes128Gcm => "AEAD_AES_128_GCM",
+            Profile::AeadAes256Gcm => "AEAD_AES_256_GCM",
+            Profile::Aes128CmSha1_80 => "AES128_CM_HMAC_SHA1_80",
+        }
+    }
+}
+
 /// One direction's master key and salt. Lengths follow the profile (16+12, 32+12, 16+14).
 #[derive(Clone)]
 pub struct MasterKey {
