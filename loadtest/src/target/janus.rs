@@ -203,7 +203,7 @@ impl Seat for JanusSeat {
         let legs = std::mem::take(&mut self.receivers().legs);
         let mut tally = Tally::default();
         for leg in self.publisher.into_iter().chain(legs) {
-            tally.merge(&leg.close().await?);
+            tally.merge(leg.close().await?);
         }
         self.session.destroy().await?;
         Ok(tally)
