@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+SOAK_SECONDS ?= 600
 
 help: ## shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,9 +34,13 @@ bench: ## runs the benchmarks
 	@scripts/setup.sh run
 	$(CARGO) bench
 
-load: ## runs the load scenario `joins` against a fresh server
+load: ## runs every load scenario for a few seconds (scripts/load.sh runs one)
 	@scripts/setup.sh run
-	scripts/load.sh
+	scripts/load.sh all
+
+soak: ## runs the load scenario `soak` for ten minutes, or SOAK_SECONDS=N
+	@scripts/setup.sh run
+	scripts/load.sh soak --seconds $(SOAK_SECONDS)
 
 compare: ## the same load on Colloque and on Janus, as ratios (root, 10 minutes)
 	scripts/compare.sh
@@ -58,4 +63,4 @@ screenshots: ## takes the pages' pictures into target/screenshots
 	@scripts/setup.sh test
 	scripts/e2e.sh screenshots
 
-.PHONY: help run build test check bench load compare plots fuzz licences sbom screenshots
+.PHONY: help run build test check bench load soak compare plots fuzz licences sbom screenshots

@@ -1,22 +1,31 @@
-//! Load generator: many participants of many rooms in one process, each with an independent WebRTC stack.
+//! Load generator: many participants of many rooms in one process, each with its own WebRTC connection.
 //!
-//! A library, so that the server's interoperability tests use the same participant. Nothing here reads the server's
-//! code: only its HTTP API, its signalling messages and the wire. Every scenario is bounded in people and in time.
+//! A library, so that the server's interoperability tests use the same parts. Scenarios and targets know the server by its
+//! HTTP API, its signalling messages and the wire alone; only the engine `light` borrows its packet code. Every scenario
+//! is bounded in people, count and time.
 //!
 //! ```text
-//!   main -> scenario -> participant -> signalling (WebSocket), connection (str0m, one UDP socket), media (stamps)
-//!                    -> api (HTTP), process (/proc), report (JSON, table)
+//!   main -> scenario -> target (colloque, ...) -> api (HTTP), signalling (WebSocket)
+//!              |            `-> engine -> light, or the webrtc crate      both: media (stamps), tally (counts)
+//!              `-> process (/proc), metrics, report (JSON, table), junk
 //! ```
+//!
+//! `connection` is a third stack, str0m, that the server's own tests drive step by step.
 
 pub mod api;
 pub mod connection;
+pub mod engine;
 pub mod histogram;
+pub mod junk;
 pub mod leg;
 pub mod light;
 pub mod media;
-pub mod participant;
+pub mod metrics;
 pub mod process;
+pub mod progress;
 pub mod report;
 pub mod scenario;
 pub mod signalling;
 pub mod tally;
+pub mod target;
+pub mod webrtc_leg;

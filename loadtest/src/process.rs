@@ -1,23 +1,59 @@
-//! What the server costs, from `/proc`: processor time and resident memory. Linux only, like the server.
+//! What a process costs, from `/proc`: processor time, in all and of the threads that carry media, and resident memory.
+//! Linux only, like the server.
 
 use anyhow::{Context, Result};
 
 /// A reading of one process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
-    /// User and system time since it began.
+    /// User and system time since it began, of threads that ended too.
     pub cpu_seconds: f64,
+    /// The same of the threads whose names begin as asked for; `None` when nothing was asked.
+    pub media_cpu_seconds: Option<f64>,
     /// Resident set.
     pub rss_bytes: u64,
 }
 
-/// Reads a process's figures.
-pub fn usage(pid: u32) -> Result<Usage> {
+impl Usage {
+    /// The processor time between an earlier reading and this one: in all, and of the media threads.
+    #[must_use]
+    pub fn since(&self, before: &Usage) -> (f64, Option<f64>) {
+        let media = self.media_cpu_seconds.zip(before.media_cpu_seconds).map(|(after, before)| after - before);
+        (self.cpu_seconds - before.cpu_seconds, media)
+    }
+}
+
+/// Reads a process's figures; `media_threads` is how the names of its threads that carry media begin.
+pub fn usage(pid: u32, media_threads: Option<&str>) -> Result<Usage> {
     let stat = read(pid, "stat")?;
     let status = read(pid, "status")?;
     let cpu_seconds = cpu_seconds(&stat).with_context(|| format!("/proc/{pid}/stat is not as expected"))?;
     let rss_bytes = rss_bytes(&status).with_context(|| format!("/proc/{pid}/status has no VmRSS"))?;
-    Ok(Usage { cpu_seconds, rss_bytes })
+    let media_cpu_seconds = media_threads.map(|name| threads_cpu_seconds(pid, name)).transpose()?;
+    Ok(Usage { cpu_seconds, media_cpu_seconds, rss_bytes })
+}
+
+/// This process's own figures: what the generator costs.
+pub fn own_usage() -> Result<Usage> {
+    usage(std::process::id(), None)
+}
+
+fn threads_cpu_seconds(pid: u32, name: &str) -> Result<f64> {
+    let tasks =
+        std::fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} cannot be read"))?;
+    let mut sum = 0.0;
+    for task in tasks.flatten() {
+        // A thread may end between two reads: it is no longer one of those that are asked for.
+        let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else { continue };
+        if thread_name(&stat).is_some_and(|thread| thread.starts_with(name)) {
+            sum += cpu_seconds(&stat).unwrap_or_default();
+        }
+    }
+    Ok(sum)
+}
+
+fn thread_name(stat: &str) -> Option<&str> {
+    Some(stat.split_once('(')?.1.rsplit_once(')')?.0)
 }
 
 fn read(pid: u32, name: &str) -> Result<String> {
@@ -52,7 +88,36 @@ mod tests {
 
     #[test]
     fn reads_itself() {
-        assert!(usage(std::process::id()).unwrap().rss_bytes > 100_000);
-        assert!(usage(u32::MAX).is_err());
+        assert!(own_usage().unwrap().rss_bytes > 100_000);
+        assert!(usage(u32::MAX, None).is_err());
+    }
+
+    #[test]
+    fn tells_threads_apart_by_their_names() {
+        let (stop, wait) = std::sync::mpsc::channel::<()>();
+        let busy = || {
+            let start = std::time::Instant::now();
+            while start.elapsed() < std::time::Duration::from_millis(120) {
+                std::hint::spin_loop();
+            }
+            wait.recv().ok();
+        };
+        std::thread::scope(|scope| {
+            std::thread::Builder::new().name("busy-7".to_owned()).spawn_scoped(scope, busy).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            let read = |name| usage(std::process::id(), Some(name)).unwrap().media_cpu_seconds;
+            let mut of_busy = read("busy-");
+            // A loaded machine may not have let it run yet.
+            for _ in 0..50 {
+                if of_busy > Some(0.0) {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                of_busy = read("busy-");
+            }
+            assert!(of_busy > Some(0.0), "{of_busy:?}");
+            assert_eq!(read("no such thread"), Some(0.0));
+            drop(stop);
+        });
     }
 }

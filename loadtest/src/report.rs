@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::histogram::Histogram;
 
@@ -13,6 +14,12 @@ pub struct Report {
     pub scenario: &'static str,
     /// What was loaded.
     pub target: String,
+    /// The media client of the participants.
+    pub engine: &'static str,
+    /// How they received; figures of different sinks do not compare.
+    pub sink: &'static str,
+    /// The SRTP profile that was negotiated; null when the engine does not tell.
+    pub srtp_profile: Option<&'static str>,
     /// Length of the run: for `joins` the time over which people arrive, else the measured window.
     pub seconds: u64,
     /// People in all.
@@ -27,16 +34,32 @@ pub struct Report {
     pub lost: u64,
     /// One way, through the server, both ends in this process.
     pub latency_us: Latency,
+    /// Its distribution: share of packets, and the microseconds that so many did not exceed.
+    pub latency_curve: Vec<(f64, u64)>,
     /// Processor time of the server in the measured window; null without `--pid`.
     pub server_cpu_seconds: Option<f64>,
     /// The same for each packet forwarded.
     pub server_cpu_ns_per_forwarded_packet: Option<f64>,
+    /// The part of it that the threads with media took; null when they cannot be told apart.
+    pub server_media_cpu_seconds: Option<f64>,
+    /// The rest: HTTP, signalling, storage.
+    pub server_control_cpu_seconds: Option<f64>,
+    /// Of the threads with media, for each packet forwarded.
+    pub server_media_cpu_ns_per_forwarded_packet: Option<f64>,
+    /// Resident memory of the server before anybody came.
+    pub server_rss_before_bytes: Option<u64>,
     /// Resident memory of the server at the window's end.
     pub server_rss_bytes: Option<u64>,
+    /// Processor time of the load generator in the measured window.
+    pub generator_cpu_seconds: f64,
     /// The joins.
     pub joins: Joins,
     /// Packets that the generator's own machine did not take for sending; counted as lost above.
     pub send_errors: u64,
+    /// Datagrams that did not fit the generator's own socket buffers; counted as lost above.
+    pub generator_kernel_drops: u64,
+    /// What only this scenario measures.
+    pub extra: Map<String, Value>,
     /// Thresholds that were not met, in words.
     pub missed: Vec<String>,
 }
@@ -56,6 +79,15 @@ impl From<&Histogram> for Latency {
     fn from(histogram: &Histogram) -> Self {
         Self { p50: histogram.percentile(0.5), p99: histogram.percentile(0.99), max: histogram.max() }
     }
+}
+
+/// The points of a distribution that a picture needs; dense where few packets are left.
+#[must_use]
+pub fn curve(histogram: &Histogram) -> Vec<(f64, u64)> {
+    if histogram.is_empty() {
+        return Vec::new();
+    }
+    CURVE.iter().map(|&share| (share, histogram.percentile(share))).collect()
 }
 
 /// From opening the WebSocket to the other's first media packet.
@@ -106,14 +138,32 @@ impl Report {
         self.missed.push(what);
     }
 
+    /// Notes it when a figure is above its limit. A figure that was not measured is none.
+    pub fn limit(&mut self, what: &str, value: Option<f64>, max: f64, unit: &str) {
+        if let Some(value) = value.filter(|&value| value.is_nan() || value > max) {
+            self.miss(format!("{what} {} {unit}, at most {} {unit}", short(value), short(max)));
+        }
+    }
+
+    /// Adds a figure that only this scenario measures.
+    pub fn add(&mut self, name: &str, value: impl Into<Value>) {
+        self.extra.insert(name.to_owned(), value.into());
+    }
+
     /// For people.
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = String::new();
         let mut row = |name: &str, value: String| {
-            let _ = writeln!(table, "{name:<26}{value:>14}");
+            let _ = writeln!(table, "{name:<34}{value:>22}");
         };
         row("scenario", self.scenario.to_owned());
+        row("target", self.target.clone());
+        row("engine", self.engine.to_owned());
+        row("sink", self.sink.to_owned());
+        if let Some(profile) = self.srtp_profile {
+            row("SRTP", profile.to_owned());
+        }
         row("participants", self.participants.to_string());
         row("joins failed", format!("{} of {}", self.joins.failed, self.joins.count));
         row("join p50", format!("{:.1} ms", self.joins.p50_ms));
@@ -132,11 +182,25 @@ impl Report {
         if let Some(nanos) = self.server_cpu_ns_per_forwarded_packet {
             row("server CPU per packet", format!("{nanos:.0} ns"));
         }
+        if let Some(nanos) = self.server_media_cpu_ns_per_forwarded_packet {
+            row("  media threads alone", format!("{nanos:.0} ns"));
+        }
+        row("generator CPU", format!("{:.2} s", self.generator_cpu_seconds));
         if let Some(bytes) = self.server_rss_bytes {
             row("server RSS", format!("{:.1} MiB", bytes as f64 / 1_048_576.0));
         }
         for step in &self.joins.steps {
             row(&format!("  {}", step.reached), format!("{:.1} / {:.1} ms", step.p50_ms, step.p95_ms));
+        }
+        for (name, value) in &self.extra {
+            match value {
+                Value::Object(figures) => {
+                    for (part, figure) in figures {
+                        row(&format!("{name}: {part}"), shown(figure));
+                    }
+                }
+                _ => row(name, shown(value)),
+            }
         }
         for failure in &self.joins.failures {
             let _ = writeln!(table, "failed: {failure}");
@@ -147,6 +211,25 @@ impl Report {
         table
     }
 }
+
+fn shown(value: &Value) -> String {
+    match (value.as_u64(), value.as_f64()) {
+        (Some(whole), _) => whole.to_string(),
+        (None, Some(number)) => short(number),
+        (None, None) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    }
+}
+
+/// With as many decimals as a number of this size needs.
+fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
+        size if size >= 1.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+const CURVE: [f64; 15] = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999];
 
 #[cfg(test)]
 mod tests {
@@ -164,9 +247,17 @@ mod tests {
             "packets_forwarded_expected",
             "packets_received",
             "lost",
+            "latency_curve",
             "server_cpu_seconds",
             "server_cpu_ns_per_forwarded_packet",
             "server_rss_bytes",
+            "engine",
+            "sink",
+            "srtp_profile",
+            "generator_cpu_seconds",
+            "server_rss_before_bytes",
+            "extra",
+            "missed",
         ] {
             assert!(value.get(name).is_some(), "{name}");
         }
@@ -180,5 +271,25 @@ mod tests {
         let mut report = Report { scenario: "joins", ..Report::default() };
         report.miss("join p95 311 ms, at most 300 ms".to_owned());
         assert!(report.table().contains("NOT MET: join p95 311 ms"));
+    }
+
+    #[test]
+    fn a_figure_at_its_limit_is_met_and_one_above_or_without_meaning_is_not() {
+        let mut report = Report::default();
+        report.limit("p99", Some(5.0), 5.0, "ms");
+        report.limit("memory", None, 1.0, "MB");
+        assert!(report.missed.is_empty());
+        report.limit("p99", Some(5.25), 5.0, "ms");
+        report.limit("loss", Some(f64::NAN), 0.1, "%");
+        assert_eq!(report.missed, ["p99 5.2 ms, at most 5 ms", "loss NaN %, at most 0.100 %"]);
+    }
+
+    #[test]
+    fn the_table_shows_what_only_one_scenario_measures() {
+        let mut report = Report::default();
+        report.add("last_back_seconds", 3.25);
+        report.add("drops", serde_json::json!({"unknown_address": 12}));
+        let table = report.table();
+        assert!(table.contains("last_back_seconds") && table.contains("drops: unknown_address"), "{table}");
     }
 }

@@ -1,15 +1,18 @@
 //! One WebSocket to the server: typed messages in, typed messages out.
 //!
-//! Acknowledges as PROTOCOL.md asks and answers nothing else by itself. Not here: what the messages lead to
-//! (`participant`).
+//! Acknowledges as PROTOCOL.md asks and answers nothing else by itself; a [`Line`] goes on doing so in the background.
+//! Not here: what the messages lead to (`target::colloque`).
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use colloque_signaling::message::{ClientMessage, ServerEnvelope, ServerMessage, VERSION};
+use colloque_signaling::message::{ClientMessage, Resume, ServerEnvelope, ServerMessage, VERSION};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{interval_at, timeout};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
@@ -20,6 +23,7 @@ pub struct Signalling {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     received: u32,
     acknowledged: u32,
+    ticket: Option<String>,
 }
 
 /// What came in.
@@ -37,7 +41,7 @@ impl Signalling {
         let (socket, _) = timeout(ANSWER_TIME_MAX, connect_async_with_config(ws_url, None, true))
             .await
             .context("the WebSocket did not open in time")??;
-        Ok(Self { socket, received: 0, acknowledged: 0 })
+        Ok(Self { socket, received: 0, acknowledged: 0, ticket: None })
     }
 
     /// Sends `join` and waits for `welcome`. Gives whether the seat is admitted.
@@ -48,6 +52,34 @@ impl Signalling {
             _ => None,
         })
         .await
+    }
+
+    /// Sends `join` with the ticket and goes on from the last message that was read. False when the server began anew.
+    pub async fn resume(&mut self, session: &Session, resume: Resume) -> Result<bool> {
+        self.received = resume.received;
+        self.acknowledged = resume.received;
+        let (version, session) = (VERSION, session.session.clone());
+        self.send(&ClientMessage::Join { version, session, resume: Some(resume) }).await?;
+        self.wait(|message| match message {
+            ServerMessage::Resumed { .. } => Some(true),
+            ServerMessage::Welcome { .. } => Some(false),
+            _ => None,
+        })
+        .await
+    }
+
+    /// What a later socket needs to go on from here; `None` before `welcome`.
+    #[must_use]
+    pub fn resumption(&self) -> Option<Resume> {
+        Some(Resume { ticket: self.ticket.clone()?, received: self.received })
+    }
+
+    /// Says that the seat leaves, and waits until the server has heard it.
+    pub async fn leave(mut self) -> Result<()> {
+        self.send(&ClientMessage::Leave).await?;
+        // A socket that is closed with something unread takes back what was just sent.
+        let heard = async { while !matches!(self.next().await, Ok(Received::Closed(_)) | Err(_)) {} };
+        timeout(ANSWER_TIME_MAX, heard).await.context("leaving was not heard in time")
     }
 
     /// Sends a message.
@@ -71,6 +103,10 @@ impl Signalling {
                 Some(Ok(Message::Text(text))) => {
                     let envelope: ServerEnvelope = serde_json::from_str(&text).context("a server message")?;
                     self.received = self.received.max(envelope.seq);
+                    if let ServerMessage::Welcome { ticket, .. } | ServerMessage::Resumed { ticket } = &envelope.message
+                    {
+                        self.ticket = Some(ticket.clone());
+                    }
                     return Ok(Received::Message(envelope.message));
                 }
                 Some(Ok(Message::Close(frame))) => {
@@ -101,6 +137,79 @@ impl Signalling {
     }
 }
 
+/// A signalling socket that is read, acknowledged and kept alive in the background.
+pub struct Line {
+    messages: mpsc::Sender<ClientMessage>,
+    task: JoinHandle<Option<Signalling>>,
+    failure: Arc<OnceLock<String>>,
+}
+
+impl Line {
+    /// Takes the socket over.
+    #[must_use]
+    pub fn start(signalling: Signalling) -> Self {
+        let (messages, queue) = mpsc::channel(MESSAGES_MAX);
+        let failure = Arc::new(OnceLock::new());
+        let task = tokio::spawn(attend(signalling, queue, Arc::clone(&failure)));
+        Self { messages, task, failure }
+    }
+
+    /// Sends a message.
+    pub async fn send(&self, message: ClientMessage) -> Result<()> {
+        self.messages.send(message).await.context("the WebSocket is gone")
+    }
+
+    /// Why the socket or the seat was lost; `None` while both are well.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
+    }
+
+    /// Gives the socket back as it is, no longer read.
+    pub async fn stop(self) -> Result<Signalling> {
+        drop(self.messages);
+        let why = || self.failure.get().cloned().unwrap_or_else(|| "the WebSocket is gone".to_owned());
+        self.task.await?.with_context(why)
+    }
+}
+
+/// Ends when nobody holds the line any more, giving the socket back, or when the socket is lost.
+async fn attend(
+    mut signalling: Signalling,
+    mut queue: mpsc::Receiver<ClientMessage>,
+    failure: Arc<OnceLock<String>>,
+) -> Option<Signalling> {
+    let mut ping = interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
+    let mut pings = 0;
+    let why = loop {
+        let outcome = tokio::select! {
+            message = queue.recv() => match message {
+                Some(message) => signalling.send(&message).await,
+                None => return Some(signalling),
+            },
+            received = signalling.next() => match received {
+                Ok(Received::Message(ServerMessage::Error { code, message, .. })) => break format!("{code:?}: {message}"),
+                Ok(Received::Message(_)) => Ok(()),
+                Ok(Received::Closed(code)) => break format!("the server closed the WebSocket with {code}"),
+                Err(error) => Err(error),
+            },
+            _ = ping.tick() => {
+                pings += 1;
+                signalling.send(&ClientMessage::Ping { id: pings }).await
+            }
+        };
+        if let Err(error) = outcome {
+            break format!("{error:#}");
+        }
+    };
+    let _ = failure.set(why);
+    None
+}
+
+/// Messages that wait for the socket: one for each slot that is shown.
+const MESSAGES_MAX: usize = 64;
+/// What pages do; the server takes a socket that is silent for 45 s as lost.
+const PING_EVERY: Duration = Duration::from_secs(15);
 /// Half of what the server asks its page to leave unacknowledged at most.
 const ACK_EVERY: u32 = 16;
 /// Longer than any answer takes on a working server; shorter would blame it for a busy machine.

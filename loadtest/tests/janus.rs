@@ -16,7 +16,7 @@ use tokio::time::sleep;
 #[ignore = "needs a Janus: see the file's header"]
 async fn a_pair_hears_and_sees_each_other_and_a_viewer_sees_one_of_them() {
     let url = std::env::var("JANUS_URL").expect("JANUS_URL");
-    let janus = Janus::connect(&url).await.unwrap();
+    let janus = Janus::connect(&url, false).await.unwrap();
     let shared = Shared::default();
     let engine = Engine::start(Kind::Light, 1, shared.clone()).unwrap();
     let room = janus.open_room(3).await.unwrap();

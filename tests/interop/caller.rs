@@ -20,6 +20,8 @@ use str0m::{Event, RtcConfig};
 pub struct Server {
     /// The demo clinic.
     pub clinic: Clinic,
+    /// Where operators look.
+    pub admin_url: String,
     child: Child,
     data_dir: PathBuf,
 }
@@ -41,7 +43,13 @@ impl Server {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let facts: serde_json::Value = serde_json::from_str(&line).expect("the first line is JSON");
         let clinic = Clinic::new(facts["base_url"].as_str().unwrap(), facts["api_key"].as_str().unwrap(), false);
-        Self { clinic: clinic.unwrap(), child, data_dir }
+        let admin_url = facts["admin_url"].as_str().unwrap().to_owned();
+        Self { clinic: clinic.unwrap(), admin_url, child, data_dir }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its HTTP address.

@@ -104,7 +104,6 @@ impl Agent {
         self.candidate
     }
 
-
     /// Of the last check that was answered.
     pub(super) fn round_trip(&self) -> Duration {
         self.round_trip

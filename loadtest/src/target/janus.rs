@@ -24,6 +24,7 @@ use tokio::time::sleep;
 
 use super::janus_api::{Event, Gateway, Requests, SdpKind, Session};
 use super::{Seat, Target};
+use crate::api::is_own;
 use crate::engine::{Engine, Leg};
 use crate::histogram::Histogram;
 use crate::leg::LegPlan;
@@ -49,8 +50,11 @@ pub struct JanusRoom {
 
 impl Janus {
     /// Connects to `ws://ADDRESS:PORT`, Janus's WebSocket transport.
-    pub async fn connect(url: &str) -> Result<Self> {
+    pub async fn connect(url: &str, allow_remote: bool) -> Result<Self> {
         let server = address(url)?;
+        if !allow_remote && !is_own(server.ip()) {
+            bail!("{} is not an address of this machine: --allow-remote if the server is yours to load", server.ip());
+        }
         let gateway = Gateway::connect(url).await?;
         // Rooms are opened and closed on a handle of their own, which has no peer connection.
         let (to, _) = mpsc::channel(1);

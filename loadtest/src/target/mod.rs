@@ -10,6 +10,7 @@
 //! A target knows nothing of what is measured; legs stamp and count by themselves ([`crate::tally`]). Scenarios are
 //! generic over the target: nothing here is `dyn`. To add a server, write one file beside `colloque.rs`.
 
+pub mod colloque;
 pub mod janus;
 mod janus_api;
 
