@@ -79,11 +79,13 @@ function ratios(ours, theirs) {
 export function table(summary) {
   const lines = [];
   const number = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "-");
-  const three = ({ min, median, max }, scale, digits) =>
-    [min, median, max].map((value) => number(value / scale, digits)).join(" - ");
-  const row = (...cells) => lines.push(cells.map((cell, index) => `${cell}`.padEnd(WIDTHS[index])).join("").trimEnd());
+  const three = ({ min, median, max }, scale, digits) => {
+    const [least, middle, most] = [min, median, max].map((value) => number(value / scale, digits));
+    return least === most ? middle : `${middle} (${least} to ${most})`;
+  };
+  const row = (...cells) => lines.push(cells.map((cell, index) => `${cell}`.padEnd(WIDTHS[index])).join(" ").trimEnd());
   for (const one of summary) {
-    lines.push("", `${one.case}   (min - median - max)`);
+    lines.push("", `${one.case}: median (least to greatest) of ${one.servers[0].rounds} rounds`);
     row("", "CPU us/packet", "KiB/participant", "p50 us", "p99 us", "lost", "SRTP");
     for (const server of one.servers) {
       const lost = `${number(server.lost.max * 100, 3)} %`;
@@ -103,7 +105,7 @@ export function table(summary) {
   return lines.join("\n").trimStart() + "\n";
 }
 
-const WIDTHS = [22, 24, 22, 22, 28, 10, 0];
+const WIDTHS = [18, 24, 20, 20, 26, 8, 0];
 
 function read(path) {
   if (path.endsWith(".json")) return JSON.parse(readFileSync(path, "utf8"));

@@ -3,8 +3,8 @@
     plots.py FIGURES PICTURES      scripts/plots.sh calls it with the right Python
 
 Each picture names in its caption in docs/performance.md the command that made its figures. A picture whose figures are
-not there is left as it is. compare.json and scaling.json are lists of runs of scripts/compare.sh; worker.json is what
-`make bench-worker` measured.
+not there is left as it is. compare.json and scaling.json are lists of runs of scripts/compare.sh; worker.txt is what
+`make bench-worker` printed.
 """
 
 import json
@@ -208,32 +208,38 @@ def against_workers(runs):
     return figure
 
 
-def against_subscribers(rows):
+def worker_rows(text):
+    """The rows of bench-worker's table for bursts of video: viewers, ours, the probe's, the probe's with sendto."""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        found = re.fullmatch(r"video, bursts of 8, (\d+) viewers?", cells[0])
+        if found:
+            yield int(found[1]), float(cells[1]), float(cells[2]), float(cells[5])
+
+
+def against_subscribers(text):
     """The worker alone beside what the kernel and the cipher cost at least."""
-    bursts = sorted((row for row in rows if row["load"] == "bursts"), key=lambda row: row["subscribers"])
-    if not bursts:
+    rows = sorted(worker_rows(text))
+    if not rows:
         return None
+    viewers, ours, limit, sendto = zip(*rows, strict=True)
     figure, axis = plt.subplots(figsize=(7.6, 4.2))
-    counts = [row["subscribers"] for row in bursts]
-    for key, label, colour, style in (
-        ("sendto_ns", "probe, one sendto a packet", PLAIN, ":"),
-        ("colloque_ns", "Colloque's worker", OURS, "-"),
-        ("probe_ns", "probe, sendmmsg with segmentation: the limit", LIMIT, "--"),
+    for values, label, colour, line in (
+        (sendto, "probe, one sendto for each packet", PLAIN, ":"),
+        (ours, "Colloque's worker", OURS, "-"),
+        (limit, "probe, sendmmsg with segmentation: the limit", LIMIT, "--"),
     ):
-        known = [(count, row[key]) for count, row in zip(counts, bursts, strict=True) if row.get(key)]
-        if known:
-            axis.plot(*zip(*known, strict=True), color=colour, linestyle=style, marker="o", label=label)
-    for count, row in zip(counts, bursts, strict=True):
-        axis.annotate(f"{row['colloque_ns']:.0f}", (count, row["colloque_ns"]), (0, 8), textcoords="offset points",
-                      ha="center", color=OURS)
+        axis.plot(viewers, values, color=colour, linestyle=line, marker="o", label=label)
+    for place, value in zip(viewers, ours, strict=True):
+        axis.annotate(f"{value:.0f}", (place, value), (0, 8), textcoords="offset points", ha="center", color=OURS)
     axis.set_xscale("log")
-    axis.set_xticks(counts, counts)
+    axis.set_xticks(viewers, viewers)
     axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, max(sendto) * 1.3)
     axis.set_title("CPU time per forwarded packet, worker alone")
     axis.set_ylabel("nanoseconds")
-    axis.set_xlabel("subscribers of one 1200 B stream in bursts of 8 packets (log)")
-    axis.legend()
+    axis.set_xlabel("viewers of one 1200 B stream in bursts of 8 packets (log)")
+    axis.legend(loc="upper right")
     return figure
 
 
@@ -242,7 +248,7 @@ PICTURES = [
     ("latency", "compare.json", latency_distribution),
     ("rooms", "scaling.json", against_rooms),
     ("workers", "scaling.json", against_workers),
-    ("subscribers", "worker.json", against_subscribers),
+    ("subscribers", "worker.txt", against_subscribers),
 ]
 
 
@@ -250,8 +256,9 @@ def main(figures, pictures):
     plt.rcParams.update(STYLE)
     for name, source, draw in PICTURES:
         path = Path(figures, source)
-        picture = draw(json.loads(path.read_text())) if path.exists() else None
-        if picture is None:
+        text = path.read_text() if path.exists() else None
+        picture = text and draw(json.loads(text) if path.suffix == ".json" else text)
+        if not picture:
             print(f"performance-{name}.svg: no figures in {source}, left as it is")
             continue
         to = Path(pictures, f"performance-{name}.svg")
