@@ -105,7 +105,7 @@ export function table(summary) {
   return lines.join("\n").trimStart() + "\n";
 }
 
-const WIDTHS = [18, 24, 20, 20, 26, 8, 0];
+const WIDTHS = [24, 24, 20, 20, 26, 8, 0];
 
 function read(path) {
   if (path.endsWith(".json")) return JSON.parse(readFileSync(path, "utf8"));
