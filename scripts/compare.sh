@@ -114,32 +114,37 @@ EOF
   printf 'general: { }\n' >"$scratch/janus/janus.plugin.videoroom.jcfg"
 }
 
-wait_for_port() {
-  for _ in $(seq 100); do
-    (: <"/dev/tcp/$address/$1") 2>/dev/null && return 0
+# log, then what must come true
+wait_for() {
+  local log=$1
+  shift
+  for _ in $(seq 150); do
+    "$@" 2>/dev/null && return 0
     kill -0 "$server" 2>/dev/null || break
     sleep 0.1
   done
   echo "the server did not start:" >&2
-  cat "$2" >&2
+  cat "$log" >&2
   exit 2
 }
+listens() { (: <"/dev/tcp/$address/$1"); }
 
 start_janus() {
   write_janus_configuration
   taskset --cpu-list "$server_cores" janus --configs-folder="$scratch/janus" >"$scratch/janus.log" 2>&1 &
   server=$!
-  wait_for_port 8188 "$scratch/janus.log"
+  wait_for "$scratch/janus.log" listens 8188
   target=(--target janus --url "ws://$address:8188")
 }
 
 start_colloque() {
-  rm -rf "$scratch/data"
+  rm -rf "$scratch/data" "$scratch/facts"
   taskset --cpu-list "$server_cores" "$binaries/colloque" demo --json --workers "$workers" --http-addr "$address:8080" \
     --admin-addr "$address:9090" --media-addr "$address" --data-dir "$scratch/data" \
     >"$scratch/facts" 2>"$scratch/colloque.log" &
   server=$!
-  wait_for_port 8080 "$scratch/colloque.log"
+  # The facts are one line, which comes when the server listens.
+  wait_for "$scratch/colloque.log" grep -q api_key "$scratch/facts"
   local key
   key=$(sed -nE '1s/.*"api_key": *"([^"]+)".*/\1/p' "$scratch/facts")
   target=(--target colloque --url "http://$address:8080" --api-key "$key")
