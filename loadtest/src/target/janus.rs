@@ -61,6 +61,17 @@ impl Janus {
         let rooms = gateway.create_session().await?.attach(to).await?;
         Ok(Self { gateway, server, rooms, room_next: Arc::new(AtomicU64::new(FIRST_ROOM)) })
     }
+
+    /// One for each slot: Janus gives every publisher that is watched a peer connection of its own.
+    fn receiving_legs(&self, engine: &Engine, plan: LegPlan, started: Instant) -> Result<Vec<Leg>> {
+        let receiving = LegPlan { voice: false, camera: None, slots: 1, ..plan };
+        let open = |_| {
+            let mut leg = engine.open(self.server, receiving)?;
+            leg.count_from(started)?;
+            Ok(leg)
+        };
+        (0..plan.slots).map(open).collect()
+    }
 }
 
 impl Target for Janus {
@@ -93,12 +104,7 @@ impl Target for Janus {
         plan: LegPlan,
         started: Instant,
     ) -> Result<JanusSeat> {
-        let mut spare = Vec::with_capacity(plan.slots);
-        for _ in 0..plan.slots {
-            let mut leg = engine.open(self.server, LegPlan { voice: false, camera: None, slots: 1, ..plan })?;
-            leg.count_from(started)?;
-            spare.push(leg);
-        }
+        let spare = self.receiving_legs(engine, plan, started)?;
         let session = self.gateway.create_session().await?;
         let welcomed = started.elapsed();
         let (to, events) = mpsc::channel(EVENTS_MAX);
