@@ -25,7 +25,7 @@ test: ## installs what tests need and runs every test
 check: ## format, lints, types, tidiness, licences
 	@scripts/setup.sh run
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features colloque-bench/criterion -- -D warnings
 	$(CARGO) test -q --test tidy
 	scripts/pages.sh check
 	node scripts/licences.mjs
@@ -50,6 +50,13 @@ soak: ## runs the load scenario `soak` for ten minutes, or SOAK_SECONDS=N
 	@scripts/setup.sh run
 	scripts/load.sh soak --seconds $(SOAK_SECONDS)
 
+compare: ## the same load on Colloque and on Janus, as ratios (root, 10 minutes)
+	scripts/compare.sh
+
+plots: ## draws docs/images/performance-*.svg from docs/performance/*.json
+	@scripts/setup.sh plots
+	scripts/plots.sh
+
 fuzz: ## fuzzes every parser for a minute each
 	@scripts/setup.sh run
 	scripts/fuzz.sh 60
@@ -64,4 +71,4 @@ screenshots: ## takes the pages' pictures into target/screenshots
 	@scripts/setup.sh test
 	scripts/e2e.sh screenshots
 
-.PHONY: help run build test check bench bench-worker instructions load soak fuzz licences sbom screenshots
+.PHONY: help run build test check bench bench-worker instructions load soak compare plots fuzz licences sbom screenshots

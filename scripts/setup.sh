@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that a goal needs: `setup.sh run` to build and run, `setup.sh test` for the tests too.
+# Installs the Debian packages that a goal needs: `setup.sh run` to build and run, `setup.sh test` for the tests too,
+# `setup.sh compare` for the other server of `make compare`, `setup.sh plots` for the pictures of its figures.
 # Says what it installs before it does; without root it prints the one line to type and stops.
 set -euo pipefail
 
-goal=${1:?run or test}
+goal=${1:?run, test, compare or plots}
 packages=(cmake g++ libclang-dev make)
 if [ "$goal" = test ]; then
   packages+=(chromium firefox-esr iproute2 ethtool nftables pulseaudio python3 python3-venv fonts-dejavu-core valgrind)
+elif [ "$goal" = compare ]; then
+  packages+=(iproute2 janus)
+elif [ "$goal" = plots ]; then
+  packages=(python3 python3-venv)
 fi
 
 for tool in cargo node npm; do
@@ -27,6 +32,12 @@ if [ "$(id -u)" -ne 0 ]; then
   exit 1
 fi
 echo "installing: ${missing[*]}"
+if [[ " ${missing[*]} " == *" janus "* ]]; then
+  # Debian would start a Janus that listens on every address, now and at each boot; only our own scratch one is wanted.
+  echo "the service janus.service is masked: systemctl unmask janus to use it"
+  mkdir -p /etc/systemd/system
+  ln -sfn /dev/null /etc/systemd/system/janus.service
+fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -o DPkg::Lock::Timeout=400 update -q
 apt-get -o DPkg::Lock::Timeout=400 install -y -q --no-install-recommends "${missing[@]}"

@@ -14,6 +14,7 @@ stage() {
 
 stage "packages" scripts/setup.sh test
 stage "pages: unit tests" scripts/pages.sh test
+stage "scripts: unit tests" node --test scripts/
 stage "server: unit, simulation and interop tests" cargo test --workspace
 stage "instruction counts" scripts/instructions.sh
 stage "fuzz targets, 3 s each" scripts/fuzz.sh 3

@@ -9,8 +9,8 @@ use criterion::{Criterion, Throughput};
 
 fn main() {
     let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
         .sample_size(50)
         .configure_from_args();
     for row in rows() {

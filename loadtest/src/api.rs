@@ -145,8 +145,9 @@ fn resolve(url: &Url) -> Result<SocketAddr> {
     (host, port).to_socket_addrs()?.next().with_context(|| format!("`{host}` has no address"))
 }
 
-/// The kernel binds only addresses of this network namespace.
-fn is_own(ip: IpAddr) -> bool {
+/// Whether the address is one of this machine: the kernel binds only those of this network namespace.
+#[must_use]
+pub fn is_own(ip: IpAddr) -> bool {
     !ip.is_unspecified() && UdpSocket::bind((ip, 0)).is_ok()
 }
 

@@ -13,6 +13,7 @@ use colloque_loadtest::engine;
 use colloque_loadtest::report::Report;
 use colloque_loadtest::scenario::{self, Limits, Plan, SCENARIOS};
 use colloque_loadtest::target::colloque::Colloque;
+use colloque_loadtest::target::janus::{self, Janus};
 
 /// Loads a teleconsultation server with participants and measures it
 #[derive(Parser)]
@@ -20,13 +21,13 @@ use colloque_loadtest::target::colloque::Colloque;
 struct Arguments {
     /// What the participants do; the list is below
     scenario: String,
-    /// What is loaded
+    /// What is loaded: colloque, or janus with its VideoRoom plugin
     #[arg(long, default_value = "colloque")]
     target: String,
-    /// Address of the server's HTTP API; only addresses of this machine are taken
+    /// Address of the server's HTTP API (of Janus: ws://ADDRESS:PORT); only addresses of this machine are taken
     #[arg(long)]
     url: String,
-    /// Key of a clinic
+    /// Key of a clinic, for colloque
     #[arg(long, env = "COLLOQUE_LOADTEST_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
     /// Process of the server, to read its processor time and memory
@@ -121,7 +122,11 @@ async fn load(arguments: &Arguments, plan: &Plan) -> Result<Report> {
             let clinic = Clinic::new(&arguments.url, api_key, arguments.allow_remote)?;
             scenario::run(&arguments.scenario, plan, Colloque::new(clinic)?).await
         }
-        other => bail!("there is no target `{other}`; there is colloque"),
+        janus::NAME => {
+            let janus = Janus::connect(&arguments.url, arguments.allow_remote).await?;
+            scenario::run(&arguments.scenario, plan, janus).await
+        }
+        other => bail!("there is no target `{other}`; there are colloque and {}", janus::NAME),
     }
 }
 

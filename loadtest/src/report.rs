@@ -34,6 +34,8 @@ pub struct Report {
     pub lost: u64,
     /// One way, through the server, both ends in this process.
     pub latency_us: Latency,
+    /// Its distribution: share of packets, and the microseconds that so many did not exceed.
+    pub latency_curve: Vec<(f64, u64)>,
     /// Processor time of the server in the measured window; null without `--pid`.
     pub server_cpu_seconds: Option<f64>,
     /// The same for each packet forwarded.
@@ -77,6 +79,15 @@ impl From<&Histogram> for Latency {
     fn from(histogram: &Histogram) -> Self {
         Self { p50: histogram.percentile(0.5), p99: histogram.percentile(0.99), max: histogram.max() }
     }
+}
+
+/// The points of a distribution that a picture needs; dense where few packets are left.
+#[must_use]
+pub fn curve(histogram: &Histogram) -> Vec<(f64, u64)> {
+    if histogram.is_empty() {
+        return Vec::new();
+    }
+    CURVE.iter().map(|&share| (share, histogram.percentile(share))).collect()
 }
 
 /// From opening the WebSocket to the other's first media packet.
@@ -218,6 +229,8 @@ fn short(value: f64) -> String {
     }
 }
 
+const CURVE: [f64; 15] = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +247,7 @@ mod tests {
             "packets_forwarded_expected",
             "packets_received",
             "lost",
+            "latency_curve",
             "server_cpu_seconds",
             "server_cpu_ns_per_forwarded_packet",
             "server_rss_bytes",

@@ -113,6 +113,29 @@ pub struct Tally {
     pub profile: Option<&'static str>,
 }
 
+impl Tally {
+    /// Adds another leg's counts, of the same seat for example.
+    pub fn merge(&mut self, other: Tally) {
+        for (stream, sent) in other.sent {
+            *self.sent.entry(stream).or_default() += sent;
+        }
+        for (stream, seen) in other.received {
+            self.received.entry(stream).or_default().merge(&seen);
+        }
+        self.latency.merge(&other.latency);
+        self.send_errors += other.send_errors;
+        self.unrepaired += other.unrepaired;
+        self.datagrams_received += other.datagrams_received;
+        self.kernel_drops += other.kernel_drops;
+        self.nacks_sent += other.nacks_sent;
+        self.retransmissions_received += other.retransmissions_received;
+        self.retransmissions_sent += other.retransmissions_sent;
+        self.keyframe_requests += other.keyframe_requests;
+        self.gap_max = self.gap_max.max(other.gap_max);
+        self.profile = self.profile.or(other.profile);
+    }
+}
+
 /// Which numbers of a stream came, each counted once.
 #[derive(Clone, Default)]
 pub struct Seen {
@@ -134,6 +157,17 @@ impl Seen {
         self.bits[word] |= bit;
         self.count += u64::from(new);
         new
+    }
+
+    /// Adds what another receiver of the same stream saw.
+    pub fn merge(&mut self, other: &Seen) {
+        if self.bits.len() < other.bits.len() {
+            self.bits.resize(other.bits.len(), 0);
+        }
+        for (word, more) in self.bits.iter_mut().zip(&other.bits) {
+            *word |= more;
+        }
+        self.count = self.bits.iter().map(|word| u64::from(word.count_ones())).sum();
     }
 
     /// How many.
@@ -158,6 +192,19 @@ mod tests {
         assert!(seen.insert(0) && seen.insert(200) && !seen.insert(200) && seen.insert(63));
         assert!(!seen.insert(u32::MAX), "outside of what a run can send");
         assert_eq!(seen.count(), 3);
+    }
+
+    #[test]
+    fn what_two_legs_of_a_seat_saw_counts_once() {
+        let tally = |sent: u32, numbers: &[u32]| {
+            let mut tally = Tally { sent: HashMap::from([(9, sent)]), ..Tally::default() };
+            let seen = tally.received.entry(4).or_default();
+            numbers.iter().for_each(|&number| drop(seen.insert(number)));
+            tally
+        };
+        let mut both = tally(10, &[0, 1]);
+        both.merge(tally(5, &[1, 2, 700]));
+        assert_eq!((both.sent[&9], both.received[&4].count()), (15, 4));
     }
 
     #[test]

@@ -201,6 +201,31 @@ pub struct HeaderFields {
     pub ssrc: Ssrc,
 }
 
+impl HeaderFields {
+    /// The fixed header: version 2, no padding, no extension, no CSRC.
+    #[inline]
+    fn to_bytes(self) -> [u8; HEADER_LEN_MIN] {
+        let [s0, s1] = self.sequence.to_be_bytes();
+        let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
+        let [r0, r1, r2, r3] = self.ssrc.0.to_be_bytes();
+        let marker_and_type = u8::from(self.marker) << 7 | self.payload_type.0 & 0x7f;
+        [2 << 6, marker_and_type, s0, s1, t0, t1, t2, t3, r0, r1, r2, r3]
+    }
+}
+
+/// A header that was begun, kept to start others with the same extension elements: see [`HeaderWriter::resume`].
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderFront {
+    bytes: [u8; HeaderFront::LEN_MAX],
+    len: usize,
+    two_byte: bool,
+}
+
+impl HeaderFront {
+    /// Holds the fixed header with mid, transport-wide number and send time in either form.
+    pub const LEN_MAX: usize = 48;
+}
+
 /// Writes a header into the front of `out`. When `out` is too small nothing more is written and
 /// [`HeaderWriter::finish`] returns 0.
 #[derive(Debug)]
@@ -213,20 +238,50 @@ pub struct HeaderWriter<'a> {
 impl<'a> HeaderWriter<'a> {
     /// Starts a header. `two_byte` must be set when an extension has an id above 14, an empty value or one of more
     /// than 16 bytes, and may be set only when the far side negotiated `extmap-allow-mixed` or such an id.
+    #[inline]
     pub fn new(out: &'a mut [u8], fields: HeaderFields, two_byte: bool) -> Self {
         let mut len = 0;
         if let Some(fixed) = out.first_chunk_mut::<HEADER_LEN_MIN>() {
-            fixed[0] = 2 << 6;
-            fixed[1] = u8::from(fields.marker) << 7 | fields.payload_type.0 & 0x7f;
-            fixed[2..4].copy_from_slice(&fields.sequence.to_be_bytes());
-            fixed[4..8].copy_from_slice(&fields.timestamp.to_be_bytes());
-            fixed[8..12].copy_from_slice(&fields.ssrc.0.to_be_bytes());
+            *fixed = fields.to_bytes();
             len = HEADER_LEN_MIN;
         }
         Self { out, len, two_byte }
     }
 
+    /// Starts a header with other fields and the elements of `front`. `None` when `out` is shorter than
+    /// [`HeaderFront::LEN_MAX`].
+    #[inline]
+    pub fn resume(out: &'a mut [u8], fields: HeaderFields, front: &HeaderFront) -> Option<Self> {
+        // A copy of constant length is a few moves; one of just the right length would be a call.
+        *out.first_chunk_mut()? = front.bytes;
+        *out.first_chunk_mut()? = fields.to_bytes();
+        Some(Self { out, len: front.len, two_byte: front.two_byte })
+    }
+
+    /// What is written so far, to start other headers with. `None` when it is longer than [`HeaderFront::LEN_MAX`].
+    #[must_use]
+    pub fn front(&self) -> Option<HeaderFront> {
+        let mut bytes = [0; HeaderFront::LEN_MAX];
+        bytes.get_mut(..self.len)?.copy_from_slice(self.out.get(..self.len)?);
+        Some(HeaderFront { bytes, len: self.len, two_byte: self.two_byte })
+    }
+
+    /// Where the next byte goes.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.len
+    }
+
+    /// Overwrites what was written at a position.
+    #[inline]
+    pub fn patch<const LEN: usize>(&mut self, at: usize, value: [u8; LEN]) {
+        if let Some(place) = self.out.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+            *place = value;
+        }
+    }
+
     /// Appends an extension element. False, with nothing written, when it does not fit the form or the buffer.
+    #[inline]
     pub fn extension(&mut self, id: u8, value: &[u8]) -> bool {
         let legal = match self.two_byte {
             true => id != 0 && value.len() <= 255,
@@ -255,12 +310,17 @@ impl<'a> HeaderWriter<'a> {
 
     /// Completes the header and returns its length in bytes, a multiple of four; 0 when `out` was too small for any.
     #[must_use]
+    #[inline]
     pub fn finish(self) -> usize {
         if self.len <= HEADER_LEN_MIN {
             return self.len;
         }
         let end = self.len.next_multiple_of(4);
-        self.out[self.len..end].fill(0);
+        match self.out.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut::<3>()) {
+            // Perhaps more than there is to pad, but the payload follows; of constant length it is no call.
+            Some(padding) if end > self.len => *padding = [0; 3],
+            _ => self.out[self.len..end].fill(0),
+        }
         let words = ((end - HEADER_LEN_MIN - 4) / 4) as u16;
         let profile = if self.two_byte { PROFILE_TWO_BYTE } else { PROFILE_ONE_BYTE };
         self.out[0] |= EXTENSION_BIT;

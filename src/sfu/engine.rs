@@ -91,6 +91,8 @@ pub struct Sfu {
     acceptor: Box<dyn DtlsAcceptor>,
     random: StdRng,
     rooms: Slab<Room>,
+    /// When each room wants to be called, by its key: side by side, because every timer looks through all of them.
+    dues: Vec<Option<Instant>>,
     room_keys: HashMap<RoomId, usize, RandomState>,
     legs: HashMap<LegId, LegPlace, RandomState>,
     paths: HashMap<Path, LegPlace, RandomState>,
@@ -122,6 +124,7 @@ impl Sfu {
             acceptor,
             random,
             rooms: Slab::new(),
+            dues: Vec::new(),
             room_keys,
             legs,
             paths,
@@ -229,16 +232,15 @@ impl Sfu {
 
     /// Runs what is due. Work that does not fit `out` stays due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut TransmitBatch) {
-        for key in 0..self.rooms.capacity() {
+        for key in 0..self.dues.len() {
             if out.is_full() {
                 break;
             }
-            if self.rooms.get(key).is_some_and(|room| room.due() <= now) {
+            if self.dues[key].is_some_and(|due| due <= now) {
                 self.step(now, key, out, Room::handle_timeout);
             }
         }
-        self.due = self.rooms.iter().map(|(_, room)| room.due()).min();
-        self.recount();
+        self.due = self.dues.iter().flatten().min().copied();
     }
 
     /// When [`Sfu::handle_timeout`] wants to be called.
@@ -252,10 +254,23 @@ impl Sfu {
         self.events.0.pop_front()
     }
 
-    /// Everything counted so far.
+    /// Everything counted so far, and what there is now: for publication, not for every turn.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.counters.clone();
+        counters.rooms = self.rooms.len() as u64;
+        counters.legs = self.legs.len() as u64;
+        for (_, room) in &self.rooms {
+            counters.legs_connected += room.connected() as u64;
+            counters.tracks += room.tracks_started() as u64;
+        }
+        counters
+    }
+
+    /// Datagrams taken so far.
+    #[must_use]
+    pub fn datagrams_in(&self) -> u64 {
+        self.counters.datagrams_in
     }
 
     /// After a panic: closes the room that was being worked on. Nothing of it is touched but its names.
@@ -265,20 +280,25 @@ impl Sfu {
             return;
         }
         let room = self.rooms.remove(key);
+        self.dues[key] = None;
         self.ready.retain(|&ready| ready != key);
         self.forget_places_of(key);
         self.room_keys.remove(&room.id());
         self.counters.rooms_failed += 1;
         self.counters.record_drop(DropReason::RoomFailed);
         self.events.push(Event::RoomFailed(room.id()));
-        self.recount();
     }
 
     fn open_room(&mut self, now: Instant, id: RoomId) {
         if !self.room_keys.contains_key(&id) {
-            let key = self.rooms.insert(Room::new(now, id, self.random.random()));
+            let room = Room::new(now, id, self.random.random());
+            let due = Some(room.due());
+            let key = self.rooms.insert(room);
+            match self.dues.get_mut(key) {
+                Some(vacant) => *vacant = due,
+                None => self.dues.push(due),
+            }
             self.room_keys.insert(id, key);
-            self.recount();
         }
     }
 
@@ -286,9 +306,9 @@ impl Sfu {
         let Some(key) = self.room_keys.remove(&id) else { return };
         self.in_room(now, key, Room::close);
         self.rooms.remove(key);
+        self.dues[key] = None;
         self.ready.retain(|&ready| ready != key);
         self.forget_places_of(key);
-        self.recount();
     }
 
     fn handle_stun(
@@ -351,13 +371,14 @@ impl Sfu {
         out: &mut TransmitBatch,
         step: impl FnOnce(&mut Room, &mut Turn<'_>) -> T,
     ) -> Option<T> {
-        let Self { rooms, config, counters, events, forgotten, at, arrived, .. } = self;
+        let Self { rooms, dues, config, counters, events, forgotten, at, arrived, .. } = self;
         let arrived = arrived.unwrap_or(now);
         let room = rooms.get_mut(key)?;
         *at = Some(key);
         let result = step(room, &mut Turn { now, arrived, config, out, counters, events, forgotten });
         *at = None;
         let due = room.due();
+        dues[key] = Some(due);
         self.due = Some(self.due.map_or(due, |other| other.min(due)));
         if !self.forgotten.is_empty() {
             self.forget();
@@ -376,20 +397,12 @@ impl Sfu {
         for ufrag in &ufrags {
             self.ufrags.remove(ufrag);
         }
-        self.recount();
     }
 
     fn forget_places_of(&mut self, room: usize) {
         self.legs.retain(|_, place| place.room != room);
         self.paths.retain(|_, place| place.room != room);
         self.ufrags.retain(|_, place| place.room != room);
-    }
-
-    fn recount(&mut self) {
-        self.counters.rooms = self.rooms.len() as u64;
-        self.counters.legs = self.legs.len() as u64;
-        self.counters.legs_connected = self.rooms.iter().map(|(_, room)| room.connected() as u64).sum();
-        self.counters.tracks = self.rooms.iter().map(|(_, room)| room.tracks_started() as u64).sum();
     }
 }
 

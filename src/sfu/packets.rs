@@ -11,10 +11,11 @@ use crate::transport::batch::Path;
 
 use super::command::Event;
 use super::data::stamp;
+use super::egress::PacketNumbers;
 use super::engine::{Flush, Turn};
 use super::ingress::{Accepted, IncomingRtp};
-use super::leg::LegState;
-use super::room::{Cursor, LegKey, Room};
+use super::leg::{LegState, Packets};
+use super::room::{Cursor, LegKey, Pending, Room};
 use super::slots::TrackKey;
 
 impl Room {
@@ -86,7 +87,9 @@ impl Room {
             return Ok(false);
         };
         turn.counters.rtp_in += 1;
-        track.pending.push(accepted);
+        let stored = track.ingress.packet(accepted.layer, accepted.seq);
+        let numbers = stored.map(|(meta, packet)| PacketNumbers::read(meta, packet)).unwrap_or_default();
+        track.pending.push(Pending { accepted, numbers });
         let first_of_track = track.pending.len() == 1;
         let first_of_room = self.dirty.is_empty();
         if first_of_track {
@@ -98,6 +101,7 @@ impl Room {
 
     /// Sends what is pending to everyone it is for, viewer by viewer. `Full`: send the batch and call again.
     pub(super) fn fan_out(&mut self, turn: &mut Turn<'_>) -> Flush {
+        let abs_send_time = turn.config.ntp.at(turn.now).abs_send_time();
         while let Some(&key) = self.dirty.last() {
             let Self { tracks, legs, cursor, .. } = self;
             let Some(track) = tracks.get_mut(key) else {
@@ -107,7 +111,8 @@ impl Room {
             while let Some(viewer) = track.viewers.get(cursor.viewer) {
                 if let Some(leg) = legs.get_mut(viewer.leg) {
                     let section = (viewer.slot, viewer.kind);
-                    let state = leg.forward(turn, section, &track.ingress, &track.pending, &mut cursor.packet);
+                    let packets = Packets { track: &track.ingress, pending: &track.pending, abs_send_time };
+                    let state = leg.forward(turn, section, packets, &mut cursor.packet);
                     if state == Flush::Full {
                         return Flush::Full;
                     }

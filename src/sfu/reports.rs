@@ -139,6 +139,13 @@ impl Room {
             self.wake(turn.now + RETRY);
             return;
         }
+        // The common case, after every batch of packets.
+        if track.ingress.is_complete() {
+            if let Some(due) = leg.feedback.poll_timeout() {
+                self.wake(due);
+            }
+            return;
+        }
         let now = turn.now;
         let (mut nacks, mut requests) = (0, 0);
         leg.send_rtcp(turn, |reporter, writer| {

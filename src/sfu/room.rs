@@ -15,6 +15,7 @@ use crate::transport::parameters::{Fingerprint, IceCredentials};
 use crate::units::PictureSize;
 
 use super::command::{Event, SeatPolicy};
+use super::egress::PacketNumbers;
 use super::engine::Turn;
 use super::ingress::{Accepted, IngressTrack, SpeakerDetector};
 use super::leg::{Leg, LegState, NewLeg, Slot};
@@ -49,9 +50,16 @@ pub(super) struct Track {
     pub(super) codec_changes: u8,
     /// Losses already counted.
     pub(super) lost: u64,
-    /// Accepted packets that wait for fan-out.
-    pub(super) pending: Vec<Accepted>,
+    /// Packets that wait for fan-out.
+    pub(super) pending: Vec<Pending>,
     pub(super) viewers: Vec<Viewer>,
+}
+
+/// An accepted packet that waits for fan-out.
+#[derive(Clone, Copy)]
+pub(super) struct Pending {
+    pub(super) accepted: Accepted,
+    pub(super) numbers: PacketNumbers,
 }
 
 /// A receiving section that shows a track.

@@ -5,6 +5,7 @@
 //! plane understands (act, role, language) travel as the strings it gave: the store does not judge them.
 
 mod sqlite;
+mod writer;
 
 use futures_util::future::BoxFuture;
 

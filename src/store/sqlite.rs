@@ -1,31 +1,34 @@
 //! The embedded store: one SQLite file in write-ahead-log mode, synced at every commit.
 //!
 //! Queries are checked when they run, not against a database at build time; migrations are embedded and only go
-//! forward. One writer at a time is SQLite's own rule: the pool stays small and waits.
+//! forward. One writer at a time is SQLite's own rule: `writer` has the one connection that writes.
 
 use std::path::Path;
 use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
 
 use crate::pii::Pii;
 
+use super::writer::Writer;
 use super::{
     Admission, ApiKeyRecord, Clinic, ConsultationRecord, SeatRecord, SigningKey, Store, StoreError, StoreFuture,
 };
 
 /// A [`Store`] in one file.
 pub struct SqliteStore {
-    pool: SqlitePool,
+    readers: SqlitePool,
+    writer: Writer,
 }
 
 /// File name inside the data directory.
 const FILE_NAME: &str = "colloque.sqlite";
 /// Readers beside the one writer. More would only wait for the same disk.
-const CONNECTIONS_MAX: u32 = 4;
+const READERS_MAX: u32 = 4;
 /// How long a statement waits for another process's write lock (`clinic add` beside a running server).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,44 +42,43 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
-            .connect_with(options)
-            .await
-            .map_err(failed("open"))?;
+        let one = SqlitePoolOptions::new().max_connections(1);
+        let writer = one.connect_with(options.clone()).await.map_err(failed("open"))?;
         sqlx::migrate!("src/store/migrations")
-            .run(&pool)
+            .run(&writer)
             .await
             .map_err(|error| StoreError { operation: "migrate", cause: error.to_string() })?;
-        Ok(Self { pool })
+        let readers = SqlitePoolOptions::new().max_connections(READERS_MAX);
+        let readers = readers.connect_with(options).await.map_err(failed("open"))?;
+        Ok(Self { readers, writer: Writer::start(writer) })
     }
 
     /// Waits for running statements and writes the log back into the file.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.writer.close().await;
+        self.readers.close().await;
     }
 }
 
 impl Store for SqliteStore {
     fn add_clinic(&self, clinic: Clinic, key: ApiKeyRecord, now: i64) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            let mut transaction = self.pool.begin().await.map_err(failed("add clinic"))?;
-            sqlx::query("INSERT INTO clinics (id, name, created_at) VALUES (?, ?, ?)")
-                .bind(&clinic.id)
-                .bind(&clinic.name.0)
-                .bind(now)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed("add clinic"))?;
-            sqlx::query("INSERT INTO api_keys (prefix, hash, clinic, created_at) VALUES (?, ?, ?, ?)")
-                .bind(&key.prefix)
-                .bind(key.hash.0.as_slice())
-                .bind(&key.clinic)
-                .bind(now)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed("add clinic"))?;
-            transaction.commit().await.map_err(failed("add clinic"))
+        self.writer.write("add clinic", move |connection| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO clinics (id, name, created_at) VALUES (?, ?, ?)")
+                    .bind(&clinic.id)
+                    .bind(&clinic.name.0)
+                    .bind(now)
+                    .execute(&mut *connection)
+                    .await?;
+                sqlx::query("INSERT INTO api_keys (prefix, hash, clinic, created_at) VALUES (?, ?, ?, ?)")
+                    .bind(&key.prefix)
+                    .bind(key.hash.0.as_slice())
+                    .bind(&key.clinic)
+                    .bind(now)
+                    .execute(connection)
+                    .await
+                    .map(|_| ())
+            })
         })
     }
 
@@ -85,7 +87,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let row = sqlx::query("SELECT prefix, hash, clinic FROM api_keys WHERE prefix = ?")
                 .bind(&prefix)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&self.readers)
                 .await
                 .map_err(failed("find API key"))?;
             row.map(|row| {
@@ -101,26 +103,26 @@ impl Store for SqliteStore {
     }
 
     fn create_consultation(&self, consultation: ConsultationRecord, seats: Vec<SeatRecord>) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            let mut transaction = self.pool.begin().await.map_err(failed("create consultation"))?;
-            sqlx::query(
-                "INSERT INTO consultations (id, clinic, act, language, priority, starts_at, created_at) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(&consultation.id)
-            .bind(&consultation.clinic)
-            .bind(&consultation.act)
-            .bind(&consultation.language)
-            .bind(&consultation.priority)
-            .bind(consultation.starts_at)
-            .bind(consultation.created_at)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed("create consultation"))?;
-            for seat in &seats {
-                insert_seat(&mut transaction, seat).await.map_err(failed("create consultation"))?;
-            }
-            transaction.commit().await.map_err(failed("create consultation"))
+        self.writer.write("create consultation", move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO consultations (id, clinic, act, language, priority, starts_at, created_at) \
+                     VALUES (?, ?, ?, ?, ?, ?, ?)",
+                )
+                .bind(&consultation.id)
+                .bind(&consultation.clinic)
+                .bind(&consultation.act)
+                .bind(&consultation.language)
+                .bind(&consultation.priority)
+                .bind(consultation.starts_at)
+                .bind(consultation.created_at)
+                .execute(&mut *connection)
+                .await?;
+                for seat in &seats {
+                    insert_seat(connection, seat).await?;
+                }
+                Ok(())
+            })
         })
     }
 
@@ -129,14 +131,14 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let found = sqlx::query("SELECT * FROM consultations WHERE id = ?")
                 .bind(&id)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&self.readers)
                 .await
                 .map_err(failed("find consultation"))?;
             let Some(row) = found else { return Ok(None) };
             let consultation = read_consultation(&row).map_err(failed("read consultation"))?;
             let seats = sqlx::query("SELECT * FROM seats WHERE consultation = ? ORDER BY ordinal")
                 .bind(&id)
-                .fetch_all(&self.pool)
+                .fetch_all(&self.readers)
                 .await
                 .map_err(failed("find seats"))?
                 .iter()
@@ -149,31 +151,31 @@ impl Store for SqliteStore {
 
     fn end_consultation(&self, id: &str, now: i64) -> StoreFuture<'_, bool> {
         let id = id.to_owned();
-        Box::pin(async move {
-            sqlx::query("UPDATE consultations SET ended_at = ? WHERE id = ? AND ended_at IS NULL")
-                .bind(now)
-                .bind(&id)
-                .execute(&self.pool)
-                .await
-                .map(|done| done.rows_affected() == 1)
-                .map_err(failed("end consultation"))
+        self.writer.write("end consultation", move |connection| {
+            Box::pin(async move {
+                sqlx::query("UPDATE consultations SET ended_at = ? WHERE id = ? AND ended_at IS NULL")
+                    .bind(now)
+                    .bind(&id)
+                    .execute(connection)
+                    .await
+                    .map(|done| done.rows_affected() == 1)
+            })
         })
     }
 
     fn add_seat(&self, seat: SeatRecord) -> StoreFuture<'_, bool> {
-        Box::pin(async move {
-            let mut transaction = self.pool.begin().await.map_err(failed("add seat"))?;
-            let open = sqlx::query("SELECT 1 FROM consultations WHERE id = ? AND ended_at IS NULL")
-                .bind(&seat.consultation)
-                .fetch_optional(&mut *transaction)
-                .await
-                .map_err(failed("add seat"))?;
-            if open.is_none() {
-                return Ok(false);
-            }
-            insert_seat(&mut transaction, &seat).await.map_err(failed("add seat"))?;
-            transaction.commit().await.map_err(failed("add seat"))?;
-            Ok(true)
+        self.writer.write("add seat", move |connection| {
+            Box::pin(async move {
+                let open = sqlx::query("SELECT 1 FROM consultations WHERE id = ? AND ended_at IS NULL")
+                    .bind(&seat.consultation)
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                if open.is_none() {
+                    return Ok(false);
+                }
+                insert_seat(connection, &seat).await?;
+                Ok(true)
+            })
         })
     }
 
@@ -182,14 +184,14 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let found = sqlx::query("SELECT * FROM seats WHERE id = ?")
                 .bind(&id)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&self.readers)
                 .await
                 .map_err(failed("find seat"))?;
             let Some(row) = found else { return Ok(None) };
             let seat = read_seat(&row).map_err(failed("read seat"))?;
             let row = sqlx::query("SELECT * FROM consultations WHERE id = ?")
                 .bind(&seat.consultation)
-                .fetch_one(&self.pool)
+                .fetch_one(&self.readers)
                 .await
                 .map_err(failed("find consultation"))?;
             Ok(Some((read_consultation(&row).map_err(failed("read consultation"))?, seat)))
@@ -198,54 +200,63 @@ impl Store for SqliteStore {
 
     fn set_admission(&self, seat: &str, admission: Admission) -> StoreFuture<'_, ()> {
         let seat = seat.to_owned();
-        Box::pin(async move {
-            sqlx::query("UPDATE seats SET admission = ? WHERE id = ?")
-                .bind(admission_name(admission))
-                .bind(&seat)
-                .execute(&self.pool)
-                .await
-                .map(|_| ())
-                .map_err(failed("set admission"))
+        self.writer.write("set admission", move |connection| {
+            Box::pin(async move {
+                sqlx::query("UPDATE seats SET admission = ? WHERE id = ?")
+                    .bind(admission_name(admission))
+                    .bind(&seat)
+                    .execute(connection)
+                    .await
+                    .map(|_| ())
+            })
         })
     }
 
     fn raise_token_epoch(&self, seat: &str) -> StoreFuture<'_, u32> {
         let seat = seat.to_owned();
-        Box::pin(async move {
-            sqlx::query("UPDATE seats SET token_epoch = token_epoch + 1 WHERE id = ? RETURNING token_epoch")
-                .bind(&seat)
-                .fetch_one(&self.pool)
-                .await
-                .and_then(|row| row.try_get::<u32, _>("token_epoch"))
-                .map_err(failed("raise token epoch"))
+        self.writer.write("raise token epoch", move |connection| {
+            Box::pin(async move {
+                sqlx::query("UPDATE seats SET token_epoch = token_epoch + 1 WHERE id = ? RETURNING token_epoch")
+                    .bind(&seat)
+                    .fetch_one(connection)
+                    .await
+                    .and_then(|row| row.try_get::<u32, _>("token_epoch"))
+            })
         })
     }
 
     fn set_device(&self, seat: &str, device: [u8; 32]) -> StoreFuture<'_, ()> {
         let seat = seat.to_owned();
-        Box::pin(async move {
-            sqlx::query("UPDATE seats SET device = ? WHERE id = ?")
-                .bind(device.as_slice())
-                .bind(&seat)
-                .execute(&self.pool)
-                .await
-                .map(|_| ())
-                .map_err(failed("set device"))
+        self.writer.write("set device", move |connection| {
+            Box::pin(async move {
+                sqlx::query("UPDATE seats SET device = ? WHERE id = ?")
+                    .bind(device.as_slice())
+                    .bind(&seat)
+                    .execute(connection)
+                    .await
+                    .map(|_| ())
+            })
         })
     }
 
     fn signing_keys(&self, fresh: [u8; 32], now: i64) -> StoreFuture<'_, Vec<SigningKey>> {
         Box::pin(async move {
-            sqlx::query(
-                "INSERT INTO signing_keys (secret, created_at) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM signing_keys)",
-            )
-            .bind(fresh.as_slice())
-            .bind(now)
-            .execute(&self.pool)
-            .await
-            .map_err(failed("make signing key"))?;
+            let make = self.writer.write("make signing key", move |connection| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "INSERT INTO signing_keys (secret, created_at) \
+                         SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM signing_keys)",
+                    )
+                    .bind(fresh.as_slice())
+                    .bind(now)
+                    .execute(connection)
+                    .await
+                    .map(|_| ())
+                })
+            });
+            make.await?;
             sqlx::query("SELECT kid, secret FROM signing_keys ORDER BY kid DESC")
-                .fetch_all(&self.pool)
+                .fetch_all(&self.readers)
                 .await
                 .map_err(failed("find signing keys"))?
                 .iter()
@@ -256,11 +267,13 @@ impl Store for SqliteStore {
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move { sqlx::query("SELECT 1").execute(&self.pool).await.map(|_| ()).map_err(failed("ping")) })
+        Box::pin(
+            async move { sqlx::query("SELECT 1").execute(&self.readers).await.map(|_| ()).map_err(failed("ping")) },
+        )
     }
 }
 
-async fn insert_seat(connection: &mut sqlx::SqliteConnection, seat: &SeatRecord) -> Result<(), sqlx::Error> {
+async fn insert_seat(connection: &mut SqliteConnection, seat: &SeatRecord) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO seats (id, consultation, ordinal, role, display_name, phone, email, pin, admission, token_epoch) \
          VALUES (?1, ?2, (SELECT COUNT(*) FROM seats WHERE consultation = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -330,23 +343,25 @@ fn digest(bytes: Vec<u8>) -> Result<[u8; 32], sqlx::Error> {
     bytes.try_into().map_err(|_| sqlx::Error::Decode("digest of another length".into()))
 }
 
-/// Engine errors may quote bound values in some cases; only their kind is kept.
 fn failed(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
-    move |error| {
-        let cause = match &error {
-            sqlx::Error::Database(database) => match database.code() {
-                Some(code) => format!("database error {code}"),
-                None => "database error".to_owned(),
-            },
-            sqlx::Error::Io(io) => format!("{}", io.kind()),
-            sqlx::Error::PoolTimedOut => "no free connection".to_owned(),
-            sqlx::Error::PoolClosed => "closed".to_owned(),
-            sqlx::Error::RowNotFound => "no such row".to_owned(),
-            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => "unreadable row".to_owned(),
-            _ => "failed".to_owned(),
-        };
-        StoreError { operation, cause }
-    }
+    move |error| store_error(operation, &error)
+}
+
+/// Engine errors may quote bound values in some cases; only their kind is kept.
+pub(super) fn store_error(operation: &'static str, error: &sqlx::Error) -> StoreError {
+    let cause = match error {
+        sqlx::Error::Database(database) => match database.code() {
+            Some(code) => format!("database error {code}"),
+            None => "database error".to_owned(),
+        },
+        sqlx::Error::Io(io) => format!("{}", io.kind()),
+        sqlx::Error::PoolTimedOut => "no free connection".to_owned(),
+        sqlx::Error::PoolClosed => "closed".to_owned(),
+        sqlx::Error::RowNotFound => "no such row".to_owned(),
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => "unreadable row".to_owned(),
+        _ => "failed".to_owned(),
+    };
+    StoreError { operation, cause }
 }
 
 #[cfg(test)]
@@ -456,6 +471,75 @@ mod tests {
         let second = store.signing_keys([2; 32], 1).await.unwrap();
         assert_eq!((first.len(), second.len()), (1, 1));
         assert_eq!(second[0].secret, Pii(vec![1; 32]));
+    }
+
+    /// Adding a seat read before it wrote: when another write was committed in between, SQLite refused it at once.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn writes_at_the_same_time_all_succeed() {
+        let dir = TempDir::new();
+        let store = std::sync::Arc::new(with_consultation(&dir).await);
+        let mut writes = tokio::task::JoinSet::new();
+        for number in 0..200u8 {
+            let store = std::sync::Arc::clone(&store);
+            writes.spawn(async move {
+                match number % 4 {
+                    0 => store.add_seat(seat(&format!("n{number}"))).await.map(|added| assert!(added)),
+                    1 => store.set_device("s1", [number; 32]).await,
+                    2 => store.raise_token_epoch("s2").await.map(|_| ()),
+                    _ => store.set_admission("s1", Admission::Admitted).await,
+                }
+            });
+        }
+        for outcome in writes.join_all().await {
+            outcome.unwrap();
+        }
+        store.close().await;
+        let store = SqliteStore::open(&dir.0).await.unwrap();
+        let (_, seats) = store.consultation("c1").await.unwrap().unwrap();
+        assert_eq!((seats.len(), seats[1].token_epoch), (52, 50));
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_undoes_itself_and_none_of_its_neighbours() {
+        let dir = TempDir::new();
+        let store = with_consultation(&dir).await;
+        let mut second = store.consultation("c1").await.unwrap().unwrap().0;
+        second.id = "c2".into();
+        // All three wait before the writer looks: one transaction.
+        let (before, between, after) = tokio::join!(
+            store.set_device("s1", [1; 32]),
+            store.create_consultation(second, vec![seat("s9"), seat("s1")]),
+            store.add_seat(seat("s3")),
+        );
+        before.unwrap();
+        assert_eq!(between.unwrap_err().operation, "create consultation");
+        assert!(after.unwrap());
+        assert!(store.consultation("c2").await.unwrap().is_none() && store.seat("s9").await.unwrap().is_none());
+        assert_eq!(store.seat("s1").await.unwrap().unwrap().1.device, Some([1; 32]));
+        assert!(store.seat("s3").await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_write_goes_on_when_its_caller_gives_up() {
+        let dir = TempDir::new();
+        let store = with_consultation(&dir).await;
+        tokio::select! {
+            biased;
+            _ = store.set_device("s1", [3; 32]) => panic!("no disk is that fast"),
+            () = std::future::ready(()) => {}
+        }
+        // Whatever comes later is written later.
+        store.set_admission("s2", Admission::Admitted).await.unwrap();
+        assert_eq!(store.seat("s1").await.unwrap().unwrap().1.device, Some([3; 32]));
+    }
+
+    #[tokio::test]
+    async fn a_closed_store_refuses_instead_of_waiting() {
+        let dir = TempDir::new();
+        let store = with_consultation(&dir).await;
+        store.close().await;
+        assert_eq!(store.set_device("s1", [3; 32]).await.unwrap_err().cause, "closed");
+        assert!(store.ping().await.is_err());
     }
 
     #[tokio::test]

@@ -39,6 +39,8 @@ pub struct TransmitBatch {
 impl TransmitBatch {
     /// Largest datagram we build: an Ethernet MTU with room for tunnels is kept by senders; this is the hard bound.
     pub const DATAGRAM_LEN_MAX: usize = 2048;
+    /// What a full media packet takes at most; longer ones only mean that room is misjudged.
+    const PACKET_LEN_USUAL: usize = 1300;
 
     /// A batch of at most `datagrams_max` datagrams in an arena of `bytes`.
     #[must_use]
@@ -48,6 +50,7 @@ impl TransmitBatch {
 
     /// Lets `write` fill up to [`Self::DATAGRAM_LEN_MAX`] bytes and returns what it returned. `write` gives the
     /// datagram's length; 0 means nothing to send. Returns `None` without calling it when the batch is full.
+    #[inline]
     pub fn push(&mut self, path: Path, write: impl FnOnce(&mut [u8]) -> usize) -> Option<usize> {
         if self.is_full() {
             return None;
@@ -66,6 +69,19 @@ impl TransmitBatch {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.datagrams.len() == self.datagrams.capacity() || self.arena.len() - self.used < Self::DATAGRAM_LEN_MAX
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
+    /// Whether that many full packets fit besides what is in it.
+    #[must_use]
+    pub fn has_room_for(&self, datagrams: usize) -> bool {
+        self.datagrams.capacity() - self.datagrams.len() >= datagrams
+            && self.arena.len() - self.used >= datagrams * Self::PACKET_LEN_USUAL + Self::DATAGRAM_LEN_MAX
     }
 
     /// What waits to be sent.

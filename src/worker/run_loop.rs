@@ -36,6 +36,8 @@ pub(super) struct RunLoop {
     sender: Sender,
     counters: Arc<PublishedCounters>,
     io: IoCounters,
+    /// Where the grid of timers begins.
+    began: Instant,
     published_at: Instant,
     kernel_drops: KernelDrops,
 }
@@ -76,6 +78,7 @@ impl RunLoop {
             sender: Sender::new(TRANSMIT_LEN_MAX),
             counters,
             io: IoCounters::default(),
+            began: Instant::now(),
             published_at: Instant::now(),
             kernel_drops: KernelDrops::new(),
         })
@@ -110,7 +113,7 @@ impl RunLoop {
     fn wait(&mut self, ready: &mut Vec<u64>) {
         let now = Instant::now();
         let due = self.sfu.poll_timeout().unwrap_or(now + PUBLISH_INTERVAL).min(self.published_at + PUBLISH_INTERVAL);
-        let wait = due.saturating_duration_since(now);
+        let wait = until_next_grid_line(self.began, now, due);
         let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
         let mut events = [const { epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) } };
             EVENTS_MAX];
@@ -157,7 +160,7 @@ impl RunLoop {
             });
             // Forward before taking more: a burst must not wait behind the next one, and the cache stays warm.
             self.forward(now);
-            self.counters.publish_progress(self.io.turns, self.sfu.counters().datagrams_in);
+            self.counters.publish_progress(self.io.turns, self.sfu.datagrams_in());
             if !more {
                 return;
             }
@@ -217,8 +220,19 @@ impl RunLoop {
         self.io.kernel_filtered = self.kernel_drops.filtered;
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         self.io.cpu_nanos = cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64;
-        self.counters.publish(self.sfu.counters(), self.io);
+        self.counters.publish(&self.sfu.counters(), self.io);
     }
+}
+
+/// How long to sleep for a timer: until the first grid line at or after `due`, so that the timers of many rooms share a
+/// wake-up. What is due already is not put off.
+fn until_next_grid_line(began: Instant, now: Instant, due: Instant) -> Duration {
+    if due <= now {
+        return Duration::ZERO;
+    }
+    let lines = due.saturating_duration_since(began).as_nanos().div_ceil(TIMER_GRID.as_nanos());
+    let line = began + TIMER_GRID * u32::try_from(lines).unwrap_or(0);
+    line.max(due).saturating_duration_since(now)
 }
 
 fn send(sender: &mut Sender, sockets: &mut [MediaSocket], transmit: &mut TransmitBatch, io: &mut IoCounters) {
@@ -245,5 +259,25 @@ const TIMER_ROUNDS_MAX: usize = 8;
 const TRANSMIT_LEN_MAX: usize = 128;
 /// Bytes of the transmit arena: full packets for a whole batch.
 const ARENA_LEN: usize = TRANSMIT_LEN_MAX * 1500 + TransmitBatch::DATAGRAM_LEN_MAX;
+/// Timers run on such a grid. Coarser: reports and requests go out later; finer: rooms wake the worker one by one, which
+/// at fifty rooms costs more than the packets' own wake-ups.
+const TIMER_GRID: Duration = Duration::from_millis(2);
 /// How often figures are published; also the longest sleep.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_waits_for_the_grid_but_never_longer_than_a_grid_line() {
+        let began = Instant::now();
+        let at = |micros| began + Duration::from_micros(micros);
+        let wait = |now, due| until_next_grid_line(began, at(now), at(due)).as_micros();
+        let table =
+            [(0, 1, 2000), (0, 2000, 2000), (100, 2001, 3900), (5000, 4000, 0), (5000, 5000, 0), (3999, 4001, 2001)];
+        for (now, due, expected) in table {
+            assert_eq!(wait(now, due), expected, "due at {due} from {now}");
+        }
+    }
+}

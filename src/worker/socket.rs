@@ -126,7 +126,7 @@ impl ReceiveBatch {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            buffers: vec![0; MESSAGES * MESSAGE_LEN].into_boxed_slice(),
+            buffers: vec![0; MESSAGES * BUFFER_STRIDE].into_boxed_slice(),
             // SAFETY: all-zero bytes are a valid sockaddr_storage (family AF_UNSPEC).
             addresses: vec![unsafe { zeroed() }; MESSAGES],
             controls: vec![NO_CONTROL; MESSAGES],
@@ -142,7 +142,7 @@ impl ReceiveBatch {
         // SAFETY: as above.
         let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { zeroed() };
         for (index, header) in headers.iter_mut().enumerate() {
-            vectors[index].iov_base = self.buffers[index * MESSAGE_LEN..].as_mut_ptr().cast();
+            vectors[index].iov_base = self.buffers[index * BUFFER_STRIDE..].as_mut_ptr().cast();
             vectors[index].iov_len = MESSAGE_LEN;
             header.msg_hdr.msg_iov = &raw mut vectors[index];
             header.msg_hdr.msg_iovlen = 1;
@@ -169,7 +169,7 @@ impl ReceiveBatch {
             if let Some(remote) = to_socket_addr(&self.addresses[index]) {
                 let segment = facts.segment.filter(|&s| s > 0).unwrap_or(len.max(1));
                 let age = facts.arrived.map_or(Duration::ZERO, |at| now.saturating_sub(at)).min(AGE_MAX);
-                self.received.push(Received { remote, start: index * MESSAGE_LEN, len, segment, age });
+                self.received.push(Received { remote, start: index * BUFFER_STRIDE, len, segment, age });
             }
         }
         count == MESSAGES
@@ -207,10 +207,10 @@ pub struct Sent {
 /// Turns a [`TransmitBatch`] into as few sendmmsg messages as the kernel allows.
 pub struct Sender {
     runs: Vec<Run>,
-    addresses: Vec<libc::sockaddr_storage>,
+    addresses: Vec<RawAddress>,
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
-    controls: Vec<Control>,
+    controls: Vec<SegmentControl>,
 }
 
 /// Neighbours of one path that share a message: all `segment` bytes long but the last, which may be shorter.
@@ -221,6 +221,8 @@ struct Run {
     len: usize,
     segment: usize,
     datagrams: u32,
+    /// The last one is as long as the others, so that another may follow.
+    open: bool,
 }
 
 impl Sender {
@@ -297,20 +299,17 @@ impl Sender {
         self.headers.clear();
         // First the arrays that headers point into: none of them may grow once a pointer has been taken.
         for run in &self.runs {
-            self.addresses.push(from_socket_addr(run.path.remote));
+            self.addresses.push(RawAddress::new(run.path.remote));
             let bytes = &arena[run.offset..run.offset + run.len];
             self.vectors.push(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
-            self.controls.push(NO_CONTROL);
+            self.controls.push(SegmentControl::default());
         }
         for (index, run) in self.runs.iter().enumerate() {
             // SAFETY: all-zero bytes are a valid mmsghdr.
             let mut header: libc::mmsghdr = unsafe { zeroed() };
-            header.msg_hdr.msg_name = (&raw mut self.addresses[index]).cast();
-            header.msg_hdr.msg_namelen = if run.path.remote.is_ipv4() {
-                size_of::<libc::sockaddr_in>() as u32
-            } else {
-                size_of::<libc::sockaddr_in6>() as u32
-            };
+            let address = &mut self.addresses[index];
+            header.msg_hdr.msg_name = (&raw mut address.storage).cast();
+            header.msg_hdr.msg_namelen = address.len;
             header.msg_hdr.msg_iov = &raw mut self.vectors[index];
             header.msg_hdr.msg_iovlen = 1;
             if run.datagrams > 1 {
@@ -324,19 +323,18 @@ impl Sender {
 /// Appends to `runs` the messages that carry `group`, at most `segments_max` datagrams each.
 fn merge_runs(group: &[Datagram], segments_max: u32, runs: &mut Vec<Run>) {
     for datagram in group {
-        if let Some(run) = runs.last_mut() {
-            let closed = run.len % run.segment != 0;
-            if !closed
-                && run.path == datagram.path
-                && run.datagrams < segments_max
-                && datagram.len <= run.segment
-                && run.offset + run.len == datagram.offset
-                && run.len + datagram.len <= MESSAGE_LEN_OUT
-            {
-                run.len += datagram.len;
-                run.datagrams += 1;
-                continue;
-            }
+        if let Some(run) = runs.last_mut()
+            && run.open
+            && run.path == datagram.path
+            && run.datagrams < segments_max
+            && datagram.len <= run.segment
+            && run.offset + run.len == datagram.offset
+            && run.len + datagram.len <= MESSAGE_LEN_OUT
+        {
+            run.len += datagram.len;
+            run.datagrams += 1;
+            run.open = datagram.len == run.segment;
+            continue;
         }
         runs.push(Run {
             path: datagram.path,
@@ -344,14 +342,20 @@ fn merge_runs(group: &[Datagram], segments_max: u32, runs: &mut Vec<Run>) {
             len: datagram.len,
             segment: datagram.len,
             datagrams: 1,
+            open: true,
         });
     }
 }
 
-/// Space for the control messages we use (a 16-bit segment size out; an int and a timespec in), aligned for cmsghdr.
+/// Space for the control messages that come in (an int and a timespec), aligned for cmsghdr.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 struct Control([u8; 128]);
+
+/// Space for the one that goes out, a 16-bit segment size. No larger than that: one is filled for every message.
+#[derive(Clone, Copy, Default)]
+#[repr(align(8))]
+struct SegmentControl([u8; 24]);
 
 const NO_CONTROL: Control = Control([0; 128]);
 
@@ -388,9 +392,9 @@ fn control_facts(header: &libc::msghdr) -> ControlFacts {
     facts
 }
 
-fn set_segment(header: &mut libc::msghdr, control: &mut Control, segment: u16) {
+fn set_segment(header: &mut libc::msghdr, control: &mut SegmentControl, segment: u16) {
     header.msg_control = control.0.as_mut_ptr().cast();
-    // SAFETY: `control` has room for one control message with a u16 (CMSG_SPACE(2) = 24 <= 128) and is aligned.
+    // SAFETY: `control` has room for one control message with a u16 (CMSG_SPACE(2) = 24) and is aligned.
     unsafe {
         header.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as u32) as usize;
         let message = libc::CMSG_FIRSTHDR(header);
@@ -426,33 +430,42 @@ fn memory_info(socket: &Socket) -> Option<[u32; SK_MEMINFO_VARS]> {
     (result == 0).then_some(info)
 }
 
-fn from_socket_addr(address: SocketAddr) -> libc::sockaddr_storage {
-    // SAFETY: all-zero bytes are a valid sockaddr_storage.
-    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
-    match address {
-        SocketAddr::V4(v4) => {
-            let raw = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
-                sin_zero: [0; 8],
-            };
-            // SAFETY: sockaddr_storage is larger than and aligned for every sockaddr type.
-            unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write(raw) };
-        }
-        SocketAddr::V6(v6) => {
-            let raw = libc::sockaddr_in6 {
-                sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                sin6_port: v6.port().to_be(),
-                sin6_flowinfo: v6.flowinfo(),
-                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
-                sin6_scope_id: v6.scope_id(),
-            };
-            // SAFETY: as above.
-            unsafe { (&raw mut storage).cast::<libc::sockaddr_in6>().write(raw) };
-        }
+/// A destination as the kernel reads it: the larger of the two address types holds either.
+#[derive(Clone, Copy)]
+struct RawAddress {
+    storage: libc::sockaddr_in6,
+    len: libc::socklen_t,
+}
+
+impl RawAddress {
+    fn new(address: SocketAddr) -> Self {
+        // SAFETY: all-zero bytes are a valid sockaddr_in6.
+        let mut storage: libc::sockaddr_in6 = unsafe { zeroed() };
+        let len = match address {
+            SocketAddr::V4(v4) => {
+                let raw = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: v4.port().to_be(),
+                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                    sin_zero: [0; 8],
+                };
+                // SAFETY: a sockaddr_in6 is larger than a sockaddr_in and aligned alike.
+                unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write(raw) };
+                size_of::<libc::sockaddr_in>()
+            }
+            SocketAddr::V6(v6) => {
+                storage = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: v6.port().to_be(),
+                    sin6_flowinfo: v6.flowinfo(),
+                    sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                    sin6_scope_id: v6.scope_id(),
+                };
+                size_of::<libc::sockaddr_in6>()
+            }
+        };
+        Self { storage, len: len as libc::socklen_t }
     }
-    storage
 }
 
 fn to_socket_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
@@ -484,10 +497,13 @@ pub fn local_socket(index: usize) -> LocalSocket {
 const MESSAGES: usize = 16;
 /// A coalesced message is at most one maximal IP datagram.
 const MESSAGE_LEN: usize = 65_536;
+/// Buffers lie apart by a packet more than a power of two, or their first bytes would share a few sets of the cache.
+const BUFFER_STRIDE: usize = MESSAGE_LEN + 20 * 64;
 /// Bytes one segmented message may carry: the IP datagram limit less headers.
 const MESSAGE_LEN_OUT: usize = 65_000;
-/// Datagrams in one segmented message. More is cheaper here and a burst on a slow access link.
-const SEGMENTS_MAX: u32 = 12;
+/// Datagrams in one segmented message. More is cheaper here and a burst on a slow access link; as many as messages are
+/// received at once, so that a viewer's share of a batch is one message.
+const SEGMENTS_MAX: u32 = 16;
 /// A wall clock that was set meanwhile must not make packets old.
 const AGE_MAX: Duration = Duration::from_millis(500);
 /// Asked receive buffer. A full buffer loses good packets; 4 MiB is about 30 ms of a saturated gigabit link.

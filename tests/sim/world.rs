@@ -109,6 +109,8 @@ pub struct World {
     pub sent_to: HashMap<SocketAddr, u64>,
     /// Called with true before the server works and with false after, to measure it alone.
     pub around_server: Option<fn(bool)>,
+    /// The same for what is not media: joining, checks, handshakes, messages.
+    pub around_control: Option<fn(bool)>,
     /// Where pages join now.
     room: RoomId,
     acceptor: SimAcceptor,
@@ -157,6 +159,7 @@ impl World {
             misplaced: Vec::new(),
             sent_to: HashMap::new(),
             around_server: None,
+            around_control: None,
             room: ROOM,
             acceptor: acceptor(),
             // Small, so that flushing into a full batch is what always happens.
@@ -216,7 +219,9 @@ impl World {
         };
         let stamp = format!("seat_{seat}").into();
         let parameters = Box::new(parameters);
+        self.measure_control(true);
         self.sfu.handle_command(self.now, Command::AddLeg { room: self.room, seat, leg, stamp, parameters });
+        self.measure_control(false);
         let dtls = SimDtlsClient::new(self.now, fingerprint, self.acceptor.fingerprint(), self.random.random::<u64>());
         let begin = Beginning {
             seat,
@@ -375,8 +380,11 @@ impl World {
                 self.make_room();
                 let path = Path { local: LocalSocket(0), remote: flying.remote };
                 // Checks and messages may allocate: neither is per packet.
-                self.measure(flying.bytes[0] >= 128);
+                let is_media = flying.bytes[0] >= 128;
+                self.measure(is_media);
+                self.measure_control(!is_media);
                 self.sfu.handle_datagram(now, now, path, &mut flying.bytes, &mut self.batch);
+                self.measure_control(false);
                 self.measure(false);
             } else if let Some(&index) = self.by_address.get(&flying.remote) {
                 self.people[index].handle(now, &mut flying.bytes);
@@ -411,6 +419,12 @@ impl World {
 
     fn measure(&self, inside: bool) {
         if let Some(around) = self.around_server {
+            around(inside);
+        }
+    }
+
+    fn measure_control(&self, inside: bool) {
+        if let Some(around) = self.around_control {
             around(inside);
         }
     }

@@ -118,7 +118,7 @@ impl ReceiveArray {
             .chunks_exact_mut(slot_len)
             .map(|slot| libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot_len })
             .collect();
-        let headers = vectors.iter_mut().map(|vector| header(vector)).collect();
+        let headers = vectors.iter_mut().map(header).collect();
         Self { bytes, slot_len, coalescing: false, headers, controls: vec![[0; 8]; slots].into(), _vectors: vectors }
     }
 

@@ -143,10 +143,12 @@ pub fn run(settings: &Settings) -> Vec<Figures> {
         let worker = {
             let (settings, phase) = (settings.clone(), phase.clone());
             let (processed, sent_at) = (Arc::clone(&processed), Arc::clone(&sent_at));
-            thread::spawn(move || {
+            let run = move || {
                 kernel::pin_to_core(index);
                 Forwarder::new(&settings, socket, index, &sent_at).run(&phase, &processed)
-            })
+            };
+            // A name by which a profiler tells it from the generator.
+            thread::Builder::new().name(format!("probe-{index}")).spawn(run).expect("a thread")
         };
         let generator = {
             let (settings, phase) = (settings.clone(), phase.clone());

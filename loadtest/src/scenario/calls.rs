@@ -19,7 +19,7 @@ use crate::histogram::Histogram;
 use crate::leg::{LegPlan, camera_stream, voice_stream};
 use crate::process::{self, Usage};
 use crate::progress::Progress;
-use crate::report::{Latency, Report};
+use crate::report::{Latency, Report, curve};
 use crate::tally::{Milestones, Phase, Shared, Tally};
 use crate::target::{Seat, Target};
 
@@ -377,6 +377,7 @@ fn sum(people: &[Person], tallies: &HashMap<u32, Tally>, latency: &Histogram) ->
     }
     report.lost = report.packets_forwarded_expected.saturating_sub(report.packets_received);
     report.latency_us = Latency::from(&latency);
+    report.latency_curve = curve(&latency);
     repairs(&mut report, tallies);
     report
 }

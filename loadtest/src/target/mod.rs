@@ -11,6 +11,8 @@
 //! generic over the target: nothing here is `dyn`. To add a server, write one file beside `colloque.rs`.
 
 pub mod colloque;
+pub mod janus;
+mod janus_api;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -44,7 +44,7 @@ struct Viewer {
 
 impl Viewer {
     fn take(&mut self, now: Instant, packet: &Packet) {
-        let Some(outgoing) = self.stream.decide(&packet.meta, &packet.bytes) else { return };
+        let Some(outgoing) = self.stream.decide(&packet.meta, &packet.numbers()) else { return };
         let mut out = [0; 256];
         let stamp = Stamp { transport_cc: Some(1), abs_send_time: 2 };
         let written = self.stream.write(&outgoing, &packet.meta, &packet.bytes, stamp, &mut out).expect("fits");

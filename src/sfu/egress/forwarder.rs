@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use crate::rtp::codec::MediaKind;
-use crate::rtp::frame::picture_numbers;
+use crate::rtp::frame::{PictureNumbers, picture_numbers};
 use crate::rtp::seq::SeqNo;
 use crate::sfu::ingress::{LayerFacts, LayerIndex, PacketMeta};
 use crate::sfu::parameters::EgressParameters;
@@ -42,6 +42,26 @@ pub struct Outgoing {
     pub body: Body,
 }
 
+/// The numbers inside a packet that viewers get rewritten: read once for all of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PacketNumbers {
+    pictures: Option<PictureNumbers>,
+    frame_number: Option<u16>,
+}
+
+impl PacketNumbers {
+    /// Reads them; `packet` must be the one that `meta` describes.
+    #[must_use]
+    pub fn read(meta: &PacketMeta, packet: &[u8]) -> Self {
+        // The frame number is bits 8 to 23 of every descriptor (AV1 RTP specification, appendix A.8.2).
+        let frame_number = meta.dependency_descriptor.of(packet).and_then(|descriptor| descriptor.get(1..3));
+        Self {
+            pictures: picture_numbers(meta.codec, meta.payload(packet)),
+            frame_number: frame_number.map(|number| u16::from_be_bytes([number[0], number[1]])),
+        }
+    }
+}
+
 /// Selector, rewriter and writer of one egress stream.
 #[derive(Clone, Debug)]
 pub struct Forwarder {
@@ -75,30 +95,40 @@ impl Forwarder {
     }
 
     /// Whether a packet of the track is sent to this viewer, and under which numbers. A number given here must be used
-    /// at most once, and the packet's bytes must be those that `meta` describes.
-    pub fn decide(&mut self, meta: &PacketMeta, packet: &[u8]) -> Option<Outgoing> {
+    /// at most once, and `numbers` must be those of the packet that `meta` describes.
+    #[inline]
+    pub fn decide(&mut self, meta: &PacketMeta, numbers: &PacketNumbers) -> Option<Outgoing> {
         let late = self.rewriter.is_late(meta.seq);
-        match self.selector.select(meta, late) {
-            Selection::Ignore => None,
-            Selection::Skip { whole_picture } => {
-                let hole = self.rewriter.skip(&incoming(meta, packet), whole_picture)?;
-                Some(Outgoing::new(hole, false, Body::Empty))
-            }
-            Selection::Forward { marker, switched } => {
-                if !self.writer.set_codec(meta.codec) {
-                    return None;
-                }
-                let incoming = incoming(meta, packet);
-                if switched {
-                    self.start(meta, &incoming);
-                }
-                let rewritten = self.rewriter.forward(&incoming)?;
-                Some(Outgoing::new(rewritten, marker, Body::Payload))
-            }
+        let (marker, switched) = match self.selector.select(meta, late) {
+            Selection::Ignore => return None,
+            Selection::Skip { whole_picture } => return self.withhold(meta, numbers, whole_picture),
+            Selection::Forward { marker, switched } => (marker, switched),
+        };
+        if !self.writer.set_codec(meta.codec) {
+            return None;
         }
+        let incoming = incoming(meta, numbers);
+        if switched {
+            self.start(meta, &incoming);
+        } else if late {
+            return self.forward_late(&incoming, marker);
+        }
+        Some(Outgoing::new(self.rewriter.forward_next(&incoming)?, marker, Body::Payload))
+    }
+
+    #[cold]
+    fn withhold(&mut self, meta: &PacketMeta, numbers: &PacketNumbers, whole_picture: bool) -> Option<Outgoing> {
+        let hole = self.rewriter.skip(&incoming(meta, numbers), whole_picture)?;
+        Some(Outgoing::new(hole, false, Body::Empty))
+    }
+
+    #[cold]
+    fn forward_late(&mut self, incoming: &Incoming, marker: bool) -> Option<Outgoing> {
+        Some(Outgoing::new(self.rewriter.forward_late(incoming)?, marker, Body::Payload))
     }
 
     /// Writes the packet as this viewer gets it. `None` when `out` is too small or the payload is malformed.
+    #[inline(always)]
     pub fn write(
         &self,
         outgoing: &Outgoing,
@@ -176,10 +206,12 @@ impl Forwarder {
     }
 
     /// Whether another source began since the last call.
+    #[inline]
     pub fn take_started(&mut self) -> bool {
         std::mem::take(&mut self.started)
     }
 
+    #[cold]
     fn start(&mut self, meta: &PacketMeta, incoming: &Incoming) {
         let clock_rate = meta.codec.clock_rate();
         self.rewriter.set_clock_rate(clock_rate);
@@ -195,19 +227,15 @@ impl Forwarder {
 }
 
 impl Outgoing {
+    #[inline]
     fn new(rewritten: Rewritten, marker: bool, body: Body) -> Self {
         let Rewritten { seq, timestamp, pictures, frame_number } = rewritten;
         Self { seq, timestamp, pictures, frame_number, marker, body }
     }
 }
 
-fn incoming(meta: &PacketMeta, packet: &[u8]) -> Incoming {
-    let descriptor = meta.dependency_descriptor.of(packet);
-    Incoming {
-        seq: meta.seq,
-        timestamp: meta.timestamp,
-        arrived: meta.arrived,
-        pictures: picture_numbers(meta.codec, meta.payload(packet)),
-        frame_number: descriptor.and_then(|d| d.get(1..3)).map(|number| u16::from_be_bytes([number[0], number[1]])),
-    }
+#[inline]
+fn incoming(meta: &PacketMeta, numbers: &PacketNumbers) -> Incoming {
+    let PacketNumbers { pictures, frame_number } = *numbers;
+    Incoming { seq: meta.seq, timestamp: meta.timestamp, arrived: meta.arrived, pictures, frame_number }
 }

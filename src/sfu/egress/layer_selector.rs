@@ -91,6 +91,7 @@ impl LayerSelector {
 
     /// Decides on a packet. `late` when a later one of the same stream was seen: it may then still be sent, but
     /// changes nothing.
+    #[inline]
     pub fn select(&mut self, meta: &PacketMeta, late: bool) -> Selection {
         let Some(target) = self.target else { return Selection::Ignore };
         if self.kind == MediaKind::Audio {
@@ -152,6 +153,7 @@ impl LayerSelector {
         }
     }
 
+    #[inline]
     fn select_audio(&mut self, meta: &PacketMeta) -> Selection {
         if meta.payload_len == 0 {
             return if self.current.is_some() { Selection::Skip { whole_picture: false } } else { Selection::Ignore };
@@ -166,6 +168,7 @@ impl LayerSelector {
     }
 
     /// A packet of the forwarded stream.
+    #[inline]
     fn select_within(&mut self, current: Current, target: LayerTarget, meta: &PacketMeta, late: bool) -> Selection {
         let frame = meta.frame;
         if meta.payload_len == 0 {
@@ -184,6 +187,7 @@ impl LayerSelector {
 
     /// Moves the caps towards the target as far as this frame's start allows: down at any picture, spatially up at a
     /// keyframe, temporally up where the frame says so.
+    #[inline]
     fn recap(&mut self, mut current: Current, target: LayerTarget, meta: &PacketMeta) -> Current {
         let frame = meta.frame;
         if frame.spatial == 0 {
@@ -206,6 +210,7 @@ impl LayerSelector {
     }
 
     /// A packet of a stream that is not forwarded yet.
+    #[cold]
     fn select_start(&mut self, target: LayerTarget, meta: &PacketMeta) -> Selection {
         let renewed = self.current.is_some_and(|c| c.layer == meta.layer && is_newer(meta.epoch, c.epoch));
         if renewed {

@@ -25,7 +25,7 @@ mod continuity;
 #[cfg(test)]
 mod testing;
 
-pub use forwarder::{Forwarder, Outgoing};
+pub use forwarder::{Forwarder, Outgoing, PacketNumbers};
 pub use layer_selector::{LayerTarget, Switching};
 pub use nack_responder::{NackResponder, Resend};
 pub use packet_writer::{Stamp, Written};

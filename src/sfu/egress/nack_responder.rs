@@ -64,6 +64,7 @@ pub enum NackVerdict {
 /// The memory of one egress stream's numbers.
 #[derive(Clone, Debug)]
 pub struct NackResponder {
+    /// A power of two.
     len_max: usize,
     /// Empty until the first packet.
     entries: Box<[Option<Entry>]>,
@@ -83,6 +84,7 @@ impl NackResponder {
     }
 
     /// A packet was sent for the first time.
+    #[inline]
     pub fn record_sent(&mut self, meta: &PacketMeta, outgoing: &Outgoing, stamp: Stamp, len: usize) {
         if self.entries.is_empty() {
             self.entries = vec![None; self.len_max].into_boxed_slice();
@@ -128,7 +130,7 @@ impl NackResponder {
     }
 
     fn slot(&self, seq: SeqNo) -> usize {
-        seq.0 as usize % self.len_max
+        seq.0 as usize & (self.len_max - 1)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::ids::{PayloadType, Ssrc};
 use crate::rtp::codec::{Codec, PayloadMap};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::frame::rewrite_picture_numbers;
-use crate::rtp::packet::{HeaderFields, HeaderWriter};
+use crate::rtp::packet::{HeaderFields, HeaderFront, HeaderWriter};
 use crate::rtp::red;
 use crate::rtp::seq::SeqNo;
 use crate::sfu::ingress::PacketMeta;
@@ -46,9 +46,19 @@ struct CodecNumbers {
     red: Option<PayloadType>,
 }
 
+/// The header that every packet of a section begins with, and where the leg's stamp goes in it.
+#[derive(Clone, Copy, Debug)]
+struct Front {
+    header: HeaderFront,
+    transport_cc_at: Option<usize>,
+    abs_send_time_at: Option<usize>,
+}
+
 /// One section's own numbers.
 #[derive(Clone, Debug)]
 pub struct PacketWriter {
+    /// Written once, so that a packet costs a copy and a few patches.
+    front: Option<Front>,
     ssrc: Ssrc,
     rtx_ssrc: Option<Ssrc>,
     extensions: ExtensionMap,
@@ -64,7 +74,8 @@ impl PacketWriter {
     #[must_use]
     pub fn new(parameters: &EgressParameters) -> Self {
         let ids = ExtensionKind::ALL.into_iter().filter_map(|kind| parameters.extensions.id(kind));
-        Self {
+        let mut writer = Self {
+            front: None,
             ssrc: parameters.ssrc,
             rtx_ssrc: parameters.rtx_ssrc,
             extensions: parameters.extensions,
@@ -72,7 +83,9 @@ impl PacketWriter {
             mid: parameters.mid,
             codec: None,
             payloads: parameters.payloads.clone(),
-        }
+        };
+        writer.front = writer.prepare_front();
+        writer
     }
 
     /// SSRC of the media packets.
@@ -94,6 +107,7 @@ impl PacketWriter {
     }
 
     /// Makes `codec` the one being forwarded; false when the section cannot take it.
+    #[inline]
     pub fn set_codec(&mut self, codec: Codec) -> bool {
         if self.codec.is_some_and(|numbers| numbers.codec == codec) {
             return true;
@@ -116,7 +130,9 @@ impl PacketWriter {
         self.extensions.id(ExtensionKind::TransportCc).is_some()
     }
 
-    /// Writes a media packet. `None` when `out` is too small or the payload is malformed.
+    /// Writes a media packet. `None` when `out` is too small or the payload is malformed. A part of its caller, because
+    /// every packet of every viewer comes through here and its arguments would all go through memory.
+    #[inline(always)]
     pub fn write(
         &self,
         outgoing: &Outgoing,
@@ -165,6 +181,7 @@ impl PacketWriter {
         Some(Written { header_len, len: header_len + 2 + payload_len, index: rtx_seq })
     }
 
+    #[inline(always)]
     fn write_header(
         &self,
         fields: HeaderFields,
@@ -177,16 +194,15 @@ impl PacketWriter {
         let descriptor = meta.dependency_descriptor.of(packet).filter(|_| outgoing.body == Body::Payload);
         let descriptor = descriptor.zip(self.extensions.id(ExtensionKind::DependencyDescriptor));
         let two_byte = self.two_byte || descriptor.is_some_and(|(value, _)| value.len() > ONE_BYTE_VALUE_MAX);
-        let mut header = HeaderWriter::new(out, fields, two_byte);
-        if let Some(id) = self.extensions.id(ExtensionKind::Mid) {
-            header.extension(id, self.mid.as_bytes());
-        }
-        if let (Some(id), Some(number)) = (self.extensions.id(ExtensionKind::TransportCc), stamp.transport_cc) {
-            header.extension(id, &number.to_be_bytes());
-        }
-        if let Some(id) = self.extensions.id(ExtensionKind::AbsSendTime) {
-            header.extension(id, &stamp.abs_send_time.to_be_bytes()[1..]);
-        }
+        let front = self.front.as_ref().filter(|front| {
+            two_byte == self.two_byte
+                && front.transport_cc_at.is_some() == stamp.transport_cc.is_some()
+                && out.len() >= HeaderFront::LEN_MAX
+        });
+        let mut header = match front {
+            Some(front) => resume(front, fields, stamp, out)?,
+            None => self.begin(fields, two_byte, stamp, out),
+        };
         let copied = [
             (ExtensionKind::AudioLevel, meta.audio_level),
             (ExtensionKind::VideoOrientation, meta.video_orientation),
@@ -206,6 +222,59 @@ impl PacketWriter {
         let len = header.finish();
         (len != 0).then_some(len)
     }
+
+    /// The fixed header and the elements of every packet, element by element.
+    fn begin<'a>(&self, fields: HeaderFields, two_byte: bool, stamp: Stamp, out: &'a mut [u8]) -> HeaderWriter<'a> {
+        let mut header = HeaderWriter::new(out, fields, two_byte);
+        if let Some(id) = self.extensions.id(ExtensionKind::Mid) {
+            header.extension(id, self.mid.as_bytes());
+        }
+        if let (Some(id), Some(number)) = (self.extensions.id(ExtensionKind::TransportCc), stamp.transport_cc) {
+            header.extension(id, &number.to_be_bytes());
+        }
+        if let Some(id) = self.extensions.id(ExtensionKind::AbsSendTime) {
+            header.extension(id, &stamp.abs_send_time_bytes());
+        }
+        header
+    }
+
+    /// What [`Self::begin`] writes, with places instead of a stamp.
+    fn prepare_front(&self) -> Option<Front> {
+        let fields =
+            HeaderFields { marker: false, payload_type: PayloadType(0), sequence: 0, timestamp: 0, ssrc: self.ssrc };
+        let mut bytes = [0; HeaderFront::LEN_MAX];
+        let with = |transport_cc| Stamp { transport_cc, abs_send_time: 0 };
+        let numbered = self.has_transport_cc().then_some(0);
+        let header = self.begin(fields, self.two_byte, with(numbered), &mut bytes);
+        let end = header.position();
+        // The stamp comes last: its places count from the end.
+        let abs_send_time_at = self.extensions.id(ExtensionKind::AbsSendTime).map(|_| end - 3);
+        let element_len = if self.two_byte { 2 + 3 } else { 1 + 3 };
+        let stamped_end = end - abs_send_time_at.map_or(0, |_| element_len);
+        let transport_cc_at = numbered.map(|_| stamped_end - 2);
+        Some(Front { header: header.front()?, transport_cc_at, abs_send_time_at })
+    }
+}
+
+impl Stamp {
+    #[inline]
+    fn abs_send_time_bytes(self) -> [u8; 3] {
+        let [_, high, middle, low] = self.abs_send_time.to_be_bytes();
+        [high, middle, low]
+    }
+}
+
+/// Begins a header with what was written once, and this packet's stamp.
+#[inline]
+fn resume<'a>(front: &Front, fields: HeaderFields, stamp: Stamp, out: &'a mut [u8]) -> Option<HeaderWriter<'a>> {
+    let mut header = HeaderWriter::resume(out, fields, &front.header)?;
+    if let (Some(at), Some(number)) = (front.transport_cc_at, stamp.transport_cc) {
+        header.patch(at, number.to_be_bytes());
+    }
+    if let Some(at) = front.abs_send_time_at {
+        header.patch(at, stamp.abs_send_time_bytes());
+    }
+    Some(header)
 }
 
 /// The frame number is bits 8 to 23 of every descriptor (AV1 RTP specification, appendix A.8.2).
@@ -220,6 +289,7 @@ fn write_descriptor(header: &mut HeaderWriter<'_>, id: u8, value: &[u8], frame_n
 }
 
 /// Copies the payload to the front of `out`; its length, or `None` when it does not fit or is malformed.
+#[inline]
 fn write_payload(
     numbers: CodecNumbers,
     outgoing: &Outgoing,
@@ -260,3 +330,45 @@ fn renumber_blocks(payload: &mut [u8], payload_type: PayloadType) {
 
 /// Longest value of the one-byte form (RFC 8285 section 4.2).
 const ONE_BYTE_VALUE_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::codec::MediaKind;
+    use crate::sfu::egress::testing::parameters;
+
+    fn bytes_of(fill: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
+        let mut out = vec![0xaa; 256];
+        let len = fill(&mut out);
+        out.truncate(len);
+        out
+    }
+
+    #[test]
+    fn a_header_that_was_begun_before_is_the_same_as_one_written_anew() {
+        let kinds = [ExtensionKind::Mid, ExtensionKind::TransportCc, ExtensionKind::AbsSendTime];
+        let stamp = |numbered: bool| Stamp { transport_cc: numbered.then_some(0x1234), abs_send_time: 0xab_cdef };
+        let fields = HeaderFields {
+            marker: true,
+            payload_type: PayloadType(96),
+            sequence: 7,
+            timestamp: 0xdead_beef,
+            ssrc: Ssrc(0xcafe),
+        };
+        for negotiated in 0..1 << kinds.len() {
+            for first_id in [1, 13, 15] {
+                let mut parameters = parameters(MediaKind::Video);
+                parameters.extensions = ExtensionMap::default();
+                for (index, kind) in kinds.into_iter().enumerate().filter(|(index, _)| negotiated & 1 << index != 0) {
+                    parameters.extensions.set(kind, first_id + index as u8);
+                }
+                let writer = PacketWriter::new(&parameters);
+                let stamp = stamp(writer.has_transport_cc());
+                let front = writer.front.expect("three elements fit");
+                let anew = bytes_of(|out| writer.begin(fields, writer.two_byte, stamp, out).finish());
+                let resumed = bytes_of(|out| resume(&front, fields, stamp, out).expect("room").finish());
+                assert_eq!(resumed, anew, "{negotiated:#b} from id {first_id}");
+            }
+        }
+    }
+}

@@ -119,6 +119,7 @@ impl Rewriter {
 
     /// Whether a later packet of the current source was seen.
     #[must_use]
+    #[inline]
     pub fn is_late(&self, seq: SeqNo) -> bool {
         self.source.is_some_and(|source| seq < source.seq_end)
     }
@@ -183,19 +184,24 @@ impl Rewriter {
     }
 
     /// Numbers a packet of the current source, or `None` when it cannot have a number of its own any more.
+    #[must_use]
     pub fn forward(&mut self, incoming: &Incoming) -> Option<Rewritten> {
+        if self.is_late(incoming.seq) { self.forward_late(incoming) } else { self.forward_next(incoming) }
+    }
+
+    /// [`Self::forward`] for a packet that is not late. Always a part of its caller, so that the numbers stay in
+    /// registers: a struct that is copied right after its fields were written waits for all writes before it, which was
+    /// a tenth of what a forwarded packet costs.
+    #[inline(always)]
+    #[must_use]
+    pub fn forward_next(&mut self, incoming: &Incoming) -> Option<Rewritten> {
         let source = self.source.as_mut()?;
-        if incoming.seq < source.seq_end {
-            // A late picture is never ahead: the narrow form then reaches back over all of its 128 numbers.
-            let back = |n: PictureNumbers| source.picture_highest.wrapping_sub(n.picture_id) & width_mask(n);
-            let picture = incoming.pictures.map(|n| source.picture_highest.wrapping_sub(back(n)) & PICTURE_ID_MASK);
-            return self.forward_late(incoming, picture);
-        }
         let picture = incoming.pictures.map(|numbers| widen(numbers, source.picture_highest));
         if let Some(picture) = picture {
             if picture == source.picture_highest && is_before(picture, source.segment.picture_first) {
                 // The rest of a picture whose number was closed up already.
-                return self.skip(incoming, false);
+                self.skip(incoming, false);
+                return None;
             }
             if is_before(picture, source.picture_highest) {
                 source.restart_pictures(&mut self.history, incoming.seq, picture, self.last.picture_id);
@@ -212,10 +218,11 @@ impl Rewriter {
 
     /// Withholds a packet of the current source and closes its number up. When later packets went out already its
     /// number is a hole that the receiver would ask for in vain: the result is then the number for an empty packet.
+    #[cold]
     pub fn skip(&mut self, incoming: &Incoming, whole_picture: bool) -> Option<Rewritten> {
         let source = self.source.as_mut()?;
         if incoming.seq < source.seq_end {
-            return self.forward_late(incoming, None);
+            return self.number_late(incoming, None);
         }
         let mut segment = source.segment;
         segment.first = incoming.seq.next();
@@ -250,8 +257,19 @@ impl Rewriter {
         Some(SeqNo(egress.0.wrapping_sub(segment.seq_offset)))
     }
 
+    /// [`Self::forward`] for a packet that is late.
+    #[cold]
+    #[must_use]
+    pub fn forward_late(&mut self, incoming: &Incoming) -> Option<Rewritten> {
+        let highest = self.source.as_ref()?.picture_highest;
+        // A late picture is never ahead: the narrow form then reaches back over all of its 128 numbers.
+        let back = |n: PictureNumbers| highest.wrapping_sub(n.picture_id) & width_mask(n);
+        let picture = incoming.pictures.map(|n| highest.wrapping_sub(back(n)) & PICTURE_ID_MASK);
+        self.number_late(incoming, picture)
+    }
+
     /// A packet behind the highest: numbered as it would have been in time, unless that number is gone.
-    fn forward_late(&mut self, incoming: &Incoming, picture: Option<u16>) -> Option<Rewritten> {
+    fn number_late(&mut self, incoming: &Incoming, picture: Option<u16>) -> Option<Rewritten> {
         let source = self.source.as_ref()?;
         let mut found = None;
         let mut following: Option<&Segment> = None;
@@ -308,6 +326,7 @@ impl Segment {
 
 impl Source {
     /// Follows the newest picture, and keeps `picture_first` near enough to compare with.
+    #[inline]
     fn record_picture(&mut self, picture: u16) {
         self.picture_highest = picture;
         if picture.wrapping_sub(self.segment.picture_first) & PICTURE_ID_MASK > PICTURES_LATE_MAX {
@@ -316,6 +335,7 @@ impl Source {
     }
 
     /// The publisher's encoder began to count anew in the middle of its stream: go on from `last` instead.
+    #[cold]
     fn restart_pictures(&mut self, history: &mut History, first: SeqNo, picture: u16, last: u16) {
         history.push(self.segment);
         self.segment.first = first;
@@ -325,6 +345,7 @@ impl Source {
 }
 
 impl Last {
+    #[inline]
     fn record(&mut self, sent: &Rewritten, arrived: Instant) {
         self.seq = sent.seq;
         if self.arrived.is_none() || (sent.timestamp.wrapping_sub(self.timestamp) as i32) > 0 {
@@ -351,6 +372,7 @@ impl Last {
 
 impl History {
     /// Moves the window from `highest` to `seq` and marks that as sent.
+    #[inline]
     fn advance(&mut self, highest: SeqNo, seq: SeqNo) {
         let gap = seq.0.wrapping_sub(highest.0).min(SENT_WINDOW);
         for missing in 1..gap {
@@ -360,6 +382,7 @@ impl History {
         self.mark(seq);
     }
 
+    #[inline]
     fn mark(&mut self, seq: SeqNo) {
         let (word, bit) = Self::place(seq);
         self.sent[word] |= bit;
@@ -387,6 +410,7 @@ impl History {
     }
 }
 
+#[inline]
 fn rewrite(source: &Source, segment: &Segment, incoming: &Incoming, picture: Option<u16>) -> Rewritten {
     let tl0 = incoming.pictures.and_then(|numbers| numbers.tl0_pic_idx);
     Rewritten {

@@ -148,6 +148,7 @@ impl SenderReporter {
     }
 
     /// A packet was sent.
+    #[inline]
     pub fn record_sent(&mut self, now: Instant, payload_len: usize) {
         self.stats.packets += 1;
         self.stats.octets += payload_len as u64;

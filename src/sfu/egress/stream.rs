@@ -13,7 +13,7 @@ use crate::rtp::seq::SeqNo;
 use crate::sfu::ingress::{LayerFacts, LayerIndex, PacketMeta};
 use crate::sfu::parameters::EgressParameters;
 
-use super::forwarder::{Forwarder, Outgoing, Stamp, Written};
+use super::forwarder::{Forwarder, Outgoing, PacketNumbers, Stamp, Written};
 use super::layer_selector::LayerTarget;
 use super::nack_responder::{NackResponder, NackVerdict, Resend, ResendKind};
 use super::sender_report::{
@@ -131,11 +131,13 @@ impl EgressStream {
     }
 
     /// Whether a packet of the track is sent, and under which numbers; each result is to be written at most once.
-    pub fn decide(&mut self, meta: &PacketMeta, packet: &[u8]) -> Option<Outgoing> {
-        self.forwarder.decide(meta, packet)
+    #[inline]
+    pub fn decide(&mut self, meta: &PacketMeta, numbers: &PacketNumbers) -> Option<Outgoing> {
+        self.forwarder.decide(meta, numbers)
     }
 
     /// Writes a decided packet. `None` when `out` is too small or the payload is malformed.
+    #[inline(always)]
     pub fn write(
         &self,
         outgoing: &Outgoing,
@@ -148,6 +150,7 @@ impl EgressStream {
     }
 
     /// A written packet was sealed: remembers it for NACKs and reports.
+    #[inline]
     pub fn record_sent(
         &mut self,
         now: Instant,
@@ -197,7 +200,7 @@ impl EgressStream {
             return None;
         }
         let ResendKind::Again { outgoing, stamp: first_stamp, epoch } = resend.kind else {
-            let outgoing = self.decide(meta, packet)?;
+            let outgoing = self.decide(meta, &PacketNumbers::read(meta, packet))?;
             let written = self.write(&outgoing, meta, packet, stamp, out)?;
             self.record_sent(now, meta, &outgoing, stamp, written);
             return Some(WrittenResend { written, stamped: self.has_transport_cc() });
@@ -278,7 +281,7 @@ mod tests {
 
     /// Sends a packet; the bytes and the egress number.
     fn send(stream: &mut EgressStream, now: Instant, packet: &Packet) -> Option<(Vec<u8>, SeqNo)> {
-        let outgoing = stream.decide(&packet.meta, &packet.bytes)?;
+        let outgoing = stream.decide(&packet.meta, &packet.numbers())?;
         let mut out = [0; 512];
         let written = stream.write(&outgoing, &packet.meta, &packet.bytes, STAMP, &mut out)?;
         stream.record_sent(now, &packet.meta, &outgoing, STAMP, written);
@@ -559,7 +562,7 @@ mod tests {
         let now = Instant::now();
         let mut stream = stream(&parameters(MediaKind::Video), now);
         let packet = &Vp8Layer::new(0).picture(now, true, 0, 1)[0];
-        let outgoing = stream.decide(&packet.meta, &packet.bytes).unwrap();
+        let outgoing = stream.decide(&packet.meta, &packet.numbers()).unwrap();
         for len in 0..50 {
             let mut out = vec![0; len];
             let written = stream.write(&outgoing, &packet.meta, &packet.bytes, STAMP, &mut out);

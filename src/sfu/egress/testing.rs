@@ -11,11 +11,19 @@ use crate::rtp::seq::SeqNo;
 use crate::sfu::ingress::{ExtensionRange, LayerIndex, PacketMeta};
 use crate::sfu::parameters::{EgressParameters, ShortName};
 
+use super::forwarder::PacketNumbers;
+
 /// A packet as ingress hands it over.
 #[derive(Clone, Debug)]
 pub struct Packet {
     pub meta: PacketMeta,
     pub bytes: Vec<u8>,
+}
+
+impl Packet {
+    pub fn numbers(&self) -> PacketNumbers {
+        PacketNumbers::read(&self.meta, &self.bytes)
+    }
 }
 
 /// Reads `payload` as ingress would and wraps it into a packet.

@@ -21,10 +21,11 @@ enum Fate {
     Received,
 }
 
-/// A packet as it was sent.
+/// A packet as it was sent: eight bytes, because every packet of every viewer writes one.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
-    at: Instant,
+    /// Microseconds since the leg's first, modulo 2^32: an hour, in which the ring is long through.
+    at: u32,
     len: u16,
     fate: Fate,
 }
@@ -47,6 +48,10 @@ pub struct ArrivalSample {
 pub struct TransportCcHistory {
     sent: Box<[Option<Sent>]>,
     next: SeqNo,
+    /// When the first was sent: the zero of the ring's clock.
+    first_at: Option<Instant>,
+    /// When the latest was sent, and the same on the ring's clock.
+    latest: Option<(Instant, u32)>,
     /// One past the highest number reported on.
     reported_end: SeqNo,
     samples: Box<[Option<ArrivalSample>]>,
@@ -69,6 +74,8 @@ impl TransportCcHistory {
         Self {
             sent: Box::default(),
             next: SeqNo(FIRST),
+            first_at: None,
+            latest: None,
             reported_end: SeqNo(FIRST),
             samples: Box::default(),
             samples_len: 0,
@@ -78,18 +85,26 @@ impl TransportCcHistory {
 
     /// The number for the next packet; it stays the same until one was recorded.
     #[must_use]
+    #[inline]
     pub fn next_number(&self) -> u16 {
         self.next.wire()
     }
 
     /// A packet of `len` bytes went out with [`TransportCcHistory::next_number`].
+    #[inline]
     pub fn record_sent(&mut self, now: Instant, len: usize) {
         if self.sent.is_empty() {
             self.sent = vec![None; SENT_MAX].into_boxed_slice();
             self.samples = vec![None; SAMPLES_MAX].into_boxed_slice();
         }
         let len = u16::try_from(len).unwrap_or(u16::MAX);
-        self.sent[self.next.0 as usize % SENT_MAX] = Some(Sent { at: now, len, fate: Fate::InFlight });
+        let at = match self.latest {
+            // Most packets of a batch are sent in the same moment.
+            Some((latest, at)) if latest == now => at,
+            _ => now.saturating_duration_since(*self.first_at.get_or_insert(now)).as_micros() as u32,
+        };
+        self.latest = Some((now, at));
+        self.sent[self.next.0 as usize % SENT_MAX] = Some(Sent { at, len, fate: Fate::InFlight });
         self.next = self.next.next();
     }
 
@@ -111,7 +126,9 @@ impl TransportCcHistory {
                     sent.fate = Fate::Received;
                     acknowledged += 1;
                     let (at, len) = (sent.at, sent.len);
-                    self.take_sample(number, at, len, micros);
+                    let Some((latest, latest_at)) = self.latest else { continue };
+                    let sent = latest - Duration::from_micros(u64::from(latest_at.wrapping_sub(at)));
+                    self.take_sample(number, sent, len, micros);
                 }
             }
         }

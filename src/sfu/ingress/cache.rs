@@ -134,6 +134,7 @@ impl PacketCache {
     /// A packet with its plaintext, as long as its bytes are kept. Age is not looked at: the window is as of the last
     /// `store`, and a stream that stopped still answers for its last packets.
     #[must_use]
+    #[inline]
     pub fn get(&self, seq: SeqNo) -> Option<(&PacketMeta, &[u8])> {
         if seq.0 < self.tail.0 || seq.0 >= self.head.0 {
             return None;

@@ -181,6 +181,12 @@ impl IngressStream {
         self.stats.poll_report(now, self.ssrc?)
     }
 
+    /// Whether there is nothing to ask the publisher for, now or later.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.nacks.missing() == 0 && !self.keyframes.is_wanted()
+    }
+
     /// When a request falls due that is not due yet.
     #[must_use]
     pub fn poll_timeout(&self, rtt: Duration) -> Option<Instant> {

@@ -90,6 +90,12 @@ impl IngressTrack {
         self.layers.iter_mut().filter_map(move |stream| stream.poll_report(now))
     }
 
+    /// Whether there is nothing to ask the publisher for, now or later.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.layers.iter().all(IngressStream::is_complete)
+    }
+
     /// When a request falls due that is not due yet.
     #[must_use]
     pub fn poll_timeout(&self, rtt: Duration) -> Option<Instant> {

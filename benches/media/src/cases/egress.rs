@@ -8,7 +8,7 @@ use crate::ids::{PayloadType, Ssrc};
 use crate::rtp::codec::{Codec, MediaKind, PayloadUse, Source};
 use crate::rtp::extension::ExtensionMap;
 use crate::rtp::packet::{HeaderFields, HeaderWriter, RtpHeader};
-use crate::sfu::egress::{EgressStream, LayerTarget, Stamp};
+use crate::sfu::egress::{EgressStream, LayerTarget, PacketNumbers, Stamp};
 use crate::sfu::ingress::{Accepted, IncomingRtp, IngressTrack, LayerIndex, StreamRoute};
 use crate::sfu::parameters::{EgressParameters, IngressParameters, ShortName};
 use crate::sim::far_side::Dialect;
@@ -36,7 +36,7 @@ struct Viewer {
     next: [u16; 3],
     frame: u32,
     /// What came and is not yet written.
-    pending: Vec<Accepted>,
+    pending: Vec<(Accepted, PacketNumbers)>,
     out: Vec<u8>,
     number: u16,
     written: usize,
@@ -126,7 +126,10 @@ impl Viewer {
             usage: PayloadUse::Media(Codec::Vp8),
             extensions: &self.extensions,
         };
-        self.pending.push(self.track.handle_rtp(self.now, route, rtp).expect("a packet that is kept"));
+        let taken = self.track.handle_rtp(self.now, route, rtp).expect("a packet that is taken");
+        let accepted = taken.expect("a packet that is kept");
+        let (meta, packet) = self.track.packet(accepted.layer, accepted.seq).expect("a kept packet");
+        self.pending.push((accepted, PacketNumbers::read(meta, packet)));
     }
 }
 
@@ -146,9 +149,9 @@ impl Case for Viewer {
     }
 
     fn run(&mut self) {
-        for accepted in &self.pending {
+        for (accepted, numbers) in &self.pending {
             let (meta, packet) = self.track.packet(accepted.layer, accepted.seq).expect("a kept packet");
-            let Some(outgoing) = self.stream.decide(meta, packet) else { continue };
+            let Some(outgoing) = self.stream.decide(meta, numbers) else { continue };
             self.number = self.number.wrapping_add(1);
             let stamp = Stamp { transport_cc: Some(self.number), abs_send_time: 0x12_3456 };
             let Some(written) = self.stream.write(&outgoing, meta, packet, stamp, &mut self.out) else { continue };
