@@ -165,7 +165,7 @@ def against_rooms(runs):
     middles, errors = spreads([[cpu(run) for run in group] for group in groups])
     top.errorbar(sizes, middles, errors, color=OURS, marker="o", capsize=3)
     for place, middle in zip(sizes, middles, strict=True):
-        top.annotate(short(middle), (place, middle), (0, 8), textcoords="offset points", ha="center")
+        top.annotate(short(middle), (place, middle), (5, 6), textcoords="offset points")
     top.set_ylim(0, max(middles) * 1.25)
     top.set_title("CPU time per forwarded packet")
     top.set_ylabel("microseconds")
