@@ -326,7 +326,7 @@ mod tests {
         let refusal = |url| address(url).err().expect(url).to_string();
         assert!(refusal("ws://127.0.0.1:8188").contains("namespace"));
         assert!(refusal("http://10.0.0.1:8088").contains("ws://"));
-        assert_eq!(address("ws://10.0.0.1:8188").unwrap(), "10.0.0.1:8188".parse().unwrap());
+        assert_eq!(address("ws://10.0.0.1:8188").unwrap(), SocketAddr::from(([10, 0, 0, 1], 8188)));
     }
 
     #[test]
