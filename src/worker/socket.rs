@@ -38,6 +38,14 @@ impl MediaSocket {
         Self::open(address, &media_filter())
     }
 
+    /// The same without the filter: for the far end, who takes answers where a server takes requests.
+    ///
+    /// # Errors
+    /// The address is taken or not ours.
+    pub fn bind_unfiltered(address: SocketAddr) -> io::Result<Self> {
+        Self::open(address, &[])
+    }
+
     /// Binds with another filter, or with an empty one: none.
     pub(super) fn open(address: SocketAddr, filter: &[SockFilter]) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;

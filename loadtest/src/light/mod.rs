@@ -75,7 +75,7 @@ impl Engine {
         }
         let thread = self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len();
         let local = own_address(server)?;
-        let socket = MediaSocket::bind(SocketAddr::new(local, 0)).context("no socket")?;
+        let socket = MediaSocket::bind_unfiltered(SocketAddr::new(local, 0)).context("no socket")?;
         let (progress_sender, progress) = watch::channel(Progress::default());
         let (connection, address) = (Connection::Unused(Box::new((socket, progress_sender))), local);
         let mut leg = Leg {
@@ -204,7 +204,7 @@ impl Leg {
 
     /// Goes on from a new UDP port, as after a change of network; the old one is dead at once.
     pub fn move_to_new_port(&mut self) -> Result<()> {
-        let socket = MediaSocket::bind(SocketAddr::new(self.address.ip(), 0)).context("no socket")?;
+        let socket = MediaSocket::bind_unfiltered(SocketAddr::new(self.address.ip(), 0)).context("no socket")?;
         self.address = socket.address();
         match &mut self.connection {
             Connection::Unused(unused) => unused.0 = socket,
