@@ -80,9 +80,12 @@ async fn junk_beside_a_call_is_dropped_for_its_reasons() {
     let report = run("hostile", &plan, &server).await;
     assert!(report.missed.is_empty(), "{:?}", report.missed);
     let drops = report.extra["server_drops"].as_object().unwrap();
-    for reason in ["unclassified", "unknown_address", "stun_malformed", "stun_unknown_ufrag", "stun_integrity"] {
-        assert!(drops.keys().any(|name| name.ends_with(reason)), "{reason}: {drops:?}");
+    let counted = |reason: &str| drops.keys().any(|name| name.contains(reason));
+    for reason in ["unknown_address", "stun_unknown_ufrag", "stun_integrity"] {
+        assert!(counted(reason), "{reason}: {drops:?}");
     }
+    // What cannot be ours ends in the kernel, where that takes filters.
+    assert!(counted("filtered") || (counted("unclassified") && counted("stun_malformed")), "{drops:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -39,7 +39,8 @@ pub(super) async fn run<T: Target>(plan: &Plan, target: T) -> Result<Report> {
         report.add("server_cpu_seconds_alone", seconds);
     }
     let dropped = metrics::growth(&before, &after);
-    let dropped: Counters = dropped.into_iter().filter(|(name, _)| name.contains("drop")).collect();
+    let dropped: Counters =
+        dropped.into_iter().filter(|(name, _)| name.contains("drop") || name.contains("filtered")).collect();
     if plan.metrics_url.is_some() {
         report.add("server_drops", json!(dropped));
     }
