@@ -32,6 +32,7 @@ pub enum Engine {
 }
 
 /// One media connection of either engine.
+#[expect(clippy::large_enum_variant, reason = "one a person, and moved once")]
 pub enum Leg {
     /// Our own.
     Light(light::Leg),

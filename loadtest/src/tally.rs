@@ -199,7 +199,9 @@ mod tests {
         let tally = |sent: u32, numbers: &[u32]| {
             let mut tally = Tally { sent: HashMap::from([(9, sent)]), ..Tally::default() };
             let seen = tally.received.entry(4).or_default();
-            numbers.iter().for_each(|&number| drop(seen.insert(number)));
+            for &number in numbers {
+                seen.insert(number);
+            }
             tally
         };
         let mut both = tally(10, &[0, 1]);

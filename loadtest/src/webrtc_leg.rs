@@ -434,7 +434,7 @@ fn codec(kind: RtpCodecKind) -> RTCRtpCodecParameters {
         _ => ("video/VP8", 90_000, 0, 96),
     };
     let rtp_codec = RTCRtpCodec { mime_type: mime_type.to_owned(), clock_rate, channels, ..Default::default() };
-    RTCRtpCodecParameters { rtp_codec, payload_type, ..Default::default() }
+    RTCRtpCodecParameters { rtp_codec, payload_type }
 }
 
 fn direction(direction: RTCRtpTransceiverDirection) -> RTCRtpTransceiverInit {

@@ -192,7 +192,7 @@ impl Wire {
     /// Takes what lies in the socket.
     pub(super) fn handle_readable(&mut self, tools: &mut Tools) {
         let Tools { batch, received, .. } = tools;
-        received.receive(&mut self.socket);
+        received.receive(&self.socket);
         let now = Instant::now();
         received.for_each(|from, age, datagram| {
             self.tally.datagrams_received += 1;
@@ -465,7 +465,7 @@ fn request_keyframe(senders: &mut [Sending], media: Ssrc, now: Instant, tally: &
 /// 32.32 fixed point seconds since 1900 (RFC 3550 section 4).
 fn ntp_now() -> u64 {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    ((unix.as_secs() + NTP_TO_UNIX) << 32) | (u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000
+    ((unix.as_secs() + NTP_TO_UNIX) << 32) | ((u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
 /// What one turn of one leg may send: three keyframes and a held-up generator's rest.

@@ -264,7 +264,7 @@ impl Window {
         let (all, media) = after.since(before);
         let per_packet =
             |seconds: f64| (report.packets_received > 0).then(|| seconds * 1e9 / report.packets_received as f64);
-        report.server_cpu_ns_per_forwarded_packet = per_packet(all);
+        report.server_cpu_ns_per_forwarded_packet = Some(all).and_then(per_packet);
         report.server_media_cpu_ns_per_forwarded_packet = media.and_then(per_packet);
         report.server_cpu_seconds = Some(all);
         report.server_media_cpu_seconds = media;

@@ -46,7 +46,7 @@ enum Connection {
     /// Open and attended.
     Open(Line),
     /// In a tunnel: the old socket hangs, unread, until the server gives it up.
-    Lost { resume: Resume, hanging: Signalling },
+    Lost { resume: Resume, hanging: Box<Signalling> },
     /// Could not be brought back.
     Gone(String),
 }
@@ -150,7 +150,7 @@ impl Seat for Page {
         let Connection::Open(line) = before else { bail!("the network is lost already") };
         let hanging = line.stop().await?;
         let resume = hanging.resumption().context("no ticket")?;
-        self.signalling = Connection::Lost { resume, hanging };
+        self.signalling = Connection::Lost { resume, hanging: Box::new(hanging) };
         Ok(())
     }
 

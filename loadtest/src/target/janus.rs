@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn loopback_and_http_are_refused_with_the_reason() {
-        let refusal = |url| address(url).err().expect(url).to_string();
+        let refusal = |url| address(url).expect_err(url).to_string();
         assert!(refusal("ws://127.0.0.1:8188").contains("namespace"));
         assert!(refusal("http://10.0.0.1:8088").contains("ws://"));
         assert_eq!(address("ws://10.0.0.1:8188").unwrap(), SocketAddr::from(([10, 0, 0, 1], 8188)));

@@ -358,6 +358,7 @@ mod tests {
     /// Answers requests as Janus does: the second one first, and each `ack` after its answer.
     async fn serve(listener: TcpListener) {
         let (stream, _) = listener.accept().await.unwrap();
+        #[expect(clippy::result_large_err, reason = "the type is the library's")]
         let choose = |request: &Request, mut response: Response| {
             assert_eq!(request.headers()["Sec-WebSocket-Protocol"], "janus-protocol");
             response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("janus-protocol"));
