@@ -25,7 +25,8 @@ test: ## installs what tests need and runs every test
 check: ## format, lints, types, tidiness, licences
 	@scripts/setup.sh run
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --features colloque-bench/criterion -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --features colloque-bench/criterion --bin instructions --bench times -- -D warnings
 	$(CARGO) test -q --test tidy
 	scripts/pages.sh check
 	node scripts/licences.mjs
