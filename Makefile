@@ -40,7 +40,7 @@ instructions: ## counts the media path's instructions against the baseline
 	scripts/instructions.sh
 
 bench-worker: ## runs the real worker beside the physical limit: CPU per forwarded packet, as ratios
-	@scripts/setup.sh run
+	@scripts/setup.sh test
 	scripts/bench-worker.sh
 
 load: ## runs every load scenario for a few seconds (scripts/load.sh runs one)
