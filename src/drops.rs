@@ -42,6 +42,8 @@ drop_reasons! {
     DtlsUnproved = "dtls_unproved",
     /// DTLS record that the stack refused, or handshake bytes past the cap.
     DtlsRefused = "dtls_refused",
+    /// A leg's handshake datagrams came faster than the worker gets to them.
+    HandshakeQueueFull = "handshake_queue_full",
     /// RTP or RTCP before the handshake gave keys.
     SrtpNoKeys = "srtp_no_keys",
     /// SRTP or SRTCP whose tag does not verify.

@@ -80,8 +80,25 @@ impl Configured {
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    match runtime.enable_all().on_thread_start(give_way).build() {
+        Ok(runtime) => runtime.block_on(start()),
+        Err(error) => {
+            eprintln!("error: no threads for the control plane: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Lowers the priority of the calling thread and of those that it starts: where cores are few, the control plane shares
+/// one with a media worker, which must not wait for it. Media threads are started before.
+fn give_way() {
+    // A container may forbid it: then threads share evenly.
+    rustix::process::nice(CONTROL_NICENESS).ok();
+}
+
+async fn start() -> ExitCode {
     start_log();
     for name in config::unknown_variables() {
         tracing::warn!(name, "this environment variable is not a setting of Colloque");
@@ -129,3 +146,6 @@ fn cannot(what: &str, path: &std::path::Path) -> String {
 fn with_path<T>(result: std::io::Result<T>, what: &str, path: &std::path::Path) -> anyhow::Result<T> {
     result.with_context(|| cannot(what, path))
 }
+
+/// How much the control plane gives way to media. More would starve joins on a core that media keeps half busy.
+const CONTROL_NICENESS: i32 = 5;

@@ -42,7 +42,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 /// Binds everything and starts serving.
 pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<Running> {
     make_data_dir(&config.data_dir)?;
-    let store = Arc::new(SqliteStore::open(&config.data_dir).await?);
     let http =
         TcpListener::bind(config.http_addr).await.with_context(|| format!("cannot bind {}", config.http_addr))?;
     let admin =
@@ -60,6 +59,9 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
         first_port: config.media_port,
         grace: GRACE,
     })?;
+    // The media threads stand: this one and those it starts from here on, the store's among them, are not as urgent.
+    crate::give_way();
+    let store = Arc::new(SqliteStore::open(&config.data_dir).await?);
     let media_ports = pool.ports();
     let settings = ControlSettings { base_url: base_url.clone(), grace: GRACE, rooms_max: config.rooms_max };
     let consultations = Consultations::open(store.clone(), Arc::new(pool), settings).await?;

@@ -21,6 +21,7 @@ use crate::transport::stun_username;
 use super::command::{Command, Event};
 use super::counters::Counters;
 use super::egress::NtpReference;
+use super::handshakes::{Handshakes, Waiting};
 use super::leg::NewLeg;
 use super::room::{LegKey, Room};
 
@@ -102,6 +103,8 @@ pub struct Sfu {
     /// The room being worked on, so that a panic can be laid at its door.
     at: Option<usize>,
     due: Option<Instant>,
+    /// What a turn does last, one at a time.
+    handshakes: Handshakes,
     /// While a datagram is handled.
     arrived: Option<Instant>,
     events: EventQueue,
@@ -132,6 +135,7 @@ impl Sfu {
             ready: Vec::new(),
             at: None,
             due: None,
+            handshakes: Handshakes::default(),
             arrived: None,
             events: EventQueue::default(),
             forgotten: Forgotten::default(),
@@ -230,7 +234,7 @@ impl Sfu {
         Flush::Done
     }
 
-    /// Runs what is due. Work that does not fit `out` stays due.
+    /// Runs what is due, and one step of one handshake. Work that does not fit `out`, and further steps, stay due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut TransmitBatch) {
         for key in 0..self.dues.len() {
             if out.is_full() {
@@ -240,7 +244,9 @@ impl Sfu {
                 self.step(now, key, out, Room::handle_timeout);
             }
         }
-        self.due = self.dues.iter().flatten().min().copied();
+        self.shake_hands(now, out);
+        let rooms_due = self.dues.iter().flatten().min().copied();
+        self.due = if self.handshakes.is_empty() { rooms_due } else { Some(now) };
     }
 
     /// When [`Sfu::handle_timeout`] wants to be called.
@@ -339,6 +345,11 @@ impl Sfu {
         out: &mut TransmitBatch,
     ) -> Result<(), DropReason> {
         let place = *self.paths.get(&path).ok_or(DropReason::UnknownAddress)?;
+        if class == Class::Dtls && self.rooms.get(place.room).is_some_and(|room| room.is_connecting(place.leg)) {
+            self.handshakes.push(path, datagram)?;
+            self.due = Some(self.due.map_or(now, |due| due.min(now)));
+            return Ok(());
+        }
         let handled = self.step(now, place.room, out, |room, turn| match class {
             Class::Stun => Err(DropReason::StunMalformed),
             Class::Dtls => room.handle_dtls(turn, place.leg, path, datagram).map(|()| false),
@@ -349,6 +360,21 @@ impl Sfu {
             self.ready.push(place.room);
         }
         Ok(())
+    }
+
+    /// Takes the oldest handshake datagram that waits.
+    fn shake_hands(&mut self, now: Instant, out: &mut TransmitBatch) {
+        if out.is_full() {
+            return;
+        }
+        let Some(Waiting { path, datagram }) = self.handshakes.pop() else { return };
+        // The leg may have gone meanwhile.
+        let place = self.paths.get(&path).copied();
+        let handled = place
+            .and_then(|at| self.step(now, at.room, out, |room, turn| room.handle_dtls(turn, at.leg, path, &datagram)));
+        if let Err(reason) = handled.unwrap_or(Err(DropReason::UnknownAddress)) {
+            self.counters.record_drop(reason);
+        }
     }
 
     /// Runs a step that sends nothing by itself.

@@ -6,6 +6,7 @@ pub mod counters;
 pub mod data;
 pub mod egress;
 mod engine;
+mod handshakes;
 pub mod ingress;
 mod leg;
 mod packets;

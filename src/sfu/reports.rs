@@ -200,7 +200,7 @@ impl Room {
         }
         self.send_feedback(turn, key);
         let Some(leg) = self.legs.get_mut(key) else { return };
-        if leg.reports_due <= turn.now {
+        if leg.reports_due <= turn.now + EARLY {
             leg.reports_due = turn.now + REPORT_INTERVAL;
             if leg.falls_quiet(turn.now) {
                 turn.events.push(Event::LegQuiet(leg.id));
@@ -209,7 +209,7 @@ impl Room {
             self.end_stopped_screens(turn, key);
             self.due = self.due.min(turn.now + REPORT_INTERVAL);
         }
-        if let Some(leg) = self.legs.get_mut(key).filter(|leg| leg.targets_due <= turn.now) {
+        if let Some(leg) = self.legs.get_mut(key).filter(|leg| leg.targets_due <= turn.now + EARLY) {
             leg.targets_due = turn.now + TARGET_INTERVAL;
             self.retarget(turn.now, key);
             // `retarget` wakes the room for requests, which this very round makes.
@@ -243,7 +243,7 @@ impl Room {
     fn send_feedback(&mut self, turn: &mut Turn<'_>, key: LegKey) {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let now = turn.now;
-        if leg.feedback.poll_timeout().is_some_and(|due| due <= now) && !turn.out.is_full() {
+        if leg.feedback.may_tell(now) && !turn.out.is_full() {
             let media =
                 leg.tracks.first().and_then(|&key| self.tracks.get(key)).and_then(|t| t.ingress.ssrc(LayerIndex(0)));
             let mut feedback = std::mem::take(&mut leg.feedback);
@@ -337,7 +337,7 @@ impl Room {
 
     fn poll_speaker(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
-        if now >= self.speaker_due {
+        if now + EARLY >= self.speaker_due {
             self.speaker_due = now + SPEAKER_INTERVAL;
             if let Some(speaker) = self.speaker.poll(now) {
                 self.turns_of_speech += 1;
@@ -370,5 +370,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(5);
 /// Bounds the wake-ups that a burst of arrivals can cause.
 const FEEDBACK_PAUSE: Duration = Duration::from_millis(2);
+/// How much before its time regular work is done together with what is due, so that a room is looked at ten times a second
+/// and not once for each thing and leg.
+const EARLY: Duration = Duration::from_millis(20);
 /// How often the loudest voice is looked for. Longer feels late.
 const SPEAKER_INTERVAL: Duration = Duration::from_millis(200);

@@ -129,6 +129,11 @@ impl Room {
         self.legs.iter().filter(|(_, leg)| leg.state == LegState::Connected).count()
     }
 
+    /// Whether this leg is there and has no keys yet.
+    pub(super) fn is_connecting(&self, key: LegKey) -> bool {
+        self.legs.get(key).is_some_and(|leg| matches!(leg.state, LegState::Connecting { .. }))
+    }
+
     pub(super) fn tracks_started(&self) -> usize {
         self.tracks.iter().filter(|(_, track)| track.started).count()
     }

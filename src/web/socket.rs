@@ -29,6 +29,7 @@ use super::AppState;
 pub async fn upgrade(State(state): State<AppState>, upgrade: WebSocketUpgrade) -> Response {
     let consultations = Arc::clone(&state.consultations);
     upgrade
+        .read_buffer_size(READ_BUFFER_LEN)
         .max_message_size(FRAME_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
         .on_upgrade(move |socket| SocketTask::new(consultations, socket).run())
@@ -150,6 +151,9 @@ fn close_word(reason: CloseReason) -> &'static str {
     }
 }
 
+/// Kept by every socket for its whole life; the library's own 128 KiB would be a quarter of what a consultation holds.
+/// An offer takes three reads of it, everything later one.
+const READ_BUFFER_LEN: usize = 4 * 1024;
 /// Below the idle time-outs of common proxies (60 s).
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// A socket that takes nothing for so long is closed; shorter would cut off slow mobile networks.

@@ -176,10 +176,8 @@ impl RunLoop {
     }
 
     fn run_timers(&mut self, now: Instant) {
-        for _ in 0..TIMER_ROUNDS_MAX {
-            if self.sfu.poll_timeout().is_none_or(|due| due > now) {
-                return;
-            }
+        // Once: what is left, the rest of a storm of joins say, is due on the next turn, and media goes before it.
+        if self.sfu.poll_timeout().is_some_and(|due| due <= now) {
             self.guarded(now, |sfu, transmit| sfu.handle_timeout(now, transmit));
             self.send();
         }
@@ -253,8 +251,6 @@ const EVENTS_MAX: usize = 32;
 const RECEIVE_CALLS_MAX: usize = 8;
 /// Commands taken in one turn: a storm of joins must not hold up packets.
 const COMMANDS_MAX: usize = 16;
-/// Batches of timer work in one turn; what is left is due on the next.
-const TIMER_ROUNDS_MAX: usize = 8;
 /// Datagrams in a transmit batch. More saves system calls and falls out of the second-level cache.
 const TRANSMIT_LEN_MAX: usize = 128;
 /// Bytes of the transmit arena: full packets for a whole batch.
