@@ -135,3 +135,20 @@ fn seats_that_come_and_go_leave_the_others_alone() {
         assert_eq!((between.holes, between.freezes), (0, 0));
     }
 }
+
+#[test]
+fn of_a_crowd_that_comes_at_once_one_at_a_time_shakes_hands() {
+    let crowd = 40;
+    let mut world = World::new(seed(31));
+    for _ in 0..crowd {
+        world.join(Page::viewer().slots(1));
+    }
+    let connected = |world: &World| -> Vec<Duration> {
+        let of_legs = world.events.iter().filter(|(_, event)| matches!(event, Event::LegConnected { .. }));
+        of_legs.map(|&(at, _)| at).collect()
+    };
+    assert!(world.run_until(2_000, |world| connected(world).len() == crowd), "{}", connected(&world).len());
+    // The world gives the server one turn a millisecond.
+    let moments = connected(&world);
+    assert!(moments.windows(2).all(|pair| pair[0] < pair[1]), "{moments:?}");
+}
