@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::wire::{Parameters, Renegotiated, Tools, Wire};
 use crate::histogram::Histogram;
+use crate::overheard::{Overheard, Replays};
 use crate::tally::Tally;
 
 /// What a leg is to do.
@@ -29,6 +30,8 @@ pub(super) enum Order {
     Lose { per_mille: u32 },
     CountFrom { origin: Instant, generation: u32 },
     TakeLatency(oneshot::Sender<Histogram>),
+    TellOverheard(oneshot::Sender<Vec<Overheard>>),
+    Replay(oneshot::Sender<Replays>),
     Close(Option<oneshot::Sender<Tally>>),
 }
 
@@ -126,6 +129,8 @@ impl MediaThread {
             Order::Lose { per_mille } => wire.set_loss(per_mille),
             Order::CountFrom { origin, generation } => wire.count_from(origin, generation),
             Order::TakeLatency(reply) => drop(reply.send(wire.take_latency())),
+            Order::TellOverheard(reply) => drop(reply.send(wire.overheard())),
+            Order::Replay(reply) => drop(reply.send(wire.replay(&mut self.tools))),
             Order::Close(reply) => return self.remove(leg, slot, now, reply),
         }
         self.arm(slot);

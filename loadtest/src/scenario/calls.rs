@@ -113,8 +113,18 @@ pub(super) struct OpenWindow {
 impl<T: Target> Calls<T> {
     /// Opens all rooms and seats everyone.
     pub(super) async fn open(plan: &Plan, target: T, rooms: &[Vec<SeatShape>], opening: Opening) -> Result<Self> {
+        Self::open_sharing(Shared::default(), plan, target, rooms, opening).await
+    }
+
+    /// The same with what all legs share.
+    pub(super) async fn open_sharing(
+        shared: Shared,
+        plan: &Plan,
+        target: T,
+        rooms: &[Vec<SeatShape>],
+        opening: Opening,
+    ) -> Result<Self> {
         let rss_before = server_usage(plan, &target)?.map(|usage| usage.rss_bytes);
-        let shared = Shared::default();
         if opening == Opening::Silent {
             shared.set_phase(Phase::Listen);
         }
