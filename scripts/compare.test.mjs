@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { figures, inOrder, keep, spread, summarise, table } from "./compare.mjs";
 
-function run(server, round, cpu, { lost = 0, name = "webinar-30", missed = [] } = {}) {
+function run(server, round, cpu, { lost = 0, name = "webinar-30", missed = [], warnings } = {}) {
   const report = {
     participants: 10,
     server_cpu_ns_per_forwarded_packet: cpu,
@@ -14,6 +14,7 @@ function run(server, round, cpu, { lost = 0, name = "webinar-30", missed = [] } 
     packets_forwarded_expected: 1000,
     srtp_profile: "SRTP_AEAD_AES_128_GCM",
     missed,
+    warnings,
   };
   return keep(report, name, server, round);
 }
@@ -44,6 +45,11 @@ test("the table tells the aim, the worst loss and thresholds that were not met",
   assert.match(text, /0\.700 %/);
   assert.match(text, /janus: 7 of 1000 packets lost/);
   assert.match(table(summarise([run("colloque", 1, 1000), run("janus", 1, 8000)])), /median 8\.0: met/);
+});
+
+test("the table tells when the generator had no time left", () => {
+  const runs = [run("colloque", 1, 1000), run("janus", 1, 8000, { warnings: ["a media thread was busy"] })];
+  assert.match(table(summarise(runs)), /janus: WARNING: a media thread was busy/);
 });
 
 test("cases stay apart", () => {

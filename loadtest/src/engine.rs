@@ -51,6 +51,15 @@ impl Kind {
         }
     }
 
+    /// How the names of its media threads begin; `None` when it has none of its own.
+    #[must_use]
+    pub fn media_threads(self) -> Option<&'static str> {
+        match self {
+            Kind::Light => Some(light::THREADS),
+            Kind::Webrtc => None,
+        }
+    }
+
     /// How it receives; figures of different sinks do not compare.
     #[must_use]
     pub fn sink(self) -> &'static str {

@@ -38,6 +38,7 @@ use self::ice::{Credentials, Role};
 use self::receive::Slot;
 use self::sdp::{Content, Description, Kind, Ours, RIDS, Section};
 use self::send::{Identity, Sending, Source};
+pub use self::thread::THREADS;
 use self::thread::{LegId, Mailbox, Order};
 use self::wire::{Parameters, Progress, Renegotiated};
 use crate::histogram::Histogram;

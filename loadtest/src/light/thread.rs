@@ -54,7 +54,7 @@ impl Mailbox {
         epoll::add(&epoll, bell.as_fd(), epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
         let bell_of_thread = Arc::clone(&bell);
         let run = move || MediaThread::new(inbox, bell_of_thread, epoll).run();
-        thread::Builder::new().name(format!("light-{number}")).spawn(run)?;
+        thread::Builder::new().name(format!("{THREADS}{number}")).spawn(run)?;
         Ok(Self { orders, bell })
     }
 
@@ -210,6 +210,8 @@ fn watch(epoll: &OwnedFd, wire: &Wire, slot: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// How the threads' names begin.
+pub const THREADS: &str = "light-";
 const BELL: u64 = u64::MAX;
 /// Orders a thread may have waiting: a storm of a thousand legs with one each.
 const ORDERS_MAX: usize = 4_096;
