@@ -53,6 +53,7 @@ export function summarise(runs) {
         rounds: all.length,
         profiles: [...new Set(all.map((run) => run.report.srtp_profile ?? "not told"))],
         missed: all.flatMap((run) => run.report.missed ?? []),
+        warnings: all.flatMap((run) => run.report.warnings ?? []),
         ...spreads(all.map(figures)),
         ratios: server === "colloque" ? undefined : ratios(ours, all),
       })),
@@ -100,6 +101,7 @@ export function table(summary) {
     }
     for (const server of one.servers) {
       for (const missed of new Set(server.missed)) lines.push(`  ${server.server}: ${missed}`);
+      for (const warning of new Set(server.warnings)) lines.push(`  ${server.server}: WARNING: ${warning}`);
     }
   }
   return lines.join("\n").trimStart() + "\n";

@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { figures, inOrder, keep, spread, summarise, table } from "./compare.mjs";
 
-function run(server, round, cpu, { lost = 0, name = "webinar-30", missed = [] } = {}) {
+function run(server, round, cpu, { lost = 0, name = "webinar-30", missed = [], warnings } = {}) {
   const report = {
     participants: 10,
     server_cpu_ns_per_forwarded_packet: cpu,
@@ -14,6 +19,7 @@ function run(server, round, cpu, { lost = 0, name = "webinar-30", missed = [] } 
     packets_forwarded_expected: 1000,
     srtp_profile: "SRTP_AEAD_AES_128_GCM",
     missed,
+    warnings,
   };
   return keep(report, name, server, round);
 }
@@ -44,6 +50,29 @@ test("the table tells the aim, the worst loss and thresholds that were not met",
   assert.match(text, /0\.700 %/);
   assert.match(text, /janus: 7 of 1000 packets lost/);
   assert.match(table(summarise([run("colloque", 1, 1000), run("janus", 1, 8000)])), /median 8\.0: met/);
+});
+
+test("the table tells when the generator had no time left", () => {
+  const runs = [run("colloque", 1, 1000), run("janus", 1, 8000, { warnings: ["a media thread was busy"] })];
+  assert.match(table(summarise(runs)), /janus: WARNING: a media thread was busy/);
+});
+
+test("runs are kept and collected whole, with the distribution of their latency", () => {
+  const directory = mkdtempSync(join(tmpdir(), "compare-"));
+  try {
+    const report = { ...run("colloque", 1, 1000).report, latency_curve: [[0.5, 100], [0.999, 900]] };
+    const path = (name) => join(directory, name);
+    writeFileSync(path("report"), JSON.stringify(report));
+    const script = fileURLToPath(new URL("compare.mjs", import.meta.url));
+    const compare = (...words) => execFileSync(process.execPath, [script, ...words], { stdio: "pipe" });
+    for (const round of ["2", "1"]) compare("keep", path("report"), "webinar-30", "colloque", round, path(`${round}.json`));
+    compare("collect", directory, path("all"));
+    const collected = JSON.parse(readFileSync(path("all"), "utf8"));
+    assert.deepEqual(collected.map((one) => one.round), [1, 2]);
+    assert.deepEqual(collected[0].report.latency_curve, report.latency_curve);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 test("cases stay apart", () => {

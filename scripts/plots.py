@@ -181,6 +181,33 @@ def against_rooms(runs):
     return figure
 
 
+def latency_against_rooms(runs):
+    """Which share of packets came within a time, for each number of consultations; upright and left is good."""
+    sizes, groups = alone([run for run in runs if run["report"].get("latency_curve")], "consultation")
+    if not sizes:
+        return None
+    figure, axis = plt.subplots(figsize=(7.6, 4.2))
+    shades = plt.get_cmap("viridis_r")
+    for place, (rooms, group) in enumerate(zip(sizes, groups, strict=True)):
+        # The points of all curves lie at the same shares: of several rounds the median is taken at each.
+        by_share = zip(*(run["report"]["latency_curve"] for run in group), strict=True)
+        points = [(statistics.median(micros for _, micros in same) / 1000, same[0][0]) for same in by_share]
+        label = f"{rooms} room" if rooms == 1 else f"{rooms} rooms"
+        colour = shades(0.1 + 0.9 * place / max(1, len(sizes) - 1))
+        axis.plot(*zip(*points, strict=True), color=colour, linewidth=1.5, label=label)
+    axis.set_xscale("log")
+    plain_log(axis.xaxis)
+    axis.set_yscale("logit")
+    axis.set_yticks([0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999])
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_title("one-way latency of consultations, one worker")
+    axis.set_xlabel("milliseconds (log)")
+    axis.set_ylabel("packets that came by then")
+    axis.legend(loc="lower right")
+    return figure
+
+
 def against_workers(runs):
     """Cost of a packet with more workers: flat is good."""
     labelled = {}
@@ -247,6 +274,7 @@ PICTURES = [
     ("side-by-side", "compare.json", side_by_side),
     ("latency", "compare.json", latency_distribution),
     ("rooms", "scaling.json", against_rooms),
+    ("latency-rooms", "scaling.json", latency_against_rooms),
     ("workers", "scaling.json", against_workers),
     ("subscribers", "worker.txt", against_subscribers),
 ]

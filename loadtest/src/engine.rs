@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::histogram::Histogram;
 use crate::leg::{LegPlan, Offer};
+use crate::overheard::Overheard;
 use crate::tally::{Milestones, Shared, Tally};
 use crate::{light, webrtc_leg};
 
@@ -47,6 +48,15 @@ impl Kind {
         match self {
             Kind::Light => "light",
             Kind::Webrtc => "webrtc",
+        }
+    }
+
+    /// How the names of its media threads begin; `None` when it has none of its own.
+    #[must_use]
+    pub fn media_threads(self) -> Option<&'static str> {
+        match self {
+            Kind::Light => Some(light::THREADS),
+            Kind::Webrtc => None,
         }
     }
 
@@ -169,6 +179,23 @@ impl Leg {
         match self {
             Leg::Light(leg) => leg.take_latency().await,
             Leg::Webrtc(leg) => Ok(leg.take_latency()),
+        }
+    }
+
+    /// The last datagrams of each class that it sent, when the run keeps them; none of the `webrtc` crate's.
+    pub async fn overheard(&mut self) -> Result<Vec<Overheard>> {
+        match self {
+            Leg::Light(leg) => leg.overheard().await,
+            Leg::Webrtc(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Sends them again from the leg's own socket; `None` where that cannot be.
+    #[must_use]
+    pub fn replayer(&self) -> Option<light::Replayer> {
+        match self {
+            Leg::Light(leg) => Some(leg.replayer()),
+            Leg::Webrtc(_) => None,
         }
     }
 

@@ -1,4 +1,5 @@
-//! What strangers throw at a media port: datagrams that parse a little, enough to reach every check, and never pass one.
+//! What strangers throw at a media port: datagrams that parse a little, enough to reach every check, and never pass one;
+//! and among them what was overheard of running calls, valid but for where it comes from.
 //!
 //! Sent from sockets of their own at a steady rate, so that the server sees addresses it does not know. No source
 //! address is forged. Nothing is answered or read.
@@ -10,7 +11,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use colloque::rtp::demux::Class;
 
+use crate::overheard::{Overheard, Replays};
 use crate::target::MediaAddress;
 
 /// A thread that sends junk until it is stopped.
@@ -18,19 +21,24 @@ pub struct Storm {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     started: Instant,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Replays>,
+}
+
+/// What a storm was.
+#[derive(Clone, Copy, Debug)]
+pub struct Thrown {
+    /// Datagrams a second, replays included.
+    pub per_second: f64,
+    /// How many of them were replays.
+    pub replays: Replays,
 }
 
 impl Storm {
-    /// Begins to send `per_second` datagrams a second, evenly to all the addresses.
-    pub fn start(targets: &[MediaAddress], per_second: u32) -> Result<Self> {
+    /// Begins to send `per_second` datagrams a second, evenly to all the addresses. Every second datagram that would have
+    /// imitated one of a class is one of that class that was `overheard`, where there is one.
+    pub fn start(targets: &[MediaAddress], overheard: &[Overheard], per_second: u32) -> Result<Self> {
         ensure!(!targets.is_empty(), "this target does not tell where its media goes");
-        let mut pool = Vec::with_capacity(POOL_LEN);
-        let mut random = Random(0x9e37_79b9);
-        for index in 0..POOL_LEN {
-            let target = &targets[index % targets.len()];
-            pool.push((target.address, Kind::ALL[index % Kind::ALL.len()].datagram(&mut random, &target.user)));
-        }
+        let pool = pool(targets, overheard);
         let any = if targets[0].address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let sockets: Vec<UdpSocket> =
             (0..SOCKETS).map(|_| UdpSocket::bind(any)).collect::<Result<_, _>>().context("a socket for junk")?;
@@ -41,35 +49,61 @@ impl Storm {
         Ok(Self { stop, sent, started: Instant::now(), thread })
     }
 
-    /// Stops and gives how many went out a second.
+    /// Stops and gives what went out.
     #[must_use]
-    pub fn stop(self) -> f64 {
+    pub fn stop(self) -> Thrown {
         let seconds = self.started.elapsed().as_secs_f64();
         let sent = self.sent.load(Ordering::Relaxed);
         self.stop.store(true, Ordering::Relaxed);
         // A panic there would only mean that less was sent, which the count says.
-        let _ = self.thread.join();
-        sent as f64 / seconds.max(f64::EPSILON)
+        let replays = self.thread.join().unwrap_or_default();
+        Thrown { per_second: sent as f64 / seconds.max(f64::EPSILON), replays }
     }
 }
 
-fn send(sockets: &[UdpSocket], pool: &[(SocketAddr, Vec<u8>)], per_second: u32, stop: &AtomicBool, sent: &AtomicU64) {
+/// A datagram of the pool.
+struct Missile {
+    to: SocketAddr,
+    bytes: Vec<u8>,
+    /// Of what a replay was.
+    replays: Option<Class>,
+}
+
+fn pool(targets: &[MediaAddress], overheard: &[Overheard]) -> Vec<Missile> {
+    let mut random = Random(0x9e37_79b9);
+    let missile = |index: usize| {
+        let (round, kind) = (index / Kind::ALL.len(), Kind::ALL[index % Kind::ALL.len()]);
+        let class = kind.imitated().filter(|_| round % 2 == 1);
+        let of_class = || overheard.iter().filter(|one| Some(one.class) == class);
+        if let Some(replay) = of_class().nth(round / 2 % of_class().count().max(1)) {
+            return Missile { to: replay.to, bytes: replay.bytes.clone(), replays: class };
+        }
+        let target = &targets[index % targets.len()];
+        Missile { to: target.address, bytes: kind.datagram(&mut random, &target.user), replays: None }
+    };
+    (0..POOL_LEN).map(missile).collect()
+}
+
+fn send(sockets: &[UdpSocket], pool: &[Missile], per_second: u32, stop: &AtomicBool, sent: &AtomicU64) -> Replays {
     let start = Instant::now();
+    let mut replays = Replays::default();
     let mut next = 0usize;
     while !stop.load(Ordering::Relaxed) {
         let due = (start.elapsed().as_secs_f64() * f64::from(per_second)) as u64;
         // After a stall the rate goes on; it is not made up for, which would be a burst of another kind.
         let behind = due.saturating_sub(sent.load(Ordering::Relaxed)).min(u64::from(per_second) / 100 + 1);
         for _ in 0..behind {
-            let (address, datagram) = &pool[next % pool.len()];
+            let missile = &pool[next % pool.len()];
             let socket = &sockets[next % sockets.len()];
             next += 1;
-            if socket.send_to(datagram, address).is_ok() {
+            if socket.send_to(&missile.bytes, missile.to).is_ok() {
                 sent.fetch_add(1, Ordering::Relaxed);
+                missile.replays.into_iter().for_each(|class| replays.record(class));
             }
         }
         thread::sleep(PAUSE);
     }
+    replays
 }
 
 /// What a datagram pretends to be.
@@ -94,6 +128,17 @@ impl Kind {
         Kind::Rtcp,
         Kind::ClientHello,
     ];
+
+    /// The class that it would have to be of to be taken; `None` for what no leg ever sends.
+    fn imitated(self) -> Option<Class> {
+        match self {
+            Kind::Noise | Kind::StunTruncated | Kind::StunUnknownUfrag => None,
+            Kind::StunBadIntegrity => Some(Class::Stun),
+            Kind::Rtp => Some(Class::Rtp),
+            Kind::Rtcp => Some(Class::Rtcp),
+            Kind::ClientHello => Some(Class::Dtls),
+        }
+    }
 
     /// `user` is what a running call's checks name.
     fn datagram(self, random: &mut Random, user: &str) -> Vec<u8> {
@@ -249,12 +294,36 @@ mod tests {
         let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
         sink.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let target = MediaAddress { address: sink.local_addr().unwrap(), user: "abcd:wxyz".to_owned() };
-        let storm = Storm::start(&[target], 1_000).unwrap();
+        let overheard = media_of(7, target.address);
+        let storm = Storm::start(&[target], std::slice::from_ref(&overheard), 1_000).unwrap();
         let mut buffer = [0; 2_000];
+        let mut replayed = 0;
         for _ in 0..50 {
-            sink.recv(&mut buffer).unwrap();
+            let len = sink.recv(&mut buffer).unwrap();
+            replayed += u64::from(buffer[..len] == overheard.bytes);
         }
-        assert!(storm.stop() > 0.0);
-        assert!(Storm::start(&[], 1_000).is_err());
+        let thrown = storm.stop();
+        assert!(thrown.per_second > 0.0);
+        assert!((3..=thrown.replays.rtp).contains(&replayed), "{replayed} came of {:?}", thrown.replays);
+        assert!(Storm::start(&[], &[], 1_000).is_err());
+    }
+
+    fn media_of(number: u8, to: SocketAddr) -> Overheard {
+        Overheard { class: Class::Rtp, to, bytes: [&[0x80, 96, 0, number][..], &[number; 60]].concat() }
+    }
+
+    #[test]
+    fn every_second_imitation_is_a_replay_where_something_was_overheard() {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let target = MediaAddress { address: address(40_000), user: "abcd:wxyz".to_owned() };
+        let overheard = [media_of(1, address(40_001)), media_of(2, address(40_002))];
+        let pool = pool(std::slice::from_ref(&target), &overheard);
+        let replays: Vec<&Missile> = pool.iter().filter(|missile| missile.replays.is_some()).collect();
+        assert_eq!((pool.len(), replays.len()), (POOL_LEN, POOL_LEN / Kind::ALL.len() / 2));
+        for (number, replay) in replays.iter().enumerate() {
+            let own = &overheard[number % 2];
+            assert_eq!((replay.to, &replay.bytes, replay.replays), (own.to, &own.bytes, Some(Class::Rtp)));
+        }
+        assert!(super::pool(&[target], &[]).iter().all(|missile| missile.replays.is_none()));
     }
 }

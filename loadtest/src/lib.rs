@@ -7,7 +7,7 @@
 //! ```text
 //!   main -> scenario -> target (colloque, ...) -> api (HTTP), signalling (WebSocket)
 //!              |            `-> engine -> light, or the webrtc crate      both: media (stamps), tally (counts)
-//!              `-> process (/proc), metrics, report (JSON, table), junk
+//!              `-> process (/proc), own_cost, metrics, report (JSON, table), junk (with what was overheard of the legs)
 //! ```
 //!
 //! `connection` is a third stack, str0m, which shares no code with the server: its tests drive it step by step.
@@ -21,6 +21,8 @@ pub mod leg;
 pub mod light;
 pub mod media;
 pub mod metrics;
+pub mod overheard;
+pub mod own_cost;
 pub mod process;
 pub mod progress;
 pub mod report;

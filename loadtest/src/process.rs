@@ -1,6 +1,8 @@
 //! What a process costs, from `/proc`: processor time, in all and of the threads that carry media, and resident memory.
 //! Linux only, like the server.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result};
 
 /// A reading of one process.
@@ -29,27 +31,26 @@ pub fn usage(pid: u32, media_threads: Option<&str>) -> Result<Usage> {
     let status = read(pid, "status")?;
     let cpu_seconds = cpu_seconds(&stat).with_context(|| format!("/proc/{pid}/stat is not as expected"))?;
     let rss_bytes = rss_bytes(&status).with_context(|| format!("/proc/{pid}/status has no VmRSS"))?;
-    let media_cpu_seconds = media_threads.map(|name| threads_cpu_seconds(pid, name)).transpose()?;
+    let media_cpu_seconds = media_threads
+        .map(|name| threads_cpu_seconds(pid, name).map(|all| all.values().fold(0.0, |sum, one| sum + one)))
+        .transpose()?;
     Ok(Usage { cpu_seconds, media_cpu_seconds, rss_bytes })
 }
 
-/// This process's own figures: what the generator costs.
-pub fn own_usage() -> Result<Usage> {
-    usage(std::process::id(), None)
-}
-
-fn threads_cpu_seconds(pid: u32, name: &str) -> Result<f64> {
+/// Processor time of each of a process's threads whose names begin so, by the threads' numbers.
+pub fn threads_cpu_seconds(pid: u32, name: &str) -> Result<HashMap<u32, f64>> {
     let tasks =
         std::fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} cannot be read"))?;
-    let mut sum = 0.0;
+    let mut threads = HashMap::new();
     for task in tasks.flatten() {
         // A thread may end between two reads: it is no longer one of those that are asked for.
         let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else { continue };
-        if thread_name(&stat).is_some_and(|thread| thread.starts_with(name)) {
-            sum += cpu_seconds(&stat).unwrap_or_default();
+        let number = task.file_name().to_str().and_then(|number| number.parse().ok());
+        if let Some(number) = number.filter(|_| thread_name(&stat).is_some_and(|thread| thread.starts_with(name))) {
+            threads.insert(number, cpu_seconds(&stat).unwrap_or_default());
         }
     }
-    Ok(sum)
+    Ok(threads)
 }
 
 fn thread_name(stat: &str) -> Option<&str> {
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn reads_itself() {
-        assert!(own_usage().unwrap().rss_bytes > 100_000);
+        assert!(usage(std::process::id(), None).unwrap().rss_bytes > 100_000);
         assert!(usage(u32::MAX, None).is_err());
     }
 

@@ -52,6 +52,14 @@ pub struct Report {
     pub server_rss_bytes: Option<u64>,
     /// Processor time of the load generator in the measured window.
     pub generator_cpu_seconds: f64,
+    /// The same for each packet that its participants received; sending is in it.
+    pub generator_cpu_ns_per_received_packet: Option<f64>,
+    /// Share of the processors that the generator may use.
+    pub generator_busy_percent: f64,
+    /// The part of its time that its media threads took; null when the engine has none of its own.
+    pub generator_media_cpu_seconds: Option<f64>,
+    /// Share of one processor that the busiest of them took.
+    pub generator_media_busy_percent: Option<f64>,
     /// The joins.
     pub joins: Joins,
     /// Packets that the generator's own machine did not take for sending; counted as lost above.
@@ -62,6 +70,8 @@ pub struct Report {
     pub extra: Map<String, Value>,
     /// Thresholds that were not met, in words.
     pub missed: Vec<String>,
+    /// Why the figures may not be the server's, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Microseconds.
@@ -138,6 +148,11 @@ impl Report {
         self.missed.push(what);
     }
 
+    /// Notes that the figures may not be the server's.
+    pub fn warn(&mut self, what: String) {
+        self.warnings.push(what);
+    }
+
     /// Notes it when a figure is above its limit. A figure that was not measured is none.
     pub fn limit(&mut self, what: &str, value: Option<f64>, max: f64, unit: &str) {
         if let Some(value) = value.filter(|&value| value.is_nan() || value > max) {
@@ -186,6 +201,13 @@ impl Report {
             row("  media threads alone", format!("{nanos:.0} ns"));
         }
         row("generator CPU", format!("{:.2} s", self.generator_cpu_seconds));
+        row("generator busy", format!("{:.0} % of its cores", self.generator_busy_percent));
+        if let Some(nanos) = self.generator_cpu_ns_per_received_packet {
+            row("generator CPU per packet", format!("{nanos:.0} ns"));
+        }
+        if let Some(percent) = self.generator_media_busy_percent {
+            row("  its busiest media thread", format!("{percent:.0} % of a core"));
+        }
         if let Some(bytes) = self.server_rss_bytes {
             row("server RSS", format!("{:.1} MiB", bytes as f64 / 1_048_576.0));
         }
@@ -204,6 +226,9 @@ impl Report {
         }
         for failure in &self.joins.failures {
             let _ = writeln!(table, "failed: {failure}");
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(table, "WARNING: {warning}");
         }
         for missed in &self.missed {
             let _ = writeln!(table, "NOT MET: {missed}");
@@ -255,6 +280,11 @@ mod tests {
             "sink",
             "srtp_profile",
             "generator_cpu_seconds",
+            "generator_cpu_ns_per_received_packet",
+            "generator_busy_percent",
+            "generator_media_cpu_seconds",
+            "generator_media_busy_percent",
+            "warnings",
             "server_rss_before_bytes",
             "extra",
             "missed",
@@ -270,7 +300,9 @@ mod tests {
     fn the_table_names_what_was_not_met() {
         let mut report = Report { scenario: "joins", ..Report::default() };
         report.miss("join p95 311 ms, at most 300 ms".to_owned());
+        report.warn("the generator had no time".to_owned());
         assert!(report.table().contains("NOT MET: join p95 311 ms"));
+        assert!(report.table().contains("WARNING: the generator had no time"));
     }
 
     #[test]

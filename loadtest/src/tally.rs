@@ -26,16 +26,24 @@ pub enum Phase {
 pub struct Shared {
     /// Zero of all stamps.
     pub epoch: Instant,
+    /// Light legs keep the last datagrams that they sent ([`crate::overheard`]).
+    pub overhears: bool,
     phase: Arc<AtomicU8>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { epoch: Instant::now(), phase: Arc::new(AtomicU8::new(Phase::WarmUp as u8)) }
+        Self { epoch: Instant::now(), overhears: false, phase: Arc::new(AtomicU8::new(Phase::WarmUp as u8)) }
     }
 }
 
 impl Shared {
+    /// For a run in which what legs sent is sent again.
+    #[must_use]
+    pub fn overhearing() -> Self {
+        Self { overhears: true, ..Self::default() }
+    }
+
     /// The phase now.
     #[must_use]
     pub fn phase(&self) -> Phase {

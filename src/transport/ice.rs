@@ -2,11 +2,14 @@
 //! we send on.
 //!
 //! A path is proved by a check whose MESSAGE-INTEGRITY verifies; media is heard from any proved path and sent on the
-//! selected one. Not here: the wire format (`stun`), candidates (signalling tells them). Invariant: a datagram that
-//! does not verify changes nothing, and our role never switches.
+//! selected one. Not here: the wire format (`stun`), candidates (signalling tells them). Invariants: a datagram that
+//! does not verify changes nothing, and our role never switches; once media flows, a check alone does not take it to
+//! another path, because whoever overheard the check can send it from anywhere: the far side's own packets must come
+//! from there.
 //!
 //! ```text
 //! selected path:   none --first proved--> provisional --USE-CANDIDATE--> nominated --USE-CANDIDATE elsewhere--> ...
+//!                        (once media was heard: --USE-CANDIDATE elsewhere, then authenticated media from there--> ...)
 //!                                 quiet while another proved path is alive --> that one
 //! consent:      Awaited --check--> Fresh --30 s without a check on the selected path--> Lost --check--> Fresh
 //! ```
@@ -29,10 +32,13 @@ pub(super) struct IceLite {
     paths: Vec<ProvedPath>,
     selected: Option<Path>,
     nominated: bool,
+    /// Authenticated media came, on whichever path.
+    media_heard: bool,
     consent: Consent,
     checks_seen: VecDeque<(TransactionId, Path)>,
     strangers: TokenBucket,
     proved: TokenBucket,
+    repeats: TokenBucket,
     tick: Instant,
     events: VecDeque<IceEvent>,
 }
@@ -81,6 +87,8 @@ struct ProvedPath {
     media: Option<Instant>,
     /// Authenticated media since the last tick. A flag, because the media path carries no clock here.
     media_since_tick: bool,
+    /// Nominated while media came on another path: selected with the first authenticated packet from here.
+    nominee: bool,
 }
 
 impl IceLite {
@@ -96,10 +104,12 @@ impl IceLite {
             paths: Vec::with_capacity(2),
             selected: None,
             nominated: false,
+            media_heard: false,
             consent: Consent::Awaited,
             checks_seen: VecDeque::new(),
             strangers: TokenBucket::new(now, CHECKS_FROM_STRANGERS),
             proved: TokenBucket::new(now, CHECKS_FROM_PROVED),
+            repeats: TokenBucket::new(now, CHECKS_REPEATED),
             tick: now,
             events: VecDeque::new(),
         }
@@ -120,7 +130,11 @@ impl IceLite {
             Some((_, from)) if *from != path => return Err(DropReason::StunReplay),
             seen => seen.is_some(),
         };
-        let bucket = if self.is_proved(path) { &mut self.proved } else { &mut self.strangers };
+        let bucket = match self.is_proved(path) {
+            _ if repeated => &mut self.repeats,
+            true => &mut self.proved,
+            false => &mut self.strangers,
+        };
         if !bucket.take(now) {
             return Err(DropReason::StunRate);
         }
@@ -182,11 +196,15 @@ impl IceLite {
     /// Notes that authenticated media came on `path`.
     #[inline]
     pub(super) fn record_media(&mut self, path: Path) {
-        // With one path there is nothing to compare, so the common case costs nothing.
+        self.media_heard = true;
+        // With one path there is nothing to compare, so the common case costs nothing more.
         if self.paths.len() > 1
             && let Some(proved) = self.paths.iter_mut().find(|proved| proved.path == path)
         {
             proved.media_since_tick = true;
+            if proved.nominee {
+                self.select(Some(path));
+            }
         }
     }
 
@@ -243,9 +261,12 @@ impl IceLite {
         // Until a nomination, the first path proved under the current credentials; nothing better is known after consent
         // was lost either.
         let provisional = !self.nominated && (self.selected.is_none() || by_restarted);
-        if nominates || provisional || self.consent == Consent::Lost {
+        if provisional || self.consent == Consent::Lost || (nominates && !self.media_heard) {
             self.nominated |= nominates;
             self.select(Some(path));
+        } else if nominates {
+            self.nominated = true;
+            self.note_nominee(path);
         }
         if self.selected == Some(path) {
             if self.consent == Consent::Lost {
@@ -275,8 +296,17 @@ impl IceLite {
             self.tick = now;
             self.paths[0].media = Some(now);
         }
-        self.paths.push(ProvedPath { path, checked: now, media: None, media_since_tick: false });
+        self.paths.push(ProvedPath { path, checked: now, media: None, media_since_tick: false, nominee: false });
         (true, path_unbound)
+    }
+
+    /// Notes a nomination that the far side's media has yet to confirm; one of the selected path withdraws the others.
+    fn note_nominee(&mut self, path: Path) {
+        if self.selected == Some(path) {
+            self.paths.iter_mut().for_each(|proved| proved.nominee = false);
+        } else if let Some(proved) = self.paths.iter_mut().find(|proved| proved.path == path) {
+            proved.nominee = true;
+        }
     }
 
     fn select(&mut self, path: Option<Path>) {
@@ -285,6 +315,9 @@ impl IceLite {
             self.events.push_back(IceEvent::PathChanged);
         }
         self.selected = path;
+        if let Some(proved) = self.paths.iter_mut().find(|proved| Some(proved.path) == path) {
+            proved.nominee = false;
+        }
     }
 
     fn handle_tick(&mut self, now: Instant) {
@@ -387,8 +420,12 @@ impl TokenBucket {
 const CHECKS_FROM_STRANGERS: Rate = Rate { per_second: 20, burst: 60 };
 /// Checks on proved paths: browsers send at most twenty a second on each while they connect.
 const CHECKS_FROM_PROVED: Rate = Rate { per_second: 60, burst: 120 };
-/// Transactions remembered against replay from another address: more than a minute of a browser's checks. Fewer would
-/// open the door sooner, more cost memory (48 bytes each).
+/// Checks that came before on the same path: senders repeat one a few times at most. A measure of their own, so that an
+/// eavesdropper who sends overheard ones under the leg's address cannot use up what its fresh ones need.
+const CHECKS_REPEATED: Rate = Rate { per_second: 20, burst: 60 };
+/// Transactions remembered against replay from another address: more than a minute of a browser's checks. An older check
+/// proves its new sender's path, which brings him neither media nor consent. Fewer would let strangers into the table of
+/// paths sooner, more cost memory (48 bytes each).
 const CHECKS_REMEMBERED: usize = 128;
 /// How often paths are compared while there are several.
 const TICK: Duration = Duration::from_millis(500);

@@ -1,5 +1,6 @@
 //! The load generator's own engine against the whole server: what it measures with must be real.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use colloque_loadtest::api::{Consultation, Seat};
@@ -65,8 +66,11 @@ fn plan(number: u32, layers: usize) -> LegPlan {
 
 /// A server, an engine of one thread, and a room of two that hear and see each other.
 async fn call(layers: usize) -> (Server, Engine, Shared, [Page; 2]) {
+    call_sharing(Shared::default(), layers).await
+}
+
+async fn call_sharing(shared: Shared, layers: usize) -> (Server, Engine, Shared, [Page; 2]) {
     let server = Server::start();
-    let shared = Shared::default();
     let engine = Engine::start(1, shared.clone()).unwrap();
     let Consultation { seats, .. } = server.clinic.book(&[Role::Practitioner, Role::Patient]).await.unwrap();
     let mut one = Page::join(&server, &engine, &seats[0], plan(0, layers)).await;
@@ -172,6 +176,26 @@ async fn a_lossy_leg_recovers_its_pictures_by_asking_again() {
     }
     assert!(one.nacks_sent > 0 && one.retransmissions_received > 0, "what it lost was sent again");
     assert!(one.retransmissions_sent > 0, "what the server lost was sent again");
+}
+
+#[tokio::test]
+async fn what_a_leg_sends_again_neither_ends_nor_disturbs_its_call() {
+    let (_server, _engine, shared, [mut one, other]) = call_sharing(Shared::overhearing(), 1).await;
+    sleep(Duration::from_millis(1_500)).await;
+    shared.set_phase(Phase::Count);
+    let replayer = one.leg.replayer();
+    for _ in 0..10 {
+        sleep(Duration::from_millis(100)).await;
+        let replays = replayer.replay().await.unwrap();
+        assert!(replays.stun > 0 && replays.dtls > 0 && replays.rtp == 8 && replays.rtcp > 0, "{replays:?}");
+    }
+    let overheard = one.leg.overheard().await.unwrap();
+    let sums: HashSet<&[u8]> = overheard.iter().map(|one| one.bytes.as_slice()).collect();
+    assert_eq!(sums.len(), overheard.len(), "a replay is not remembered a second time");
+    let [one, other] = count(&shared, [one, other], Duration::from_secs(1)).await;
+    assert_eq!((received(&other), other.unrepaired), (sent(&one), 0));
+    assert_eq!((received(&one), one.unrepaired), (sent(&other), 0));
+    assert_eq!(other.latency.len(), received(&other), "nothing came twice");
 }
 
 const REACHED_MAX: Duration = Duration::from_secs(15);

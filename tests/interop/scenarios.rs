@@ -81,8 +81,11 @@ async fn junk_beside_a_call_is_dropped_for_its_reasons() {
     assert!(report.missed.is_empty(), "{:?}", report.missed);
     let drops = report.extra["server_drops"].as_object().unwrap();
     let counted = |reason: &str| drops.keys().any(|name| name.contains(reason));
-    for reason in ["unknown_address", "stun_unknown_ufrag", "stun_integrity"] {
+    for reason in ["unknown_address", "stun_unknown_ufrag", "stun_integrity", "stun_replay", "srtp_replay"] {
         assert!(counted(reason), "{reason}: {drops:?}");
+    }
+    for (sender, class) in [("replayed_by_strangers", "stun"), ("replayed_from_own_sockets", "rtp")] {
+        assert!(report.extra[sender][class].as_u64() > Some(0), "{sender}: {:?}", report.extra[sender]);
     }
     // What cannot be ours ends in the kernel, where that takes filters.
     assert!(counted("filtered") || (counted("unclassified") && counted("stun_malformed")), "{drops:?}");

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use colloque::drops::DropReason;
 use colloque::ids::Ssrc;
 use colloque::rtp::codec::MediaKind;
+use colloque::rtp::demux::{Class, classify};
 use colloque::sfu::Sfu;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -67,6 +68,53 @@ fn strangers_change_only_counters() {
         assert_eq!(sizes(&world.sfu), shape);
         assert_eq!(dropped(&world.sfu) - before, 20_000, "each is counted once, seed {seed}");
         world.run(1000);
+        world.assert_sound();
+        for viewer in 0..2 {
+            let receiver = world.people[viewer].receiver(0, MediaKind::Video);
+            assert_eq!((receiver.holes, receiver.freezes), (0, 0), "seed {seed}");
+        }
+    }
+}
+
+/// The checks of a replay carry a valid integrity and its media a valid tag: only where they come from, and that they
+/// came before, tells them from the call's own.
+#[test]
+fn what_was_overheard_changes_only_counters_when_it_is_sent_again() {
+    for seed in seeds(0..3) {
+        let mut world = World::new(seed);
+        world.overheard = Some(Vec::new());
+        world.join(Page::new());
+        world.join(Page::new());
+        world.run(4000);
+        let overheard = world.overheard.take().expect("an eavesdropper");
+        // What was under way to the server is there before it is sent again.
+        world.run(200);
+        let (events, shape) = (world.events.len(), sizes(&world.sfu));
+        let drops = |world: &World, reason| world.sfu.counters().drops(reason);
+        let count = |class| overheard.iter().filter(|bytes| classify(bytes) == Some(class)).count() as u64;
+        let (checks, secured) = (count(Class::Stun), overheard.len() as u64 - count(Class::Stun));
+        let media = count(Class::Rtp) + count(Class::Rtcp);
+        assert!(checks >= 2 && count(Class::Dtls) >= 2 && count(Class::Rtcp) > 10 && count(Class::Rtp) > 300);
+
+        let stranger: SocketAddr = ([192, 0, 2, 66], 6666).into();
+        for bytes in &overheard {
+            assert_eq!(world.inject(stranger, &mut bytes.clone()), 0, "strangers get no answer");
+        }
+        assert_eq!(drops(&world, DropReason::StunReplay), checks);
+        assert_eq!(drops(&world, DropReason::UnknownAddress), secured);
+        assert_eq!(drops(&world, DropReason::SrtpReplay), 0);
+
+        let own = world.people[0].address;
+        for bytes in &overheard {
+            world.inject(own, &mut bytes.clone());
+        }
+        assert_eq!(drops(&world, DropReason::SrtpReplay), media, "each packet once, seed {seed}");
+        assert_eq!(drops(&world, DropReason::StunReplay), checks, "a repeated check is answered");
+
+        world.run(2000);
+        assert_eq!(world.events.len(), events, "seed {seed}");
+        assert_eq!((sizes(&world.sfu), world.sfu.counters().path_changes), (shape, 0));
+        assert!(!world.sent_to.contains_key(&stranger), "nothing ever went to the stranger");
         world.assert_sound();
         for viewer in 0..2 {
             let receiver = world.people[viewer].receiver(0, MediaKind::Video);

@@ -107,6 +107,8 @@ pub struct World {
     pub misplaced: Vec<String>,
     /// Datagrams the server sent, by far address.
     pub sent_to: HashMap<SocketAddr, u64>,
+    /// What an eavesdropper beside the first person has heard of them so far, when there is one.
+    pub overheard: Option<Vec<Vec<u8>>>,
     /// Called with true before the server works and with false after, to measure it alone.
     pub around_server: Option<fn(bool)>,
     /// The same for what is not media: joining, checks, handshakes, messages.
@@ -158,6 +160,7 @@ impl World {
             stages: HashMap::new(),
             misplaced: Vec::new(),
             sent_to: HashMap::new(),
+            overheard: None,
             around_server: None,
             around_control: None,
             room: ROOM,
@@ -452,6 +455,9 @@ impl World {
         let person = &mut self.people[index];
         let (link, remote) = (person.up, person.address);
         for bytes in std::mem::take(&mut person.outbox) {
+            if let Some(overheard) = self.overheard.as_mut().filter(|_| index == 0) {
+                overheard.push(bytes.clone());
+            }
             self.network.launch(self.now, &link, &mut person.up_last, true, remote, &bytes);
         }
     }

@@ -38,11 +38,13 @@ use self::ice::{Credentials, Role};
 use self::receive::Slot;
 use self::sdp::{Content, Description, Kind, Ours, RIDS, Section};
 use self::send::{Identity, Sending, Source};
+pub use self::thread::THREADS;
 use self::thread::{LegId, Mailbox, Order};
 use self::wire::{Parameters, Progress, Renegotiated};
 use crate::histogram::Histogram;
 use crate::leg::{Camera, LAYERS_MAX, LegPlan, Offer, camera_stream, voice_stream};
 use crate::media::{Encoding, OpusSource, Vp8Source};
+use crate::overheard::{Overheard, Replays};
 use crate::tally::{Milestones, Shared, Tally};
 
 /// Media threads and the certificate that all legs present.
@@ -122,6 +124,23 @@ pub struct Leg {
     generation: u32,
     welcomed: Option<Instant>,
     answered: Option<Instant>,
+}
+
+/// Makes a leg send again what it sent last, while others hold the leg.
+#[derive(Clone)]
+pub struct Replayer {
+    id: LegId,
+    mailbox: Mailbox,
+}
+
+impl Replayer {
+    /// Sends it from the leg's own socket, byte for byte; how much it was. Nothing when the run does not keep it
+    /// ([`Shared::overhears`]).
+    pub async fn replay(&self) -> Result<Replays> {
+        let (reply, sent) = oneshot::channel();
+        self.mailbox.send(self.id, Order::Replay(reply))?;
+        Ok(timeout(REPLY_TIME_MAX, sent).await??)
+    }
 }
 
 /// Who holds the socket.
@@ -286,6 +305,19 @@ impl Leg {
         let (reply, taken) = oneshot::channel();
         self.mailbox.send(self.id, Order::TakeLatency(reply))?;
         Ok(timeout(REPLY_TIME_MAX, taken).await??)
+    }
+
+    /// The last datagrams of each class that it sent, when the run keeps them ([`Shared::overhears`]).
+    pub async fn overheard(&mut self) -> Result<Vec<Overheard>> {
+        let (reply, told) = oneshot::channel();
+        self.mailbox.send(self.id, Order::TellOverheard(reply))?;
+        Ok(timeout(REPLY_TIME_MAX, told).await??)
+    }
+
+    /// Sends them again.
+    #[must_use]
+    pub fn replayer(&self) -> Replayer {
+        Replayer { id: self.id, mailbox: self.mailbox.clone() }
     }
 
     /// Ends the connection and gives what it counted.

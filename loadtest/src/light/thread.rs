@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::wire::{Parameters, Renegotiated, Tools, Wire};
 use crate::histogram::Histogram;
+use crate::overheard::{Overheard, Replays};
 use crate::tally::Tally;
 
 /// What a leg is to do.
@@ -29,6 +30,8 @@ pub(super) enum Order {
     Lose { per_mille: u32 },
     CountFrom { origin: Instant, generation: u32 },
     TakeLatency(oneshot::Sender<Histogram>),
+    TellOverheard(oneshot::Sender<Vec<Overheard>>),
+    Replay(oneshot::Sender<Replays>),
     Close(Option<oneshot::Sender<Tally>>),
 }
 
@@ -51,7 +54,7 @@ impl Mailbox {
         epoll::add(&epoll, bell.as_fd(), epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
         let bell_of_thread = Arc::clone(&bell);
         let run = move || MediaThread::new(inbox, bell_of_thread, epoll).run();
-        thread::Builder::new().name(format!("light-{number}")).spawn(run)?;
+        thread::Builder::new().name(format!("{THREADS}{number}")).spawn(run)?;
         Ok(Self { orders, bell })
     }
 
@@ -126,6 +129,8 @@ impl MediaThread {
             Order::Lose { per_mille } => wire.set_loss(per_mille),
             Order::CountFrom { origin, generation } => wire.count_from(origin, generation),
             Order::TakeLatency(reply) => drop(reply.send(wire.take_latency())),
+            Order::TellOverheard(reply) => drop(reply.send(wire.overheard())),
+            Order::Replay(reply) => drop(reply.send(wire.replay(&mut self.tools))),
             Order::Close(reply) => return self.remove(leg, slot, now, reply),
         }
         self.arm(slot);
@@ -205,6 +210,8 @@ fn watch(epoll: &OwnedFd, wire: &Wire, slot: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// How the threads' names begin.
+pub const THREADS: &str = "light-";
 const BELL: u64 = u64::MAX;
 /// Orders a thread may have waiting: a storm of a thousand legs with one each.
 const ORDERS_MAX: usize = 4_096;

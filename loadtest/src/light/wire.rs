@@ -29,6 +29,7 @@ use super::receive::{Received, Receiving, Slot};
 use super::sdp::{Kind, Remote};
 use super::send::{Channel, Sending};
 use crate::histogram::Histogram;
+use crate::overheard::{Overheard, Recent, Replays};
 use crate::tally::{Milestones, Shared, Tally};
 
 /// What a leg's handle can see.
@@ -104,6 +105,8 @@ pub(super) struct Wire {
     silent: bool,
     report_due: Instant,
     kernel_drops: u64,
+    /// What was sent last, in scenarios that send it again.
+    recent: Option<Recent>,
     tally: Tally,
 }
 
@@ -131,6 +134,7 @@ impl Wire {
             us: Ssrc(us),
             senders,
             receiving: Receiving::new(slots),
+            recent: parameters.shared.overhears.then(Recent::default),
             shared: parameters.shared,
             progress: parameters.progress,
             origin: parameters.origin,
@@ -187,6 +191,25 @@ impl Wire {
 
     pub(super) fn take_latency(&mut self) -> Histogram {
         std::mem::take(&mut self.tally.latency)
+    }
+
+    /// The datagrams sent last, when the run asked for them to be kept.
+    pub(super) fn overheard(&self) -> Vec<Overheard> {
+        self.recent.iter().flat_map(Recent::iter).cloned().collect()
+    }
+
+    /// Sends them again from the leg's own socket, byte for byte.
+    pub(super) fn replay(&mut self, tools: &mut Tools) -> Replays {
+        let mut replays = Replays::default();
+        // Taken out while they are sent, lest they be remembered a second time.
+        let Some(recent) = self.recent.take() else { return replays };
+        for overheard in recent.iter() {
+            push_bytes(&mut tools.batch, overheard.to, &overheard.bytes);
+            replays.record(overheard.class);
+        }
+        self.flush(tools);
+        self.recent = Some(recent);
+        replays
     }
 
     /// Takes what lies in the socket.
@@ -425,6 +448,11 @@ impl Wire {
 
     fn flush(&mut self, tools: &mut Tools) {
         if !self.silent && !tools.batch.datagrams().is_empty() {
+            if let Some(recent) = &mut self.recent {
+                for datagram in tools.batch.datagrams() {
+                    recent.record(datagram.path.remote, tools.batch.bytes(datagram));
+                }
+            }
             let sent = tools.sender.send(slice::from_mut(&mut self.socket), &tools.batch);
             self.tally.send_errors += u64::from(sent.refused);
         }

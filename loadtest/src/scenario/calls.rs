@@ -17,6 +17,7 @@ use super::{JOIN_TIME_MAX, Plan};
 use crate::engine::Engine;
 use crate::histogram::Histogram;
 use crate::leg::{LegPlan, camera_stream, voice_stream};
+use crate::own_cost::{OwnCost, Reading};
 use crate::process::{self, Usage};
 use crate::progress::Progress;
 use crate::report::{Latency, Report, curve};
@@ -101,20 +102,30 @@ pub(super) struct Seated<T: Target> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     server: Option<(Usage, Usage)>,
-    generator: (Usage, Usage),
+    generator: OwnCost,
 }
 
 /// A window whose end is still to come.
 pub(super) struct OpenWindow {
     server: Option<Usage>,
-    generator: Usage,
+    generator: Reading,
 }
 
 impl<T: Target> Calls<T> {
     /// Opens all rooms and seats everyone.
     pub(super) async fn open(plan: &Plan, target: T, rooms: &[Vec<SeatShape>], opening: Opening) -> Result<Self> {
+        Self::open_sharing(Shared::default(), plan, target, rooms, opening).await
+    }
+
+    /// The same with what all legs share.
+    pub(super) async fn open_sharing(
+        shared: Shared,
+        plan: &Plan,
+        target: T,
+        rooms: &[Vec<SeatShape>],
+        opening: Opening,
+    ) -> Result<Self> {
         let rss_before = server_usage(plan, &target)?.map(|usage| usage.rss_bytes);
-        let shared = Shared::default();
         if opening == Opening::Silent {
             shared.set_phase(Phase::Listen);
         }
@@ -189,13 +200,15 @@ impl<T: Target> Calls<T> {
 
     /// Reads what both ends have cost so far.
     pub(super) fn begin_window(&self, plan: &Plan) -> Result<OpenWindow> {
-        Ok(OpenWindow { server: server_usage(plan, &self.target)?, generator: process::own_usage()? })
+        let generator = Reading::now(plan.engine.media_threads())?;
+        Ok(OpenWindow { server: server_usage(plan, &self.target)?, generator })
     }
 
     /// Reads what both ends have cost since.
     pub(super) fn end_window(&self, plan: &Plan, begun: OpenWindow) -> Result<Window> {
         let server = begun.server.zip(server_usage(plan, &self.target)?);
-        Ok(Window { server, generator: (begun.generator, process::own_usage()?) })
+        let generator = begun.generator.until(&Reading::now(plan.engine.media_threads())?);
+        Ok(Window { server, generator })
     }
 
     /// Everyone's latency since the last call.
@@ -259,7 +272,7 @@ impl<T: Target> Calls<T> {
 impl Window {
     /// Writes the costs into the report.
     fn charge(&self, report: &mut Report) {
-        report.generator_cpu_seconds = self.generator.1.since(&self.generator.0).0;
+        self.generator.charge(report);
         let Some((before, after)) = &self.server else { return };
         let (all, media) = after.since(before);
         let per_packet =

@@ -49,6 +49,7 @@ pub(super) async fn run<T: Target>(plan: &Plan, target: T) -> Result<Report> {
     // The window has the joins' costs in it: shared out among the running calls' packets they would say nothing.
     report.server_cpu_ns_per_forwarded_packet = None;
     report.server_media_cpu_ns_per_forwarded_packet = None;
+    report.generator_cpu_ns_per_received_packet = None;
     report.participants += joined.count();
     report.joins = joined.report();
     report.add("joins_per_second", joined.count() as f64 / plan.seconds as f64);

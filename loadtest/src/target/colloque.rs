@@ -14,6 +14,8 @@ use crate::api::{Clinic, Consultation, Session};
 use crate::engine::{Engine, Leg};
 use crate::histogram::Histogram;
 use crate::leg::LegPlan;
+use crate::light::Replayer;
+use crate::overheard::Overheard;
 use crate::signalling::{Line, Signalling};
 use crate::tally::{Milestones, Tally};
 
@@ -133,6 +135,14 @@ impl Seat for Page {
 
     fn media_address(&self) -> Option<MediaAddress> {
         self.media_address.clone()
+    }
+
+    async fn overheard(&mut self) -> Result<Vec<Overheard>> {
+        self.leg.overheard().await
+    }
+
+    fn replayer(&self) -> Option<Replayer> {
+        self.leg.replayer()
     }
 
     async fn leave(self) -> Result<Tally> {

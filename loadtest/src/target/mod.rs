@@ -23,6 +23,8 @@ use anyhow::{Result, bail};
 use crate::engine::Engine;
 use crate::histogram::Histogram;
 use crate::leg::LegPlan;
+use crate::light::Replayer;
+use crate::overheard::Overheard;
 use crate::tally::{Milestones, Tally};
 
 /// A server under load. Cheap to clone: every seat's task has one.
@@ -90,6 +92,16 @@ pub trait Seat: Send + 'static {
 
     /// Where its media goes to, for scenarios that send junk there; `None` when the server does not tell.
     fn media_address(&self) -> Option<MediaAddress> {
+        None
+    }
+
+    /// The last datagrams of each class that it sent, when the run keeps them ([`crate::tally::Shared::overhears`]).
+    fn overheard(&mut self) -> impl Future<Output = Result<Vec<Overheard>>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
+    /// Sends them again from its own socket; `None` where that cannot be.
+    fn replayer(&self) -> Option<Replayer> {
         None
     }
 

@@ -177,6 +177,71 @@ fn a_replayed_check_proves_no_other_path_and_refreshes_no_consent() {
     assert_eq!(lab.events(), [IceEvent::Silent]);
 }
 
+/// An overheard check was accepted again once 128 later ones had pushed it out of the memory: sent from anywhere else it
+/// carried USE-CANDIDATE and took the leg's media there until the next genuine check, and again with the next old one.
+#[test]
+fn a_check_older_than_the_memory_takes_no_media_away() {
+    let mut lab = Lab::new();
+    let overheard: Vec<_> = (0..200).map(|_| lab.check().nominating()).collect();
+    for (number, check) in overheard.iter().enumerate() {
+        lab.wait_until(number as f64 * 2.5);
+        lab.ice.record_media(wifi());
+        lab.send(wifi(), check).unwrap();
+    }
+    let forgotten = overheard.len() - CHECKS_REMEMBERED;
+    let begun = 200.0 * 2.5;
+    for (number, check) in overheard[..forgotten].iter().enumerate() {
+        lab.wait_until(begun + number as f64);
+        if number % 5 == 0 {
+            // What a viewer sends at least: a report now and then.
+            lab.ice.record_media(wifi());
+        }
+        if number % 5 == 2 {
+            lab.nominate(wifi());
+        }
+        let stranger = path(&format!("198.51.100.66:{}", 1 + number % 12));
+        assert!(!lab.send(stranger, check).unwrap().selected);
+        assert_eq!(lab.ice.egress_path(), Some(wifi()), "after {number} replays");
+    }
+    assert_eq!(lab.events(), []);
+    assert!(lab.ice.is_proved(wifi()));
+}
+
+#[test]
+fn once_media_flows_a_nomination_waits_for_media_from_there() {
+    let mut lab = Lab::new();
+    lab.nominate(wifi());
+    lab.ice.record_media(wifi());
+    assert!(!lab.nominate(mobile()).selected);
+    lab.ice.record_media(wifi());
+    assert_eq!(lab.ice.egress_path(), Some(wifi()), "what was under way on the old path");
+    lab.ice.record_media(mobile());
+    assert_eq!(lab.ice.egress_path(), Some(mobile()));
+    assert_eq!(lab.events(), [IceEvent::PathChanged]);
+    lab.ice.record_media(wifi());
+    assert_eq!(lab.ice.egress_path(), Some(mobile()), "a nomination counts once");
+}
+
+#[test]
+fn nominating_the_selected_path_again_withdraws_another_nomination() {
+    let mut lab = Lab::new();
+    lab.nominate(wifi());
+    lab.ice.record_media(wifi());
+    lab.nominate(mobile());
+    lab.nominate(wifi());
+    lab.ice.record_media(mobile());
+    assert_eq!(lab.ice.egress_path(), Some(wifi()));
+}
+
+#[test]
+fn a_restart_needs_no_media_on_the_new_path() {
+    let mut lab = Lab::new();
+    lab.nominate(wifi());
+    lab.ice.record_media(wifi());
+    lab.ice.restart(credentials("ours2", PASSWORD), credentials("theirs2", "unused"));
+    assert!(lab.send(mobile(), &SimCheck::new("ours2:theirs2", PASSWORD, 900).nominating()).unwrap().selected);
+}
+
 #[test]
 fn consent_expires_after_30_s_and_returns_with_the_next_check() {
     let mut lab = Lab::new();
@@ -315,6 +380,25 @@ fn answers_are_rate_bounded_and_strangers_cannot_starve_the_proved_path() {
     assert_eq!(lab.send(wifi(), &check), Err(DropReason::StunRate));
     lab.wait_until(1.0);
     lab.plain(wifi());
+}
+
+/// Under the leg's own address a flood of one overheard check left no answer for the leg's fresh ones, and consent ran out.
+#[test]
+fn repeated_checks_cannot_starve_fresh_ones() {
+    let mut lab = Lab::new();
+    let overheard = lab.check().nominating();
+    lab.send(wifi(), &overheard).unwrap();
+    let mut refused = 0;
+    for second in 1..=40_u32 {
+        for step in 0..200 {
+            lab.wait_until(f64::from(second) + f64::from(step) / 1_000.0);
+            refused += u32::from(lab.send(wifi(), &overheard) == Err(DropReason::StunRate));
+        }
+        lab.nominate(wifi());
+    }
+    assert!(refused > 6_000, "{refused} of 8,000");
+    assert_eq!(lab.events(), []);
+    assert_eq!(lab.ice.egress_path(), Some(wifi()));
 }
 
 #[test]
