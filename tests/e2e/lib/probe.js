@@ -49,7 +49,7 @@
   /** What changes everywhere in every frame takes several packets a frame, as most of what real cameras see. */
   function drawLeaves(context, width, height) {
     const size = 8;
-    for (let y = Math.round(height * 0.84); y < height; y += size) {
+    for (let y = Math.round(height * 0.88); y < height; y += size) {
       for (let x = 0; x < width; x += size) {
         context.fillStyle = `hsl(${Math.random() * 360} 70% ${20 + Math.random() * 60}%)`;
         context.fillRect(x, y, size, size);

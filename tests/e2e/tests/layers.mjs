@@ -47,8 +47,8 @@ test("colours arrive as they were sent", { timeout: 60_000 }, async (t) => {
 // Browsers cut a frame into packets that differ by a byte; the server pads them to one size.
 for (const codec of ["vp8", "h264", "vp9", "av1"]) {
   test(`two people see each other in ${codec.toUpperCase()}`, { timeout: 60_000 }, async (t) => {
-    const small = { width: 640, height: 360, fps: 12, busy: true };
-    const { practitioner, ids } = await lab.call(t, { patient: small, practitioner: small, codec });
+    const small = { width: 640, height: 360, fps: 12 };
+    const { practitioner, ids } = await lab.call(t, { patient: { ...small, busy: true }, practitioner: small, codec });
     await practitioner.seesAndHears(ids.patient, PATIENT, 15_000);
     const padded = await lab.server.counter("rtp_padded");
     const seen = await practitioner.observe(ids.patient);
