@@ -73,8 +73,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations inside the server, and packets forwarded, in a second of a call that has run for a while.
-fn measure(publisher: Page, viewer: Page, viewers: usize) -> (u64, u64, u64) {
+/// What happened in the server in a second of a call that has run for a while.
+struct Second {
+    allocations: u64,
+    forwarded: u64,
+    padded: u64,
+    again: u64,
+}
+
+fn measure(publisher: Page, viewer: Page, viewers: usize) -> Second {
     let mut world = World::new(7);
     world.join(publisher);
     for _ in 0..viewers {
@@ -88,15 +95,20 @@ fn measure(publisher: Page, viewer: Page, viewers: usize) -> (u64, u64, u64) {
     world.around_server = None;
     let after = world.sfu.counters();
     world.assert_sound();
-    let allocations = ALLOCATIONS.with(Cell::get);
-    (allocations, after.rtp_forwarded - before.rtp_forwarded, after.retransmitted - before.retransmitted)
+    Second {
+        allocations: ALLOCATIONS.with(Cell::get),
+        forwarded: after.rtp_forwarded - before.rtp_forwarded,
+        padded: after.rtp_padded - before.rtp_padded,
+        again: after.retransmitted - before.retransmitted,
+    }
 }
 
 #[test]
 fn forwarding_voice_and_picture_allocates_nothing() {
     for viewers in [1, 3, 9] {
-        let (allocations, forwarded, _) = measure(Page::new(), Page::viewer(), viewers);
+        let Second { allocations, forwarded, padded, .. } = measure(Page::new(), Page::viewer(), viewers);
         assert!(forwarded >= 90 * viewers as u64, "{forwarded} packets to {viewers} viewers");
+        assert!(padded >= 4 * viewers as u64, "{padded} of {forwarded} packets padded");
         assert_eq!(allocations, 0, "for {forwarded} packets to {viewers} viewers");
     }
 }
@@ -105,7 +117,7 @@ fn forwarding_voice_and_picture_allocates_nothing() {
 fn simulcast_and_retransmission_both_ways_allocate_nothing() {
     for viewers in [1, 3, 9] {
         let lossy = Link::losing(0.05);
-        let (allocations, forwarded, again) =
+        let Second { allocations, forwarded, again, .. } =
             measure(Page::new().simulcast().link(lossy), Page::firefox().link(lossy), viewers);
         assert!(forwarded >= 90 * viewers as u64 && again > 0, "{forwarded} packets, {again} again");
         assert_eq!(allocations, 0, "for {forwarded} packets and {again} again to {viewers} viewers");

@@ -330,6 +330,21 @@ impl<'a> HeaderWriter<'a> {
     }
 }
 
+/// Appends `padding` bytes to the packet of `len` bytes in the front of `out`; its new length. `None` when `out` is too
+/// small.
+#[inline]
+pub fn pad(out: &mut [u8], len: usize, padding: u8) -> Option<usize> {
+    if padding == 0 {
+        return Some(len);
+    }
+    let end = len + usize::from(padding);
+    let (count, zeros) = out.get_mut(len..end)?.split_last_mut()?;
+    zeros.fill(0);
+    *count = padding;
+    out[0] |= PADDING_BIT;
+    Some(end)
+}
+
 const PADDING_BIT: u8 = 0x20;
 const EXTENSION_BIT: u8 = 0x10;
 const PROFILE_ONE_BYTE: u16 = 0xbede;
@@ -389,6 +404,28 @@ mod tests {
     fn a_header_without_extensions_has_no_extension_block() {
         let packet = written(true, &[], b"x");
         assert_eq!((packet.len(), packet[0]), (13, 0x80));
+    }
+
+    #[test]
+    fn another_parser_finds_the_padding_that_was_added() {
+        use rtc_shared::marshal::Unmarshal;
+        for padding in [0, 1, 2, 8, 255] {
+            // What lies behind the packet is left over from others.
+            let mut out = vec![0xaa; 600];
+            let plain = written(false, &[(1, &[7])], b"payload");
+            out[..plain.len()].copy_from_slice(&plain);
+            let len = pad(&mut out, plain.len(), padding).unwrap();
+            assert_eq!(len, plain.len() + usize::from(padding));
+            let parsed = rtc_rtp::Packet::unmarshal(&mut &out[..len]).unwrap();
+            assert_eq!((parsed.header.padding, &parsed.payload[..]), (padding > 0, &b"payload"[..]), "{padding}");
+            assert_eq!((parsed.header.sequence_number, parsed.header.payload_type), (0x1234, 96));
+            let header = RtpHeader::parse(&out[..len]).unwrap();
+            assert_eq!((header.padding, header.payload(&out[..len])), (usize::from(padding), &b"payload"[..]));
+            let zeros = out[plain.len()..len].split_last().map_or(&[][..], |(_, zeros)| zeros);
+            assert!(zeros.iter().all(|&byte| byte == 0), "nothing of other packets goes out");
+        }
+        assert_eq!(pad(&mut [0x80; 20], 13, 8), None, "no room");
+        assert_eq!(pad(&mut [0x80; 20], 13, 7), Some(20));
     }
 
     #[test]

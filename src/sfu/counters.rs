@@ -48,6 +48,8 @@ counters! {
     probes_in,
     /// RTP packets forwarded, one for each receiver.
     rtp_forwarded,
+    /// Those of them that were padded so that their neighbours could share a message with them.
+    rtp_padded,
     /// Bytes of them on the wire.
     bytes_forwarded,
     /// Packets that publishers' numbering shows as lost before us.

@@ -17,7 +17,7 @@ use crate::units::PictureSize;
 use super::command::Event;
 use super::data::DataBudget;
 use super::egress::target::LossHold;
-use super::egress::{EgressStream, Resend, SeatClock, Stamp, TransportCcHistory};
+use super::egress::{Body, EgressStream, Resend, SeatClock, Stamp, TransportCcHistory};
 use super::engine::{Flush, Turn};
 use super::ingress::{IngressTrack, StreamBindings, TransportCcGenerator};
 use super::parameters::{EgressParameters, LegParameters, SlotParameters, SlotRole};
@@ -105,7 +105,7 @@ pub(super) struct Packets<'a> {
     pub(super) track: &'a IngressTrack,
     pub(super) pending: &'a [Pending],
     /// The moment of sending, as the extension says it.
-    pub(super) abs_send_time: u32,
+    pub(super) abs_send_time: [u8; 3],
 }
 
 /// What a leg begins with.
@@ -224,7 +224,7 @@ impl Leg {
         }
         let stamped = section.stream.has_transport_cc();
         let layer_before = section.stream.current_layer();
-        while let Some(Pending { accepted, numbers }) = pending.get(*next) {
+        while let Some(Pending { accepted, numbers, size }) = pending.get(*next) {
             if turn.out.is_full() {
                 return Flush::Full;
             }
@@ -233,7 +233,9 @@ impl Leg {
             // Looked at where it lies: a copy would wait for its fields to be written.
             let decided = section.stream.decide(meta, numbers);
             let Some(outgoing) = &decided else { continue };
-            let stamp = Stamp { transport_cc: stamped.then(|| history.next_number()), abs_send_time };
+            let transport_cc = stamped.then(|| history.next_number());
+            let padding = if outgoing.body == Body::Payload { size.padding() } else { 0 };
+            let stamp = Stamp { transport_cc, abs_send_time, padding };
             let mut sent = None;
             let pushed = turn.out.push(path, |out| {
                 let Some(written) = section.stream.write(outgoing, meta, packet, stamp, out) else { return 0 };
@@ -246,6 +248,7 @@ impl Leg {
                     history.record_sent(turn.now, len);
                 }
                 turn.counters.rtp_forwarded += 1;
+                turn.counters.rtp_padded += u64::from(stamp.padding > 0);
                 turn.counters.bytes_forwarded += len as u64;
                 if !*forwarded_any {
                     *forwarded_any = true;
@@ -274,6 +277,7 @@ impl Leg {
         let stamp = Stamp {
             transport_cc: stamped.then(|| history.next_number()),
             abs_send_time: turn.config.ntp.at(turn.now).abs_send_time(),
+            padding: 0,
         };
         let mut counts = false;
         let pushed = turn.out.push(path, |out| {

@@ -11,7 +11,7 @@ use crate::transport::batch::Path;
 
 use super::command::Event;
 use super::data::stamp;
-use super::egress::PacketNumbers;
+use super::egress::{PacketNumbers, PacketSize};
 use super::engine::{Flush, Turn};
 use super::ingress::{Accepted, IncomingRtp};
 use super::leg::{LegState, Packets};
@@ -88,8 +88,9 @@ impl Room {
         };
         turn.counters.rtp_in += 1;
         let stored = track.ingress.packet(accepted.layer, accepted.seq);
-        let numbers = stored.map(|(meta, packet)| PacketNumbers::read(meta, packet)).unwrap_or_default();
-        track.pending.push(Pending { accepted, numbers });
+        let (numbers, size) =
+            stored.map(|(meta, packet)| (PacketNumbers::read(meta, packet), PacketSize::of(meta))).unwrap_or_default();
+        track.pending.push(Pending { accepted, numbers, size });
         let first_of_track = track.pending.len() == 1;
         let first_of_room = self.dirty.is_empty();
         if first_of_track {
@@ -108,6 +109,9 @@ impl Room {
                 self.dirty.pop();
                 continue;
             };
+            if *cursor == Cursor::default() {
+                track.pad_pending();
+            }
             while let Some(viewer) = track.viewers.get(cursor.viewer) {
                 if let Some(leg) = legs.get_mut(viewer.leg) {
                     let section = (viewer.slot, viewer.kind);

@@ -15,7 +15,7 @@ use crate::transport::parameters::{Fingerprint, IceCredentials};
 use crate::units::PictureSize;
 
 use super::command::{Event, SeatPolicy};
-use super::egress::PacketNumbers;
+use super::egress::{PacketNumbers, PacketSize, pad_runs};
 use super::engine::Turn;
 use super::ingress::{Accepted, IngressTrack, SpeakerDetector};
 use super::leg::{Leg, LegState, NewLeg, Slot};
@@ -60,6 +60,16 @@ pub(super) struct Track {
 pub(super) struct Pending {
     pub(super) accepted: Accepted,
     pub(super) numbers: PacketNumbers,
+    pub(super) size: PacketSize,
+}
+
+impl Track {
+    /// Makes pictures that wait for fan-out go in few messages. Voices come one by one.
+    pub(super) fn pad_pending(&mut self) {
+        if self.source.kind() == MediaKind::Video && self.pending.len() > 1 {
+            pad_runs(&mut self.pending, |pending| &mut pending.size);
+        }
+    }
 }
 
 /// A receiving section that shows a track.
@@ -71,7 +81,7 @@ pub(super) struct Viewer {
 }
 
 /// How far a fan-out has come that the transmit batch interrupted.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Cursor {
     pub(super) viewer: usize,
     pub(super) packet: usize,

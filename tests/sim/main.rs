@@ -15,5 +15,6 @@ mod paths;
 mod publisher;
 mod receiver;
 mod rooms;
+mod runs;
 mod wire;
 mod world;

@@ -46,7 +46,7 @@ impl Viewer {
     fn take(&mut self, now: Instant, packet: &Packet) {
         let Some(outgoing) = self.stream.decide(&packet.meta, &packet.numbers()) else { return };
         let mut out = [0; 256];
-        let stamp = Stamp { transport_cc: Some(1), abs_send_time: 2 };
+        let stamp = Stamp { transport_cc: Some(1), abs_send_time: [2; 3], padding: 3 };
         let written = self.stream.write(&outgoing, &packet.meta, &packet.bytes, stamp, &mut out).expect("fits");
         self.stream.record_sent(now, &packet.meta, &outgoing, stamp, written);
         let body = (outgoing.body == Body::Payload).then(|| read(&out[..written.len]));

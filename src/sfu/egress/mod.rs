@@ -1,5 +1,5 @@
 //! What we send to one viewer: which packets (`layer_selector`), under which numbers (`rewriter`), written how
-//! (`forwarder`), answered again when lost (`nack_responder`), reported by (`sender_report`, `transport_cc`).
+//! (`forwarder`), how long (`run_padding`), answered again when lost (`nack_responder`), reported by (`sender_report`, `transport_cc`).
 //!
 //! Not here: the packets (`ingress::PacketCache`), encryption (`transport::srtp`), who sees whom (`room`).
 //!
@@ -15,6 +15,7 @@ pub mod layer_selector;
 pub mod nack_responder;
 pub mod packet_writer;
 pub mod rewriter;
+pub mod run_padding;
 pub mod sender_report;
 pub mod stream;
 pub mod target;
@@ -25,10 +26,11 @@ mod continuity;
 #[cfg(test)]
 mod testing;
 
-pub use forwarder::{Forwarder, Outgoing, PacketNumbers};
+pub use forwarder::{Body, Forwarder, Outgoing, PacketNumbers};
 pub use layer_selector::{LayerTarget, Switching};
 pub use nack_responder::{NackResponder, Resend};
 pub use packet_writer::{Stamp, Written};
+pub use run_padding::{PacketSize, pad_runs};
 pub use sender_report::{ClockMapping, EgressStats, NtpReference, NtpTime, SeatClock};
 pub use stream::{EgressStream, WrittenResend};
 pub use transport_cc::TransportCcHistory;

@@ -9,7 +9,7 @@ use crate::ids::{PayloadType, Ssrc};
 use crate::rtp::codec::{Codec, PayloadMap};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::frame::rewrite_picture_numbers;
-use crate::rtp::packet::{HeaderFields, HeaderFront, HeaderWriter};
+use crate::rtp::packet::{HeaderFields, HeaderFront, HeaderWriter, pad};
 use crate::rtp::red;
 use crate::rtp::seq::SeqNo;
 use crate::sfu::ingress::PacketMeta;
@@ -22,8 +22,10 @@ use super::forwarder::{Body, Outgoing};
 pub struct Stamp {
     /// The leg's next transport-wide number; written when the section negotiated it.
     pub transport_cc: Option<u16>,
-    /// 6.18 fixed-point seconds, 24 bits ([`super::NtpTime::abs_send_time`]).
-    pub abs_send_time: u32,
+    /// [`super::NtpTime::abs_send_time`]
+    pub abs_send_time: [u8; 3],
+    /// Bytes of padding behind the payload ([`super::run_padding`]); a retransmission by RTX has none (RFC 4588 section 4).
+    pub padding: u8,
 }
 
 /// A plaintext packet in the caller's buffer.
@@ -152,7 +154,8 @@ impl PacketWriter {
         };
         let header_len = self.write_header(fields, outgoing, meta, packet, stamp, out)?;
         let payload_len = write_payload(numbers, outgoing, meta, packet, &mut out[header_len..])?;
-        Some(Written { header_len, len: header_len + payload_len, index: outgoing.seq })
+        let len = pad(out, header_len + payload_len, stamp.padding)?;
+        Some(Written { header_len, len, index: outgoing.seq })
     }
 
     /// Writes the same packet as a retransmission numbered `rtx_seq` (RFC 4588 section 4): the original number, then
@@ -233,7 +236,7 @@ impl PacketWriter {
             header.extension(id, &number.to_be_bytes());
         }
         if let Some(id) = self.extensions.id(ExtensionKind::AbsSendTime) {
-            header.extension(id, &stamp.abs_send_time_bytes());
+            header.extension(id, &stamp.abs_send_time);
         }
         header
     }
@@ -243,7 +246,7 @@ impl PacketWriter {
         let fields =
             HeaderFields { marker: false, payload_type: PayloadType(0), sequence: 0, timestamp: 0, ssrc: self.ssrc };
         let mut bytes = [0; HeaderFront::LEN_MAX];
-        let with = |transport_cc| Stamp { transport_cc, abs_send_time: 0 };
+        let with = |transport_cc| Stamp { transport_cc, ..Stamp::default() };
         let numbered = self.has_transport_cc().then_some(0);
         let header = self.begin(fields, self.two_byte, with(numbered), &mut bytes);
         let end = header.position();
@@ -256,14 +259,6 @@ impl PacketWriter {
     }
 }
 
-impl Stamp {
-    #[inline]
-    fn abs_send_time_bytes(self) -> [u8; 3] {
-        let [_, high, middle, low] = self.abs_send_time.to_be_bytes();
-        [high, middle, low]
-    }
-}
-
 /// Begins a header with what was written once, and this packet's stamp.
 #[inline]
 fn resume<'a>(front: &Front, fields: HeaderFields, stamp: Stamp, out: &'a mut [u8]) -> Option<HeaderWriter<'a>> {
@@ -272,7 +267,7 @@ fn resume<'a>(front: &Front, fields: HeaderFields, stamp: Stamp, out: &'a mut [u
         header.patch(at, number.to_be_bytes());
     }
     if let Some(at) = front.abs_send_time_at {
-        header.patch(at, stamp.abs_send_time_bytes());
+        header.patch(at, stamp.abs_send_time);
     }
     Some(header)
 }
@@ -347,7 +342,11 @@ mod tests {
     #[test]
     fn a_header_that_was_begun_before_is_the_same_as_one_written_anew() {
         let kinds = [ExtensionKind::Mid, ExtensionKind::TransportCc, ExtensionKind::AbsSendTime];
-        let stamp = |numbered: bool| Stamp { transport_cc: numbered.then_some(0x1234), abs_send_time: 0xab_cdef };
+        let stamp = |numbered: bool| Stamp {
+            transport_cc: numbered.then_some(0x1234),
+            abs_send_time: [0xab, 0xcd, 0xef],
+            padding: 0,
+        };
         let fields = HeaderFields {
             marker: true,
             payload_type: PayloadType(96),

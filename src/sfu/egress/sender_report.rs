@@ -24,8 +24,9 @@ impl NtpTime {
 
     /// 6.18 fixed point, 24 bits: the abs-send-time extension.
     #[must_use]
-    pub fn abs_send_time(self) -> u32 {
-        (self.0 >> 14) as u32 & 0x00ff_ffff
+    pub fn abs_send_time(self) -> [u8; 3] {
+        let [_, high, middle, low] = ((self.0 >> 14) as u32).to_be_bytes();
+        [high, middle, low]
     }
 
     /// This time moved by a wrapping 32.32 difference.
@@ -271,7 +272,7 @@ mod tests {
         let reference = reference();
         let later = reference.at(reference.instant + Duration::from_millis(1500));
         assert_eq!(later.0, reference.ntp.0 + SECOND * 3 / 2);
-        assert_eq!(NtpTime(SECOND).abs_send_time(), 1 << 18);
+        assert_eq!(NtpTime(SECOND).abs_send_time(), [4, 0, 0]);
         assert_eq!(NtpTime(SECOND).compact(), 1 << 16);
     }
 

@@ -161,7 +161,7 @@ impl EgressStream {
     ) {
         let first_of_source = self.forwarder.take_started();
         self.responder.record_sent(meta, outgoing, stamp, written.len);
-        self.reporter.record_sent(now, written.len - written.header_len);
+        self.reporter.record_sent(now, written.len - written.header_len - usize::from(stamp.padding));
         if first_of_source {
             self.reporter.set_due(now);
         }
@@ -271,7 +271,7 @@ mod tests {
     use crate::sfu::egress::testing::{Packet, Vp8Layer, millis, opus, parameters};
     use crate::sfu::ingress::ExtensionRange;
 
-    const STAMP: Stamp = Stamp { transport_cc: Some(0x1234), abs_send_time: 0x00ab_cdef };
+    const STAMP: Stamp = Stamp { transport_cc: Some(0x1234), abs_send_time: [0xab, 0xcd, 0xef], padding: 0 };
 
     fn stream(parameters: &EgressParameters, now: Instant) -> EgressStream {
         let mut stream = EgressStream::new(parameters, 42);
@@ -281,10 +281,19 @@ mod tests {
 
     /// Sends a packet; the bytes and the egress number.
     fn send(stream: &mut EgressStream, now: Instant, packet: &Packet) -> Option<(Vec<u8>, SeqNo)> {
+        send_stamped(stream, now, packet, STAMP)
+    }
+
+    fn send_stamped(
+        stream: &mut EgressStream,
+        now: Instant,
+        packet: &Packet,
+        stamp: Stamp,
+    ) -> Option<(Vec<u8>, SeqNo)> {
         let outgoing = stream.decide(&packet.meta, &packet.numbers())?;
         let mut out = [0; 512];
-        let written = stream.write(&outgoing, &packet.meta, &packet.bytes, STAMP, &mut out)?;
-        stream.record_sent(now, &packet.meta, &outgoing, STAMP, written);
+        let written = stream.write(&outgoing, &packet.meta, &packet.bytes, stamp, &mut out)?;
+        stream.record_sent(now, &packet.meta, &outgoing, stamp, written);
         Some((out[..written.len].to_vec(), written.index))
     }
 
@@ -296,7 +305,7 @@ mod tests {
     ) -> Option<(Vec<u8>, WrittenResend)> {
         let resend = stream.handle_nack(now, seq.wire())?;
         let mut out = [0; 512];
-        let stamp = Stamp { transport_cc: Some(0x5678), abs_send_time: 1 };
+        let stamp = Stamp { transport_cc: Some(0x5678), abs_send_time: [1; 3], padding: 0 };
         let written = stream.write_resend(now, &resend, &packet.meta, &packet.bytes, stamp, &mut out)?;
         Some((out[..written.written.len].to_vec(), written))
     }
@@ -391,6 +400,47 @@ mod tests {
         let (again, written) = resend(&mut stream, now, index, packet).unwrap();
         assert_eq!(again, sent);
         assert_eq!((written.written.index, written.stamped), (index, false));
+    }
+
+    #[test]
+    fn padding_is_behind_the_payload_and_no_media() {
+        use rtc_shared::marshal::Unmarshal;
+        let now = Instant::now();
+        let mut layer = Vp8Layer::new(0);
+        let packet = &layer.picture(now, true, 0, 1)[0];
+        let (plain, _) = send(&mut stream(&parameters(MediaKind::Video), now), now, packet).unwrap();
+        let mut stream = stream(&parameters(MediaKind::Video), now);
+        let (padded, _) = send_stamped(&mut stream, now, packet, Stamp { padding: 3, ..STAMP }).unwrap();
+        assert_eq!(padded[plain.len()..], [0, 0, 3]);
+        assert_eq!(padded[0], plain[0] | 0x20);
+        assert_eq!(padded[1..plain.len()], plain[1..]);
+        let [read_plain, read_padded] =
+            [&plain, &padded].map(|bytes| rtc_rtp::Packet::unmarshal(&mut &bytes[..]).unwrap());
+        assert_eq!(read_padded.payload, read_plain.payload);
+        assert_eq!(read_padded.payload.len(), usize::from(packet.meta.payload_len));
+        // RFC 3550 section 6.4.1: payload octets, "not including header or padding".
+        assert_eq!(stream.stats().octets, u64::from(packet.meta.payload_len));
+    }
+
+    #[test]
+    fn a_padded_packet_goes_out_again_byte_for_byte_or_unpadded_on_its_own_stream() {
+        let now = Instant::now();
+        for rtx in [false, true] {
+            let mut parameters = parameters(MediaKind::Video);
+            parameters.rtx_ssrc = parameters.rtx_ssrc.filter(|_| rtx);
+            let mut stream = stream(&parameters, now);
+            let packet = &Vp8Layer::new(0).picture(now, true, 0, 1)[0];
+            let (sent, index) = send_stamped(&mut stream, now, packet, Stamp { padding: 5, ..STAMP }).unwrap();
+            let (again, written) = resend(&mut stream, now, index, packet).unwrap();
+            if rtx {
+                let (before, after) = (RtpHeader::parse(&sent).unwrap(), RtpHeader::parse(&again).unwrap());
+                // RFC 4588 section 4: padding is removed before the retransmission is made.
+                assert_eq!((before.padding, after.padding), (5, 0));
+                assert_eq!(&after.payload(&again)[2..], before.payload(&sent));
+            } else {
+                assert_eq!((again, written.written.index), (sent, index));
+            }
+        }
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl ExtensionRange {
         let start = usize::from(self.start);
         if self.len == 0 { None } else { packet.get(start..start + usize::from(self.len)) }
     }
+
+    /// Bytes of the extension's data, 0 when the packet does not carry it.
+    #[must_use]
+    pub fn size(self) -> u8 {
+        self.len
+    }
 }
 
 /// What forwarding must know of one packet. The packet itself lies in the layer's `PacketCache`.
@@ -82,6 +88,22 @@ pub struct PacketMeta {
 }
 
 impl PacketMeta {
+    /// Extensions that are passed on to viewers as they came.
+    pub const EXTENSIONS: usize = 5;
+
+    /// Bytes of each of them: packets alike in this get headers of one length for any one viewer.
+    #[must_use]
+    pub fn extension_sizes(&self) -> [u8; Self::EXTENSIONS] {
+        let passed_on = [
+            self.dependency_descriptor,
+            self.video_orientation,
+            self.playout_delay,
+            self.color_space,
+            self.audio_level,
+        ];
+        passed_on.map(ExtensionRange::size)
+    }
+
     /// The payload without padding. `packet` must be the one this describes, else the result is empty or wrong bytes.
     #[must_use]
     pub fn payload<'a>(&self, packet: &'a [u8]) -> &'a [u8] {

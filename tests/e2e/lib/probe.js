@@ -26,7 +26,7 @@
   const groundOf = (id) => `hsl(${(id * 67) % 360} 60% 45%)`;
 
   /** A scene that is drawn instead of the coloured ground and the barcode: `globalThis.probeScene` (for pictures). */
-  function drawFrame(context, { id, width, height }, frame) {
+  function drawFrame(context, { id, width, height, busy }, frame) {
     if (globalThis.probeScene !== undefined) {
       globalThis.probeScene(context, { id, width, height }, frame);
       return;
@@ -38,6 +38,7 @@
     context.fillRect((frame * 9) % width, height * 0.6, width / 12, height * 0.2);
     context.font = `${height / 9}px sans-serif`;
     context.fillText(`seat ${id}, frame ${frame}`, width * 0.1, height * 0.5);
+    if (busy) drawLeaves(context, width, height);
     bitsOf(id, frame, Date.now()).forEach((bit, index) => {
       context.fillStyle = bit ? "#fff" : "#000";
       const left = Math.round(((index % COLUMNS) * width) / COLUMNS);
@@ -45,12 +46,23 @@
     });
   }
 
-  function camera({ id, width, height, fps }) {
+  /** What changes everywhere in every frame takes several packets a frame, as most of what real cameras see. */
+  function drawLeaves(context, width, height) {
+    const size = 8;
+    for (let y = Math.round(height * 0.88); y < height; y += size) {
+      for (let x = 0; x < width; x += size) {
+        context.fillStyle = `hsl(${Math.random() * 360} 70% ${20 + Math.random() * 60}%)`;
+        context.fillRect(x, y, size, size);
+      }
+    }
+  }
+
+  function camera({ id, width, height, fps, busy = false }) {
     const canvas = document.createElement("canvas");
     Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d");
     let frame = 0;
-    const draw = () => drawFrame(context, { id, width, height }, (frame += 1));
+    const draw = () => drawFrame(context, { id, width, height, busy }, (frame += 1));
     draw();
     setInterval(draw, 1000 / fps);
     return canvas.captureStream(fps).getVideoTracks()[0];

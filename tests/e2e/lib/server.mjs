@@ -69,6 +69,13 @@ export class Server {
     return (await fetch(new URL("/metrics", this.facts.admin_url))).text();
   }
 
+  /** A counter of the media workers, all of them together. */
+  async counter(name) {
+    const lines = [...(await this.metrics()).matchAll(new RegExp(`^colloque_${name}_total\\{[^}]*\\} (\\d+)$`, "gm"))];
+    if (lines.length === 0) throw new Error(`no worker counts ${name}`);
+    return lines.reduce((sum, [, value]) => sum + Number(value), 0);
+  }
+
   /** What it logged so far, without colours; null when the log went to the terminal. */
   log() {
     return process.env.E2E_VERBOSE ? null : readFileSync(this.logFile, "utf8").replaceAll(/\x1b\[[0-9;]*m/g, "");

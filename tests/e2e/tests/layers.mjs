@@ -44,14 +44,19 @@ test("colours arrive as they were sent", { timeout: 60_000 }, async (t) => {
   assert.ok(error <= COLOUR_ERROR_MAX, `sent ${sent}, shown ${shown}`);
 });
 
-for (const codec of ["h264", "vp9", "av1"]) {
+// Browsers cut a frame into packets that differ by a byte; the server pads them to one size.
+for (const codec of ["vp8", "h264", "vp9", "av1"]) {
   test(`two people see each other in ${codec.toUpperCase()}`, { timeout: 60_000 }, async (t) => {
     const small = { width: 640, height: 360, fps: 12 };
-    const { practitioner, ids } = await lab.call(t, { patient: small, practitioner: small, codec });
+    const { practitioner, ids } = await lab.call(t, { patient: { ...small, busy: true }, practitioner: small, codec });
     await practitioner.seesAndHears(ids.patient, PATIENT, 15_000);
+    const padded = await lab.server.counter("rtp_padded");
     const seen = await practitioner.observe(ids.patient);
+    const paddedMeanwhile = (await lab.server.counter("rtp_padded")) - padded;
     const mimes = await receivedCodecs(practitioner);
-    t.diagnostic(`${mimes}: ${seen}`);
+    t.diagnostic(`${mimes}: ${seen}; ${paddedMeanwhile} packets padded`);
+    // AV1 comes in equal packets with a shorter last one: nothing to pad.
+    if (codec !== "av1") assert.ok(paddedMeanwhile > 0, "padded packets were among them");
     assert.deepEqual(mimes, [`video/${codec}`]);
     assert.deepEqual(seen.ids, [PATIENT.id]);
     assert.ok(seen.monotonic && seen.fps > 5, `moves: ${seen}`);

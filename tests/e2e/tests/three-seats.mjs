@@ -11,8 +11,8 @@ const LIPS_MS_MAX = 200;
 test("three people in two kinds of browser see and hear the right others", { timeout: 60_000 }, async (t) => {
   const { server } = lab;
   const practitioner = await lab.seat(t, lab.a, { devices: PRACTITIONER });
-  const patient = await lab.seat(t, lab.b, { devices: PATIENT });
-  const companion = await lab.seat(t, lab.c, { devices: COMPANION });
+  const patient = await lab.seat(t, lab.b, { devices: { ...PATIENT, busy: true } });
+  const companion = await lab.seat(t, lab.c, { devices: { ...COMPANION, busy: true } });
 
   await patient.enter(server.facts.patient_url);
   await patient.phase("waiting");
@@ -41,7 +41,11 @@ test("three people in two kinds of browser see and hear the right others", { tim
   );
   await Promise.all(pairs.map(({ watcher, other, id }) => watcher.seat.seesAndHears(id, other.who, 20_000)));
   for (const { watcher, id } of pairs) await watcher.seat.watch(id);
+  const padded = await server.counter("rtp_padded");
   await sleep(4000);
+  const paddedMeanwhile = (await server.counter("rtp_padded")) - padded;
+  t.diagnostic(`${paddedMeanwhile} packets padded`);
+  assert.ok(paddedMeanwhile > 0, "what they see came in padded packets too");
   for (const { watcher, other, id } of pairs) {
     const seen = await watcher.seat.seen(id);
     t.diagnostic(`${watcher.name} of ${other.name}: ${seen}`);

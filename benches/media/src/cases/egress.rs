@@ -153,7 +153,7 @@ impl Case for Viewer {
             let (meta, packet) = self.track.packet(accepted.layer, accepted.seq).expect("a kept packet");
             let Some(outgoing) = self.stream.decide(meta, numbers) else { continue };
             self.number = self.number.wrapping_add(1);
-            let stamp = Stamp { transport_cc: Some(self.number), abs_send_time: 0x12_3456 };
+            let stamp = Stamp { transport_cc: Some(self.number), abs_send_time: [0x12, 0x34, 0x56], padding: 0 };
             let Some(written) = self.stream.write(&outgoing, meta, packet, stamp, &mut self.out) else { continue };
             self.stream.record_sent(self.now, meta, &outgoing, stamp, written);
             self.written += 1;
