@@ -1,4 +1,5 @@
-//! What the load generator itself costs while it measures: a generator that has no time left measures itself.
+//! What the load generator itself costs while it measures, and what others took of the machine: a generator that has no
+//! time left measures itself, and one whose machine is taken away measures its neighbours.
 //!
 //! Not here: the server's cost (`process` reads both alike, `scenario::calls` charges it).
 
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::process;
+use crate::process::{self, MachineTime};
 use crate::report::Report;
 
 /// A reading of this process.
@@ -17,6 +18,7 @@ pub struct Reading {
     cpu_seconds: f64,
     /// Of the media threads, by their numbers; `None` when the engine has none of its own.
     media: Option<HashMap<u32, f64>>,
+    machine: MachineTime,
 }
 
 /// What it cost between two readings.
@@ -27,6 +29,7 @@ pub struct OwnCost {
     cores: usize,
     cpu_seconds: f64,
     media: Option<MediaCost>,
+    stolen_percent: f64,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -44,6 +47,7 @@ impl Reading {
             at: Instant::now(),
             cpu_seconds: process::usage(own, None)?.cpu_seconds,
             media: media_threads.map(|name| process::threads_cpu_seconds(own, name)).transpose()?,
+            machine: MachineTime::now()?,
         })
     }
 
@@ -61,6 +65,7 @@ impl Reading {
             cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             cpu_seconds: later.cpu_seconds - self.cpu_seconds,
             media,
+            stolen_percent: self.machine.stolen_percent_until(later.machine),
         }
     }
 }
@@ -82,6 +87,13 @@ impl OwnCost {
                 "a media thread of the generator was busy for {percent:.0} % of the window: {NOT_THEIRS}"
             ));
         }
+        report.machine_stolen_percent = self.stolen_percent;
+        if self.stolen_percent > STOLEN_PERCENT_MAX {
+            let percent = self.stolen_percent;
+            report.warn(format!(
+                "a hypervisor took {percent:.1} % of this machine: latencies are not the server's alone"
+            ));
+        }
         if busy > BUSY_PERCENT_MAX {
             let cores = self.cores;
             report.warn(format!("the generator used {busy:.0} % of the {cores} core(s) that it may use: {NOT_THEIRS}"));
@@ -92,13 +104,16 @@ impl OwnCost {
 const NOT_THEIRS: &str = "latency, loss and rates are its own and not the server's";
 /// Above that, packets wait for the generator at every burst.
 const BUSY_PERCENT_MAX: f64 = 90.0;
+/// It comes in slices of milliseconds: of a thousand packets, ten would have waited for one.
+const STOLEN_PERCENT_MAX: f64 = 1.0;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn reading(at: Instant, cpu_seconds: f64, media: &[(u32, f64)]) -> Reading {
-        Reading { at, cpu_seconds, media: Some(media.iter().copied().collect()) }
+        let machine = MachineTime::now().unwrap();
+        Reading { at, cpu_seconds, media: Some(media.iter().copied().collect()), machine }
     }
 
     fn report_of(cost: OwnCost) -> Report {
@@ -112,7 +127,7 @@ mod tests {
         let start = Instant::now();
         let before = reading(start, 5.0, &[(7, 2.0), (8, 1.0)]);
         let after = reading(start + Duration::from_secs(10), 12.0, &[(7, 5.0), (8, 2.0), (9, 0.5)]);
-        let cost = OwnCost { cores: 2, ..before.until(&after) };
+        let cost = OwnCost { cores: 2, stolen_percent: 0.9, ..before.until(&after) };
         let report = report_of(cost);
         assert_eq!(report.generator_cpu_seconds, 7.0);
         assert_eq!(report.generator_cpu_ns_per_received_packet, Some(70_000.0));
@@ -128,6 +143,7 @@ mod tests {
             cores: 1,
             cpu_seconds,
             media: media.map(|seconds| MediaCost { cpu_seconds: seconds, busiest_seconds: seconds }),
+            stolen_percent: 0.0,
         };
         assert_eq!(report_of(cost(9.0, Some(9.0))).warnings, [""; 0], "at the limit");
         let starved = report_of(cost(9.8, Some(9.5))).warnings;
@@ -135,6 +151,15 @@ mod tests {
         let squeezed = report_of(cost(9.8, Some(4.0))).warnings;
         assert!(squeezed.len() == 1 && squeezed[0].contains("of the 1 core(s)"), "{squeezed:?}");
         assert_eq!(report_of(cost(2.0, None)).generator_media_busy_percent, None);
+    }
+
+    #[test]
+    fn a_machine_that_was_taken_away_is_told() {
+        let window = Duration::from_secs(10);
+        let cost = OwnCost { window, cores: 1, cpu_seconds: 1.0, media: None, stolen_percent: 7.25 };
+        let report = report_of(cost);
+        assert_eq!(report.machine_stolen_percent, 7.25);
+        assert!(report.warnings.len() == 1 && report.warnings[0].contains("7.2 %"), "{:?}", report.warnings);
     }
 
     #[test]

@@ -53,6 +53,37 @@ pub fn threads_cpu_seconds(pid: u32, name: &str) -> Result<HashMap<u32, f64>> {
     Ok(threads)
 }
 
+/// Processor time of the whole machine since it started, in ticks.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct MachineTime {
+    /// Of all processors, idle time included.
+    all: u64,
+    /// What a hypervisor gave to other machines while this one had work (proc(5)).
+    stolen: u64,
+}
+
+impl MachineTime {
+    /// Reads it now.
+    pub fn now() -> Result<Self> {
+        let stat = std::fs::read_to_string("/proc/stat").context("/proc/stat cannot be read")?;
+        machine_time(&stat).context("/proc/stat is not as expected")
+    }
+
+    /// How much of the machine was stolen since.
+    #[must_use]
+    pub fn stolen_percent_until(self, later: MachineTime) -> f64 {
+        let all = later.all.saturating_sub(self.all).max(1);
+        100.0 * later.stolen.saturating_sub(self.stolen) as f64 / all as f64
+    }
+}
+
+fn machine_time(stat: &str) -> Option<MachineTime> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    // user nice system idle iowait irq softirq steal; what follows is in the first two already.
+    let ticks: Vec<u64> = fields.take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
+    Some(MachineTime { all: ticks.iter().sum(), stolen: *ticks.get(7)? })
+}
+
 fn thread_name(stat: &str) -> Option<&str> {
     Some(stat.split_once('(')?.1.rsplit_once(')')?.0)
 }
@@ -79,6 +110,16 @@ const TICKS_PER_SECOND: f64 = 100.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stolen_time_is_the_eighth_figure() {
+        let before = machine_time("cpu  100 0 100 700 0 0 50 50 9 9\ncpu0 1 1 1\n").unwrap();
+        let after = machine_time("cpu  150 0 150 780 0 0 50 70 9 9\ncpu0 1 1 1\n").unwrap();
+        assert_eq!(before.stolen_percent_until(after), 10.0);
+        assert_eq!(after.stolen_percent_until(after), 0.0);
+        assert_eq!(machine_time("cpu  1 2 3 4 5 6 7\n"), None);
+        assert!(MachineTime::now().is_ok());
+    }
 
     #[test]
     fn reads_times_past_a_name_with_parentheses() {

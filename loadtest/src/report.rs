@@ -60,6 +60,8 @@ pub struct Report {
     pub generator_media_cpu_seconds: Option<f64>,
     /// Share of one processor that the busiest of them took.
     pub generator_media_busy_percent: Option<f64>,
+    /// Share of the whole machine's processors that a hypervisor gave to others in the window.
+    pub machine_stolen_percent: f64,
     /// The joins.
     pub joins: Joins,
     /// Packets that the generator's own machine did not take for sending; counted as lost above.
@@ -208,6 +210,7 @@ impl Report {
         if let Some(percent) = self.generator_media_busy_percent {
             row("  its busiest media thread", format!("{percent:.0} % of a core"));
         }
+        row("machine stolen", format!("{:.1} %", self.machine_stolen_percent));
         if let Some(bytes) = self.server_rss_bytes {
             row("server RSS", format!("{:.1} MiB", bytes as f64 / 1_048_576.0));
         }
@@ -284,6 +287,7 @@ mod tests {
             "generator_busy_percent",
             "generator_media_cpu_seconds",
             "generator_media_busy_percent",
+            "machine_stolen_percent",
             "warnings",
             "server_rss_before_bytes",
             "extra",

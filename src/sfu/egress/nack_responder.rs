@@ -134,8 +134,9 @@ impl NackResponder {
     }
 }
 
-/// Numbers remembered for video; the cache keeps a second, in which 10 Mbit/s are 1000 packets. Higher: memory a viewer.
-const VIDEO_LEN_MAX: usize = 1024;
+/// Numbers remembered for video; the cache keeps half a second to a second, in which 5 Mbit/s are 500 packets. Higher: memory
+/// a viewer (66 bytes each).
+const VIDEO_LEN_MAX: usize = 512;
 /// A second of 20 ms packets; the cache keeps less.
 const AUDIO_LEN_MAX: usize = 64;
 /// One byte may be sent again for so many sent: repairs a loss of a third. Lower: a lossy path is flooded.
