@@ -131,9 +131,9 @@ impl Run {
 }
 
 /// Chromium's VP8, VP9 and H264 and Firefox's VP8 need one byte (Chromium's AV1 comes in equal packets with a shorter last
-/// one, and needs none); the rest is for other encoders and for frames that arrive together. Higher: every slow link pays in bytes for hardly a message
-/// less (frames of six packets at a steady rate, three at once: 0.30 messages a packet without padding, 0.17 with one
-/// byte, 0.16 with four or eight).
+/// one, and needs none); the rest is for other encoders and for frames that arrive together. Higher: every slow link pays
+/// in bytes for hardly a message less (frames of six packets at a steady rate, three at once: 0.30 messages a packet
+/// without padding, 0.17 with one byte, 0.16 with four or eight).
 pub const PADDING_MAX: u16 = 4;
 
 const _: () = assert!(PADDING_MAX <= u8::MAX as u16, "the last byte of the padding is its count");
