@@ -9,7 +9,7 @@ if [ "$(id -u)" -ne 0 ]; then
   echo "network namespaces need root" >&2
   exit 1
 fi
-[ -n "${COLLOQUE_BIN:-}" ] || cargo build --quiet --bin colloque
+[ -n "${COLLOQUE_BIN:-}" ] || cargo build --quiet --workspace
 export COLLOQUE_BIN=${COLLOQUE_BIN:-$PWD/target/debug/colloque}
 if ! cmp -s tests/aiortc/requirements.txt target/venv/requirements.txt; then
   python3 -m venv target/venv

@@ -27,7 +27,8 @@ pub(super) fn hundred_rooms() -> World {
             world.join(Page { early_wrap: false, ..Page::new().slots(1) });
         }
     }
-    world.run(300);
+    // The server takes one step of one handshake in each of the world's milliseconds.
+    world.run(1000);
     for person in &mut world.people {
         person.publishers.iter_mut().for_each(|publisher| publisher.muted = true);
     }
