@@ -136,6 +136,8 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
         let bound = TcpListener::bind(addr).await.map(drop).map_err(Into::into);
         report(format!("{name} address {addr}"), bound);
     }
+    let acts: Vec<&str> = config.acts.iter().map(|act| act.name.as_str()).collect();
+    report(format!("acts {}", acts.join(", ")), Ok(()));
     let mut sockets = Vec::new();
     for addr in &config.media_addrs {
         let first = SocketAddr::new(addr.bind, config.media_port);
