@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::acts::{ActDefinition, Acts};
 use crate::pii::Pii;
 
 /// What an administrator may set; everything optional. The same keys as flags, environment and TOML.
@@ -57,6 +58,10 @@ pub struct Settings {
     /// Rooms at the same time before new ones are refused
     #[arg(long, env = "COLLOQUE_ROOMS_MAX", value_name = "N")]
     pub rooms_max: Option<usize>,
+    /// Variants of the built-in acts; in the file only
+    #[arg(skip)]
+    #[serde(default)]
+    pub acts: Vec<ActDefinition>,
 }
 
 /// A valid configuration.
@@ -86,6 +91,8 @@ pub struct Config {
     pub drain_seconds: u32,
     /// Rooms at the same time.
     pub rooms_max: usize,
+    /// The built-in acts and the file's variants.
+    pub acts: Acts,
 }
 
 /// PEM files.
@@ -198,6 +205,7 @@ impl Settings {
             operator_token: self.operator_token.or(other.operator_token),
             drain_seconds: self.drain_seconds.or(other.drain_seconds),
             rooms_max: self.rooms_max.or(other.rooms_max),
+            acts: if self.acts.is_empty() { other.acts } else { self.acts },
         }
     }
 
@@ -234,9 +242,13 @@ impl Settings {
         if self.operator_token.as_ref().is_some_and(|token| token.0.len() < OPERATOR_TOKEN_LEN_MIN) {
             faults.push(format!("operator_token must have at least {OPERATOR_TOKEN_LEN_MIN} characters"));
         }
-        if !faults.is_empty() {
-            return Err(ConfigError(faults));
-        }
+        let acts = match Acts::with_variants(&self.acts) {
+            Ok(acts) if faults.is_empty() => acts,
+            acts => {
+                faults.extend(acts.err().into_iter().flatten());
+                return Err(ConfigError(faults));
+            }
+        };
         Ok(Config {
             http_addr: self.http_addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             admin_addr: self.admin_addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9090))),
@@ -250,6 +262,7 @@ impl Settings {
             operator_token: self.operator_token,
             drain_seconds: self.drain_seconds.unwrap_or(3_600),
             rooms_max: self.rooms_max.unwrap_or(1_000),
+            acts,
         })
     }
 }
@@ -321,6 +334,10 @@ const OTHER_VARIABLES: [&str; 2] = ["COLLOQUE_CONFIG", "COLLOQUE_LOG"];
 
 #[cfg(test)]
 mod tests {
+    use colloque_signaling::message::Role;
+
+    use crate::acts::{Right, SeatRule};
+
     use super::*;
 
     #[test]
@@ -378,11 +395,46 @@ mod tests {
     }
 
     #[test]
+    fn faults_of_acts_are_reported_beside_the_others() {
+        let text = "workers = 0\n[[acts]]\nname = \"ward\"\nbase = \"surgery\"\n";
+        let error = Settings::from_toml(text).unwrap().resolve().unwrap_err();
+        assert_eq!(error.0.len(), 2, "{error}");
+        assert!(error.0[1].starts_with("acts.ward.base:"), "{error}");
+        let error = Settings::from_toml("workers = 1\n[[acts]]\nname = \"ward\"\nseats = 3\n").unwrap_err();
+        assert!(error.starts_with("line 4:") && error.contains("seats"), "{error}");
+    }
+
+    #[test]
     fn the_sample_configuration_is_valid_and_names_only_known_keys() {
         let sample = include_str!("../deploy/colloque.toml");
         Settings::from_toml(sample).unwrap();
-        let uncommented: String =
-            sample.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
-        Settings::from_toml(&uncommented).unwrap().resolve().unwrap();
+        let config = uncommented(sample);
+        let variants: Vec<&str> = config.acts.iter().skip(5).map(|act| act.name.as_str()).collect();
+        assert_eq!(variants, ["kiosk", "stroke", "anaesthesia", "care_home"]);
+    }
+
+    #[test]
+    fn the_sample_variants_say_what_their_descriptions_promise() {
+        let config = uncommented(include_str!("../deploy/colloque.toml"));
+        let act = |name| config.acts.by_name(name).unwrap();
+        let kiosk = act("kiosk");
+        let detainee = kiosk.rule(Role::Patient);
+        assert!(detainee.waits && !detainee.may.has_any(&[Right::Chat, Right::Files, Right::Screen, Right::Point]));
+        assert_eq!(kiosk.gates.third_person, [Role::Patient]);
+        for role in [Role::Companion, Role::Guest, Role::Trainee] {
+            assert_eq!(kiosk.rule(role), SeatRule::NO_SEAT);
+        }
+        let stroke = act("stroke");
+        assert!(stroke.emergency && !stroke.rule(Role::Nurse).waits && !stroke.rule(Role::Patient).waits);
+        assert!(stroke.gates.card.is_empty() && stroke.gates.consent.asked.is_empty());
+        assert_eq!(act("anaesthesia").rule(Role::Patient).seats, 1);
+        let nurse = act("care_home").rule(Role::Nurse);
+        assert!(!nurse.waits && nurse.may.has(Right::Admit) && act("care_home").media.cameras == 2);
+    }
+
+    /// The sample with its example values in force.
+    fn uncommented(sample: &str) -> Config {
+        let text: Vec<&str> = sample.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect();
+        Settings::from_toml(&text.join("\n")).unwrap().resolve().unwrap()
     }
 }

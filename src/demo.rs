@@ -2,7 +2,6 @@
 
 use colloque::config::{self, Settings};
 use colloque::control::booking::{NewConsultation, NewSeat};
-use colloque::control::policy::Act;
 use colloque::control::random;
 use colloque::pii::Pii;
 use colloque::web::tls;
@@ -43,7 +42,7 @@ async fn print(running: &serve::Running, operator_token: &Pii<String>, json: boo
     let consultations = &running.consultations;
     let (clinic, api_key) = consultations.add_clinic(Pii("Demo".to_owned())).await?;
     let new = NewConsultation {
-        act: Act::Teleconsultation,
+        act: "teleconsultation".to_owned(),
         language: Language::Fr,
         starts_at: None,
         emergency: false,

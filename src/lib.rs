@@ -8,6 +8,7 @@ pub mod ids;
 pub mod units;
 pub mod drops;
 pub mod pii;
+pub mod acts;
 pub mod config;
 
 pub mod rtp;

@@ -63,7 +63,8 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     crate::give_way();
     let store = Arc::new(SqliteStore::open(&config.data_dir).await?);
     let media_ports = pool.ports();
-    let settings = ControlSettings { base_url: base_url.clone(), grace: GRACE, rooms_max: config.rooms_max };
+    let acts = config.acts.clone();
+    let settings = ControlSettings { base_url: base_url.clone(), grace: GRACE, rooms_max: config.rooms_max, acts };
     let consultations = Consultations::open(store.clone(), Arc::new(pool), settings).await?;
     let reported = Arc::clone(&consultations);
     tokio::spawn(async move {
@@ -136,6 +137,8 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
         let bound = TcpListener::bind(addr).await.map(drop).map_err(Into::into);
         report(format!("{name} address {addr}"), bound);
     }
+    let acts: Vec<&str> = config.acts.iter().map(|act| act.name.as_str()).collect();
+    report(format!("acts {}", acts.join(", ")), Ok(()));
     let mut sockets = Vec::new();
     for addr in &config.media_addrs {
         let first = SocketAddr::new(addr.bind, config.media_port);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u16 = 1;
 
 /// A seat's function in the consultation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -105,12 +105,28 @@ pub struct Permissions {
     pub camera: bool,
     /// May share its screen.
     pub screen: bool,
+    /// Receives the others' pictures.
+    pub see: bool,
+    /// Receives the others' voices.
+    pub hear: bool,
+    /// May write messages on the data channel.
+    pub chat: bool,
+    /// May send files on the data channel.
+    pub files: bool,
+    /// May point at what is shown.
+    pub point: bool,
     /// May admit from the waiting room.
     pub admit: bool,
     /// May remove others.
     pub remove: bool,
     /// May mute others.
     pub mute: bool,
+    /// May invite one more seat.
+    pub invite: bool,
+    /// May give the consultation to a colleague.
+    pub hand_over: bool,
+    /// May speak with the other professionals apart from the patient.
+    pub aside: bool,
     /// May end the consultation for everyone.
     pub end: bool,
 }
@@ -269,7 +285,8 @@ pub enum ServerMessage {
     },
     /// The seat is admitted: it may send its offer.
     Admitted,
-    /// Everyone this seat may know of; before admission only itself and the hosts' presence.
+    /// Everyone this seat may know of; before admission only itself and the presence of those that may
+    /// admit it.
     Roster {
         /// All of them; replaces the list before.
         seats: Vec<SeatInfo>,

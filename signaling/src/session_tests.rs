@@ -5,8 +5,23 @@ use std::time::Duration;
 use super::*;
 use crate::message::ServerEnvelope;
 
-const ALL: Permissions =
-    Permissions { microphone: true, camera: true, screen: true, admit: true, remove: true, mute: true, end: true };
+const ALL: Permissions = Permissions {
+    microphone: true,
+    camera: true,
+    screen: true,
+    see: true,
+    hear: true,
+    chat: true,
+    files: true,
+    point: true,
+    admit: true,
+    remove: true,
+    mute: true,
+    invite: true,
+    hand_over: true,
+    aside: true,
+    end: true,
+};
 
 fn welcome(admitted: bool, permissions: Permissions) -> Welcome {
     Welcome {

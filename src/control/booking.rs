@@ -7,12 +7,15 @@ use aws_lc_rs::digest::{SHA256, digest};
 use colloque_signaling::message::{Language, Presence, Role};
 use colloque_signaling::token::Purpose;
 
+use crate::acts::{self, Act};
 use crate::pii::Pii;
-use crate::store::{ApiKeyRecord, Clinic, ConsultationRecord, SeatRecord, Store, StoreError};
+use crate::store::{Admission, ApiKeyRecord, Clinic, ConsultationRecord, SeatRecord, Store, StoreError};
 
-use super::policy::{self, Act};
+use super::policy;
 use super::tokens::Subject;
 use super::{Consultations, clock, random};
+
+pub use crate::acts::SEATS_MAX;
 
 /// A proved clinic.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,8 +24,8 @@ pub struct ClinicId(pub String);
 /// A new consultation, as asked for.
 #[derive(Clone, Debug)]
 pub struct NewConsultation {
-    /// Which act.
-    pub act: Act,
+    /// Which act, by name: a built-in one or a variant of the configuration.
+    pub act: String,
     /// Of the pages.
     pub language: Language,
     /// Planned begin, Unix seconds.
@@ -78,6 +81,9 @@ pub enum BookingError {
     /// No, unknown or wrong API key.
     #[error("the API key is missing or unknown")]
     ApiKey,
+    /// The act is none of this server's.
+    #[error("this server has no such act: GET /capabilities lists them")]
+    Act,
     /// Something asked for cannot be; the text says what, without repeating personal data.
     #[error("{0}")]
     Invalid(&'static str),
@@ -136,11 +142,13 @@ impl Consultations {
             return Err(BookingError::Invalid("a consultation needs 1 to 50 seats"));
         }
         new.seats.iter().try_for_each(check_seat)?;
+        let act = self.settings.acts.by_name(&new.act).ok_or(BookingError::Act)?;
+        check_roles(act, new.seats.iter().map(|seat| seat.role))?;
         let now = clock::unix_now();
         let consultation = ConsultationRecord {
             id: random::text::<16>(),
             clinic: clinic.0.clone(),
-            act: new.act.name().to_owned(),
+            act: act.name.clone(),
             language: language_name(new.language).to_owned(),
             priority: new.emergency.then(|| "emergency".to_owned()),
             starts_at: new.starts_at,
@@ -148,7 +156,7 @@ impl Consultations {
             ended_at: None,
         };
         let seats: Vec<SeatRecord> =
-            new.seats.into_iter().map(|seat| seat_record(&consultation.id, new.act, seat)).collect();
+            new.seats.into_iter().map(|seat| seat_record(&consultation.id, act, seat)).collect();
         let invitations = seats.iter().map(|seat| self.invitation(&consultation, seat)).collect();
         let id = consultation.id.clone();
         self.store.create_consultation(consultation, seats).await?;
@@ -165,14 +173,18 @@ impl Consultations {
         if seats.len() >= SEATS_MAX {
             return Err(BookingError::Invalid("a consultation has at most 50 seats"));
         }
-        let act = Act::from_name(&consultation.act).ok_or(BookingError::Invalid("the act is of another version"))?;
+        let act = self.settings.acts.of_stored(&consultation.act);
+        // Whoever was removed has left their seat to another.
+        let seated = seats.iter().filter(|seat| seat.admission != Admission::Refused);
+        let seated = seated.filter_map(|seat| acts::role_from_name(&seat.role));
+        check_roles(act, seated.filter(|&role| role == new.role).chain([new.role]))?;
         let seat = seat_record(id, act, new);
         let invitation = self.invitation(&consultation, &seat);
         if !self.store.add_seat(seat.clone()).await? {
             return Err(BookingError::Over);
         }
         if let Some(room) = self.live_room(id) {
-            room.lock().add_seat(&seat, act, &self.numbers);
+            room.lock().add_seat(&seat, &room.act, &self.numbers);
         }
         Ok(invitation)
     }
@@ -238,7 +250,7 @@ impl Consultations {
         Invitation {
             seat: seat.id.clone(),
             // The role was written by this version or an older one, whose names all stay valid.
-            role: policy::role_from_name(&seat.role).unwrap_or(Role::Guest),
+            role: acts::role_from_name(&seat.role).unwrap_or(Role::Guest),
             link: Pii(format!("{}/join#{token}", self.settings.base_url)),
             token: Pii(token),
             pin: seat.pin.clone(),
@@ -246,18 +258,29 @@ impl Consultations {
     }
 }
 
-fn seat_record(consultation: &str, act: Act, new: NewSeat) -> SeatRecord {
+fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
     SeatRecord {
         id: random::text::<12>(),
         consultation: consultation.to_owned(),
-        role: policy::role_name(new.role).to_owned(),
+        role: acts::role_name(new.role).to_owned(),
         display_name: new.display_name,
         phone: new.phone,
         email: new.email,
         pin: Pii(random::digits(PIN_DIGITS)),
-        admission: policy::first_admission(act, new.role, new.admitted),
+        admission: policy::first_admission(act.rule(new.role), new.admitted),
         token_epoch: 0,
         device: None,
+    }
+}
+
+/// Whether these seats fit the act.
+fn check_roles(act: &Act, roles: impl Iterator<Item = Role>) -> Result<(), BookingError> {
+    match act.overfull(roles) {
+        None => Ok(()),
+        Some(role) if act.rule(role).seats == 0 => {
+            Err(BookingError::Invalid("the act has no seat for one of the roles"))
+        }
+        Some(_) => Err(BookingError::Invalid("the act has fewer seats for one of the roles")),
     }
 }
 
@@ -293,8 +316,6 @@ pub(super) fn language_from_name(name: &str) -> Language {
     if name == "en" { Language::En } else { Language::Fr }
 }
 
-/// Consultations are small; the simulation proves rooms of this size.
-pub const SEATS_MAX: usize = 50;
 /// Long enough for every real name; the roster repeats it to every seat.
 const NAME_LEN_MAX: usize = 200;
 /// An international number with spaces, or a SIP address.

@@ -106,7 +106,7 @@ impl Consultations {
         if state.is_closed() {
             return Err(JoinError::Full.into());
         }
-        state.add_seat(record, room.act, &self.numbers);
+        state.add_seat(record, &room.act, &self.numbers);
         state.admit(&record.id);
         let seat = state.seat_mut(&record.id).ok_or(EndpointError::NotFound)?;
         if seat.endpoints.len() >= ENDPOINTS_MAX {

@@ -9,13 +9,13 @@ use colloque_signaling::message::{Language, Role};
 use colloque_signaling::token::Purpose;
 use dashmap::Entry;
 
+use crate::acts;
 use crate::ids::RoomId;
 use crate::sfu::command::Command;
 use crate::store::{Admission, ConsultationRecord, SeatRecord, StoreError};
 use crate::worker::WorkerId;
 
 use super::booking::{language_from_name, sha256};
-use super::policy::{self, Act};
 use super::room::{MediaPort, Room};
 use super::tokens::Subject;
 use super::{Consultations, clock};
@@ -31,8 +31,8 @@ pub struct Joined {
     pub role: Role,
     /// Public identifier of the consultation.
     pub consultation: String,
-    /// Which act.
-    pub act: Act,
+    /// Which act, by name.
+    pub act: String,
     /// Of the page.
     pub language: Language,
     /// Whether it passes the waiting room.
@@ -93,11 +93,10 @@ impl Consultations {
     async fn join_inner(&self, token: &str, device: &str) -> Result<Joined, JoinError> {
         let (consultation, mut seat) = self.seat_of_token(token).await?;
         self.check_device(&consultation, &mut seat, device).await?;
-        let act = Act::from_name(&consultation.act).ok_or(JoinError::Token)?;
         Ok(Joined {
             session: self.sign(Purpose::Session, &seat, 0),
-            role: policy::role_from_name(&seat.role).unwrap_or(Role::Guest),
-            act,
+            role: acts::role_from_name(&seat.role).unwrap_or(Role::Guest),
+            act: consultation.act,
             language: language_from_name(&consultation.language),
             admitted: seat.admission.is_admitted(),
             seat: seat.id,
@@ -165,8 +164,14 @@ impl Consultations {
         if self.is_draining() {
             return Err(JoinError::Draining);
         }
-        let act = Act::from_name(&consultation.act).ok_or(JoinError::Token)?;
-        let is_emergency = act == Act::Regulation || consultation.priority.is_some();
+        let act = Arc::clone(self.settings.acts.of_stored(&consultation.act));
+        if act.name == acts::UNCONFIGURED {
+            tracing::warn!(
+                act = consultation.act,
+                "this act is no longer configured: the consultation may do the least"
+            );
+        }
+        let is_emergency = act.emergency || consultation.priority.is_some();
         if self.rooms.len() >= self.settings.rooms_max && !is_emergency {
             return Err(JoinError::Full);
         }

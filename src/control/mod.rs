@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
+use crate::acts::Acts;
 use crate::ids::{LegId, RoomId};
 use crate::store::{Store, StoreError};
 
@@ -54,6 +55,8 @@ pub struct ControlSettings {
     pub grace: Duration,
     /// Rooms at the same time before new ones are refused (emergencies are not).
     pub rooms_max: usize,
+    /// What may be booked, and what each role may do there.
+    pub acts: Acts,
 }
 
 /// How long a seat without a connection is kept: long enough for a lift or a reboot, short enough that a host is
@@ -145,6 +148,12 @@ impl Consultations {
     #[must_use]
     pub fn rooms_max(&self) -> usize {
         self.settings.rooms_max
+    }
+
+    /// Acts that can be booked.
+    #[must_use]
+    pub fn acts(&self) -> &Acts {
+        &self.settings.acts
     }
 
     /// Who is there now.

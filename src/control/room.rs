@@ -12,6 +12,7 @@ use colloque_signaling::message::{
 use colloque_signaling::session::CloseReason;
 use dashmap::DashMap;
 
+use crate::acts::{Act, role_from_name};
 use crate::ids::{LegId, RoomId, SeatId, TrackId};
 use crate::pii::Pii;
 use crate::rtp::codec::Source;
@@ -24,7 +25,7 @@ use super::booking::language_from_name;
 use super::channel::Channel;
 use super::leg::{EndpointLeg, PageLeg};
 use super::media::{MediaBusy, MediaPlane};
-use super::policy::{self, Act};
+use super::policy;
 
 /// A consultation while somebody is there.
 pub(super) struct Room {
@@ -32,7 +33,7 @@ pub(super) struct Room {
     pub(super) id: RoomId,
     /// Public identifier of the consultation.
     pub(super) consultation: String,
-    pub(super) act: Act,
+    pub(super) act: Arc<Act>,
     pub(super) language: Language,
     pub(super) port: MediaPort,
     state: Mutex<RoomState>,
@@ -123,6 +124,15 @@ impl Sources {
         }
     }
 
+    /// Those of them that the seat may send: the roster shows nothing that the media plane drops.
+    pub(super) fn within(self, permissions: Permissions) -> Sources {
+        Sources {
+            microphone: self.microphone && permissions.microphone,
+            camera: self.camera && permissions.camera,
+            screen: self.screen && permissions.screen,
+        }
+    }
+
     pub(super) fn iter(self) -> impl Iterator<Item = MediaSource> {
         let all = [
             (self.microphone, MediaSource::Microphone),
@@ -144,14 +154,14 @@ pub(super) struct LiveTrack {
 impl Room {
     pub(super) fn new(
         port: MediaPort,
-        act: Act,
+        act: Arc<Act>,
         consultation: &ConsultationRecord,
         seats: &[SeatRecord],
         numbers: &Numbers,
     ) -> Room {
         let mut state = RoomState { port: port.clone(), seats: Vec::with_capacity(seats.len()), closed: false };
         for seat in seats {
-            state.add_seat(seat, act, numbers);
+            state.add_seat(seat, &act, numbers);
         }
         Room {
             id: port.room,
@@ -170,11 +180,12 @@ impl Room {
 }
 
 impl RoomState {
-    pub(super) fn add_seat(&mut self, seat: &SeatRecord, act: Act, numbers: &Numbers) {
+    pub(super) fn add_seat(&mut self, seat: &SeatRecord, act: &Act, numbers: &Numbers) {
         if self.seat(&seat.id).is_some() {
             return;
         }
-        let role = policy::role_from_name(&seat.role).unwrap_or(Role::Guest);
+        let role = role_from_name(&seat.role).unwrap_or(Role::Guest);
+        let may = act.rule(role).may;
         self.seats.push(LiveSeat {
             number: SeatId(numbers.next()),
             id: seat.id.clone(),
@@ -188,8 +199,8 @@ impl RoomState {
             tracks: Vec::new(),
             page_leg: None,
             endpoints: Vec::new(),
-            base_policy: policy::seat_policy(act, role),
-            permissions: policy::permissions(act, role),
+            base_policy: policy::seat_policy(may),
+            permissions: policy::permissions(may),
         });
         self.broadcast_roster();
     }
@@ -352,14 +363,15 @@ impl RoomState {
         }
     }
 
-    /// What a seat may know of the others. Before admission: itself, and whether a host is there, without a name.
+    /// What a seat may know of the others. Before admission: itself, and whether somebody is there who may admit it,
+    /// without a name.
     pub(super) fn roster_for(&self, viewer: &LiveSeat) -> Vec<SeatInfo> {
         let is_inside = viewer.admission.is_admitted();
         let sees_waiting = viewer.permissions.admit;
         let visible = |seat: &&LiveSeat| {
             let itself = seat.id == viewer.id;
             let inside = seat.admission.is_admitted() || (sees_waiting && seat.admission == Admission::Waiting);
-            itself || policy::is_host(seat.role) || (is_inside && inside)
+            itself || seat.permissions.admit || (is_inside && inside)
         };
         let info = |seat: &LiveSeat| {
             if is_inside || seat.id == viewer.id { seat.info() } else { seat.info_before_admission() }

@@ -139,7 +139,7 @@ impl Consultations {
         wire: &Arc<Wire>,
         visit: Visit,
     ) {
-        state.add_seat(record, room.act, &self.numbers);
+        state.add_seat(record, &room.act, &self.numbers);
         if record.admission.is_admitted() {
             // The store may have learnt it while the room was being made.
             state.admit(&record.id);
@@ -277,9 +277,9 @@ impl Attachment {
 
     fn sending(&self, sending: Sources) {
         let mut state = self.room.lock();
-        if let Some(seat) = self.current_seat(&mut state)
-            && seat.sending != sending
-        {
+        let Some(seat) = self.current_seat(&mut state) else { return };
+        let sending = sending.within(seat.permissions);
+        if seat.sending != sending {
             seat.sending = sending;
             state.broadcast_roster();
         }

@@ -13,7 +13,6 @@ use utoipa::ToSchema;
 
 use crate::control::booking::{BookingError, ClinicId, ConsultationState, Invitation, NewConsultation, NewSeat};
 use crate::control::clock;
-use crate::control::policy::Act;
 use crate::pii::Pii;
 use crate::store::Admission;
 
@@ -71,7 +70,9 @@ async fn clinic(state: &AppState, headers: &HeaderMap) -> Result<ClinicId, Probl
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsultationRequest {
-    act: Act,
+    /// One of the acts of `GET /capabilities`.
+    #[schema(example = "teleconsultation")]
+    act: String,
     #[serde(default)]
     #[schema(value_type = String, example = "fr")]
     language: Language,
@@ -223,7 +224,7 @@ pub struct JoinResponse {
     #[schema(value_type = String)]
     role: Role,
     consultation: String,
-    act: Act,
+    act: String,
     #[schema(value_type = String)]
     language: Language,
     admitted: bool,

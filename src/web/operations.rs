@@ -15,7 +15,7 @@ use prometheus::TextEncoder;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::control::policy::{Act, ROLES, role_name};
+use crate::acts::{ROLES, role_name};
 
 use super::AppState;
 use super::api::bearer;
@@ -43,7 +43,7 @@ pub struct Capabilities {
     product: &'static str,
     version: &'static str,
     protocol_versions: [u16; 1],
-    acts: Vec<&'static str>,
+    acts: Vec<String>,
     roles: Vec<&'static str>,
     recording: &'static str,
     telephone: &'static str,
@@ -70,7 +70,7 @@ pub async fn capabilities(State(state): State<AppState>) -> Json<Capabilities> {
         product: "colloque",
         version: env!("CARGO_PKG_VERSION"),
         protocol_versions: [colloque_signaling::message::VERSION],
-        acts: Act::ALL.map(Act::name).to_vec(),
+        acts: state.consultations.acts().iter().map(|act| act.name.clone()).collect(),
         roles: ROLES.map(role_name).to_vec(),
         recording: "absent",
         telephone: "absent",

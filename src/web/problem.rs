@@ -98,6 +98,7 @@ impl From<BookingError> for Problem {
     fn from(error: BookingError) -> Self {
         match error {
             BookingError::ApiKey => Problem::unauthorized(),
+            BookingError::Act => Problem::bad_request(error.to_string()),
             BookingError::Invalid(why) => {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request asks for something impossible")
                     .detail(why)

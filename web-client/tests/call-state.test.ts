@@ -11,7 +11,7 @@ const WELCOME: ServerMessage = {
   ticket: "t",
   grace_seconds: 120,
   admitted: false,
-  permissions: { microphone: true, camera: true, screen: false, admit: false, remove: false, mute: false, end: false },
+  permissions: { ...INITIAL_STATE.permissions, microphone: true, camera: true },
 };
 
 const said = (message: ServerMessage): CallEvent => ({ kind: "server", message });

@@ -1,5 +1,6 @@
 //! The whole control side over real HTTP messages and real WebSockets, on a media plane that only records.
 
+mod acts;
 mod calls;
 mod refusals;
 
@@ -16,8 +17,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 use tower::ServiceExt;
 
-use crate::control::ControlSettings;
+use crate::acts::Acts;
 use crate::control::fake_media::FakeMedia;
+use crate::control::{ControlSettings, booking};
 use crate::store::SqliteStore;
 
 use super::*;
@@ -31,6 +33,7 @@ const CHROMIUM_RECEIVE: &str =
 struct Server {
     consultations: Arc<Consultations>,
     media: Arc<FakeMedia>,
+    store: Arc<SqliteStore>,
     router: Router,
     api_key: String,
     address: SocketAddr,
@@ -52,10 +55,22 @@ impl Server {
         let dir = std::env::temp_dir().join(format!("colloque-web-{}-{:x}", std::process::id(), rand::random::<u64>()));
         std::fs::create_dir_all(&dir).unwrap();
         let store = Arc::new(SqliteStore::open(&dir).await.unwrap());
+        let (_, api_key) = booking::add_clinic(&*store, Pii("Clinique Test".into())).await.unwrap();
+        let acts = Acts::built_in();
+        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max, acts };
+        Self::start_on(dir, store, api_key.0, settings).await
+    }
+
+    /// Another process on the same store, with other acts in its configuration.
+    async fn restarted_with(&self, acts: Acts) -> Server {
+        let grace = Duration::from_secs(120);
+        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max: 10, acts };
+        Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
+    }
+
+    async fn start_on(dir: PathBuf, store: Arc<SqliteStore>, api_key: String, settings: ControlSettings) -> Server {
         let media = Arc::new(FakeMedia::new());
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max };
-        let consultations = Consultations::open(store, media.clone(), settings).await.unwrap();
-        let (_, api_key) = consultations.add_clinic(Pii("Clinique Test".into())).await.unwrap();
+        let consultations = Consultations::open(store.clone(), media.clone(), settings).await.unwrap();
         let state = AppState {
             consultations: consultations.clone(),
             operator_token: Some(Pii("o".repeat(32).into())),
@@ -68,7 +83,7 @@ impl Server {
         let listener = listener::BoundedListener::new(listener, None).unwrap();
         let service = router.clone();
         tokio::spawn(async move { axum::serve(listener, service).await });
-        Server { consultations, media, router, api_key: api_key.0, address, dir }
+        Server { consultations, media, store, router, api_key, address, dir }
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Body> {

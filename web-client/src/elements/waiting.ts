@@ -1,14 +1,14 @@
 // The waiting room: says where one is, that nothing else is to be done, that nobody listens, and how to call for help.
 
 import { html, nothing, type TemplateResult } from "lit";
-import { isHost } from "../sdk/call-state.ts";
 import { ICONS } from "./icons.ts";
 import { selfPicture } from "./preview.ts";
 import type { View } from "./view.ts";
 
 export function waitingScreen(view: View): TemplateResult {
   const { strings, state } = view;
-  const hostHere = state.seats.some((info) => isHost(info.role) && info.presence === "present");
+  // Before admission the roster holds nobody but oneself and those who may admit, whatever their role.
+  const hostHere = state.seats.some((info) => info.seat !== state.seat && info.presence === "present");
   return html`<main class="screen waiting" part="waiting" data-host-present=${hostHere ? "yes" : "no"}>
     <div class="intro">
       <div class="breath">${ICONS.clock}</div>

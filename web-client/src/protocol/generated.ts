@@ -47,12 +47,28 @@ export type Permissions = {
   camera: boolean,
   /** May share its screen. */
   screen: boolean,
+  /** Receives the others' pictures. */
+  see: boolean,
+  /** Receives the others' voices. */
+  hear: boolean,
+  /** May write messages on the data channel. */
+  chat: boolean,
+  /** May send files on the data channel. */
+  files: boolean,
+  /** May point at what is shown. */
+  point: boolean,
   /** May admit from the waiting room. */
   admit: boolean,
   /** May remove others. */
   remove: boolean,
   /** May mute others. */
   mute: boolean,
+  /** May invite one more seat. */
+  invite: boolean,
+  /** May give the consultation to a colleague. */
+  hand_over: boolean,
+  /** May speak with the other professionals apart from the patient. */
+  aside: boolean,
   /** May end the consultation for everyone. */
   end: boolean };
 

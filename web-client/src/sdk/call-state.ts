@@ -92,9 +92,17 @@ const NOTHING_ALLOWED: Permissions = {
   microphone: false,
   camera: false,
   screen: false,
+  see: false,
+  hear: false,
+  chat: false,
+  files: false,
+  point: false,
   admit: false,
   remove: false,
   mute: false,
+  invite: false,
+  hand_over: false,
+  aside: false,
   end: false,
 };
 
