@@ -93,6 +93,12 @@ pub struct SeatInfo {
     pub camera: bool,
     /// Shares its screen.
     pub screen: bool,
+    /// It still has to answer what its act asks before media.
+    pub gates_pending: bool,
+    /// It was opened on another device than the first, and waits for that reason.
+    pub other_device: bool,
+    /// What it declared of a third person in the room with it; nothing when it was not asked.
+    pub third_person: Option<bool>,
 }
 
 /// What this seat may do; the page shows only what is allowed, the server enforces it all the same.
@@ -115,6 +121,8 @@ pub struct Permissions {
     pub files: bool,
     /// May point at what is shown.
     pub point: bool,
+    /// May send vital signs on the data channel.
+    pub vitals: bool,
     /// May admit from the waiting room.
     pub admit: bool,
     /// May remove others.
@@ -143,6 +151,125 @@ pub struct SlotInfo {
     pub source: MediaSource,
     /// This page cannot decode the picture's codec; the voice still flows.
     pub codec_missing: bool,
+}
+
+/// What must be passed before media opens: by the person in front of the page, and refused by them too.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(tag = "gate", rename_all = "snake_case")]
+pub enum Gate {
+    /// The professional must log in first; the page asks `POST /v1/login` with its session where to go.
+    Login,
+    /// The cards of professionals that this seat has not acknowledged yet.
+    Card {
+        /// In the order of their seats.
+        cards: Vec<Card>,
+    },
+    /// Consent to the consultation at a distance.
+    Consent {
+        /// Version of the text; the pages hold the text in both languages.
+        text: String,
+    },
+    /// Whether a third person is in the room.
+    ThirdPerson,
+    /// Video, or rather in person or by telephone.
+    Preference,
+}
+
+/// Who a professional is and what the consultation costs, shown before media (HAS good practice; CSS L. 1111-3-2).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(default, deny_unknown_fields)]
+pub struct Card {
+    /// Whose seat; stamped by the server.
+    pub seat: String,
+    /// `Dr`, `Pr` and so on.
+    pub title: Option<String>,
+    /// Family name and given name.
+    pub name: Option<String>,
+    /// As the profession's register writes it.
+    pub specialty: Option<String>,
+    /// National number of health professionals, 11 digits.
+    pub rpps: Option<String>,
+    /// Of the practice.
+    pub address: Option<String>,
+    /// What the patient will pay, in words, with the currency.
+    pub fee: Option<String>,
+}
+
+/// An answer to a gate.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(tag = "gate", rename_all = "snake_case", deny_unknown_fields)]
+pub enum GateAnswer {
+    /// The cards of these seats were read.
+    Card {
+        /// Those of the gate's cards.
+        seats: Vec<String>,
+    },
+    /// Given or refused; refusing closes the seat, also later, in mid-call (withdrawal).
+    Consent {
+        /// The version that was shown.
+        text: String,
+        /// Given.
+        accepted: bool,
+    },
+    /// The declaration.
+    ThirdPerson {
+        /// Somebody else is in the room.
+        present: bool,
+    },
+    /// The choice; anything but video closes the seat and tells the clinic.
+    Preference {
+        /// How the person wants to be seen.
+        choice: Choice,
+    },
+}
+
+/// How a person wants to be seen.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// Here and now.
+    Video,
+    /// At the practice.
+    InPerson,
+    /// By telephone.
+    Phone,
+}
+
+/// Why a consultation is handed over. No free text: it would end up in the audit log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum HandOverReason {
+    /// The shift ends.
+    ShiftEnd,
+    /// Another specialty is needed.
+    Specialty,
+    /// Called to an emergency.
+    Emergency,
+    /// Equipment or network.
+    Technical,
+    /// Anything else.
+    Other,
+}
+
+/// How media begins, from the act.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct MediaHints {
+    /// `video`, `audio` or `telephone`: the rung on which the page begins.
+    pub start: String,
+    /// `front` or `rear`: the camera that a mobile device offers first.
+    pub camera: String,
+    /// Cameras that one seat may show at the same time.
+    pub cameras: u8,
+    /// `motion` or `detail`: what a shared screen is tuned for.
+    pub screen: String,
+    /// Shorter buffers at the price of more stalls.
+    pub low_delay: bool,
 }
 
 /// A page that comes back after its socket was lost.
@@ -216,6 +343,39 @@ pub enum ClientMessage {
         /// True to stop it, false to lift the stop.
         muted: bool,
     },
+    /// Answer a gate, or withdraw consent. Also before admission.
+    Gate {
+        /// The answer.
+        answer: GateAnswer,
+    },
+    /// Lock the room: whoever is not in it stays outside; or unlock it.
+    Lock {
+        /// True to lock.
+        locked: bool,
+    },
+    /// Invite one more seat in mid-call; `invited` gives its link.
+    Invite {
+        /// Its function.
+        role: Role,
+        /// Name to show.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        display_name: Option<String>,
+    },
+    /// Give the consultation to a colleague's seat (of this consultation, perhaps just invited). The others are told now; it
+    /// is done once the colleague is there.
+    HandOver {
+        /// The colleague's seat.
+        to: String,
+        /// Why.
+        reason: HandOverReason,
+    },
+    /// Begin or end an aside: professionals hear each other, everyone else sends and receives nothing and is told.
+    Aside {
+        /// True to begin.
+        on: bool,
+    },
+    /// End this consultation and go on with the next one of the same queue; `next` says where.
+    Next,
     /// End the consultation for everyone.
     End,
     /// Leave for good; the seat may come back by its link.
@@ -273,18 +433,105 @@ pub enum ServerMessage {
         ticket: String,
         /// How long the seat is kept without a connection.
         grace_seconds: u32,
-        /// Whether the seat is already admitted.
+        /// Whether the seat may send its offer: admitted, and past every gate.
         admitted: bool,
         /// What this seat may do.
         permissions: Permissions,
+        /// Which act, by name.
+        act: String,
+        /// How media begins.
+        media: MediaHints,
     },
     /// Answer to a `join` whose `resume` was accepted: everything after `received` follows, media is untouched.
     Resumed {
         /// New ticket.
         ticket: String,
     },
-    /// The seat is admitted: it may send its offer.
+    /// The seat is admitted and past every gate: it may send its offer.
     Admitted,
+    /// What this seat still has to pass; replaces the list before, empty when all is passed. In mid-call it holds the card of a
+    /// professional who came later: that one's media stays closed until it is answered.
+    Gates {
+        /// In the order in which to ask.
+        pending: Vec<Gate>,
+    },
+    /// While waiting: how many are before this seat, and by whom it is awaited.
+    Queue {
+        /// Waiting seats that will be seen before; 0 for the next one.
+        ahead: u32,
+        /// Expected begin, seconds from now, when that can be said.
+        expected_seconds: Option<u32>,
+        /// Name of the practitioner, as the clinic gave it.
+        practitioner: Option<String>,
+    },
+    /// Somebody has come into the room for the first time.
+    Arrived {
+        /// Seat.
+        seat: String,
+        /// Function.
+        role: Role,
+        /// Name to show.
+        display_name: Option<String>,
+    },
+    /// The room was locked or unlocked; also told to whoever stands outside.
+    Locked {
+        /// True when locked.
+        locked: bool,
+    },
+    /// Answer to `invite`: only to the seat that asked.
+    Invited {
+        /// Seat.
+        seat: String,
+        /// Function.
+        role: Role,
+        /// To be given to the person.
+        link: String,
+    },
+    /// The consultation is being handed to a colleague (`done` false), or has been (`done` true).
+    HandOver {
+        /// Who gives.
+        from: String,
+        /// Who takes.
+        to: String,
+        /// Name of who takes.
+        to_name: Option<String>,
+        /// Why.
+        reason: HandOverReason,
+        /// Whether the colleague has it now.
+        done: bool,
+    },
+    /// Professionals speak apart (or no longer): to the patient that nothing of theirs is heard and seen meanwhile.
+    Aside {
+        /// True while it lasts.
+        on: bool,
+        /// Whether this seat is shut out of it.
+        outside: bool,
+    },
+    /// What this seat may do has changed.
+    Permissions {
+        /// All of them.
+        permissions: Permissions,
+    },
+    /// Answer to `next`: the token of this person's seat in the next consultation; none when nobody waits. The socket closes after
+    /// a token.
+    Next {
+        /// To be exchanged like a link's.
+        token: Option<String>,
+    },
+    /// To the professionals: the patient comes close to the yearly number of acts, or is past it.
+    Acts {
+        /// This one included.
+        count: u32,
+        /// The clinic's limit.
+        limit: u32,
+    },
+    /// The person refused, or chose another way than video; recorded. The socket closes.
+    Declined {
+        /// The choice, when it was one.
+        choice: Option<Choice>,
+    },
+    /// This seat was opened on another device, which waits to be admitted there: this page must stop. The socket closes.
+    MovedDevice,
     /// Everyone this seat may know of; before admission only itself and the presence of those that may
     /// admit it.
     Roster {

@@ -19,7 +19,8 @@ use crate::limits::{
     SMALL_FRAME_BYTES_MAX,
 };
 use crate::message::{
-    ClientMessage, ErrorCode, Language, MediaSource, Permissions, Resume, Role, SenderInfo, ServerMessage, VERSION,
+    Choice, ClientMessage, ErrorCode, GateAnswer, HandOverReason, Language, MediaHints, MediaSource, Permissions,
+    Resume, Role, SenderInfo, ServerMessage, VERSION,
 };
 use crate::outbox::{Outbox, frame};
 
@@ -82,6 +83,37 @@ pub enum Request {
         /// True to stop.
         muted: bool,
     },
+    /// An answer to a gate.
+    Gate {
+        /// Unchecked.
+        answer: GateAnswer,
+    },
+    /// Lock or unlock the room.
+    Lock {
+        /// True to lock.
+        locked: bool,
+    },
+    /// Invite one more seat.
+    Invite {
+        /// Unchecked against the act.
+        role: Role,
+        /// Unchecked.
+        display_name: Option<String>,
+    },
+    /// Give the consultation to a colleague's seat.
+    HandOver {
+        /// Unchecked.
+        to: String,
+        /// Why.
+        reason: HandOverReason,
+    },
+    /// Begin or end an aside.
+    Aside {
+        /// True to begin.
+        on: bool,
+    },
+    /// End this consultation and go on with the next of the queue.
+    Next,
     /// End the consultation for everyone.
     End,
     /// The seat leaves; the session is closed already.
@@ -99,6 +131,12 @@ impl fmt::Debug for Request {
             Request::Admit { .. } => "Admit",
             Request::Remove { .. } => "Remove",
             Request::Mute { .. } => "Mute",
+            Request::Gate { .. } => "Gate",
+            Request::Lock { .. } => "Lock",
+            Request::Invite { .. } => "Invite",
+            Request::HandOver { .. } => "HandOver",
+            Request::Aside { .. } => "Aside",
+            Request::Next => "Next",
             Request::End => "End",
             Request::Leave => "Leave",
         })
@@ -108,7 +146,7 @@ impl fmt::Debug for Request {
 /// What the control plane grants a seat that joins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
-    /// Past the waiting room.
+    /// Past the waiting room and every gate.
     pub admitted: bool,
     /// What it may do.
     pub permissions: Permissions,
@@ -131,6 +169,10 @@ pub struct Welcome {
     pub grace_seconds: u32,
     /// What the seat is granted.
     pub standing: Standing,
+    /// Which act, by name.
+    pub act: String,
+    /// How media begins.
+    pub media: MediaHints,
 }
 
 /// Why a session is over.
@@ -140,8 +182,14 @@ pub enum CloseReason {
     Left,
     /// The seat was opened elsewhere.
     Replaced,
+    /// The seat was opened on another device.
+    MovedDevice,
     /// A host removed or refused the seat.
     Removed,
+    /// The person refused a gate or chose another way than video; the choice, when it was one.
+    Declined(Option<Choice>),
+    /// The page goes on in the next consultation of its queue.
+    Next,
     /// The consultation is over.
     Ended,
     /// The first message was not an acceptable `join`, or none came; or a refusal by the control plane.
@@ -165,6 +213,9 @@ impl CloseReason {
             CloseReason::Refused(_) => 4004,
             CloseReason::TooMany => 4005,
             CloseReason::Lost => 4006,
+            CloseReason::MovedDevice => 4007,
+            CloseReason::Declined(_) => 4008,
+            CloseReason::Next => 4009,
         }
     }
 }
@@ -275,7 +326,7 @@ impl Session {
             return;
         }
         self.state = State::joined(welcome.standing);
-        let Welcome { seat, role, consultation, language, ticket, grace_seconds, standing } = welcome;
+        let Welcome { seat, role, consultation, language, ticket, grace_seconds, standing, act, media } = welcome;
         let Standing { admitted, permissions } = standing;
         self.send(ServerMessage::Welcome {
             seat,
@@ -286,6 +337,8 @@ impl Session {
             grace_seconds,
             admitted,
             permissions,
+            act,
+            media,
         });
     }
 
@@ -322,6 +375,16 @@ impl Session {
         }
     }
 
+    /// Changes what an admitted seat may do, and tells its page.
+    pub fn set_permissions(&mut self, permissions: Permissions) {
+        if let State::Admitted(granted) = &mut self.state
+            && *granted != permissions
+        {
+            *granted = permissions;
+            self.send(ServerMessage::Permissions { permissions });
+        }
+    }
+
     /// Sends a message to the page; nothing before `welcome` and after the end.
     pub fn send(&mut self, message: ServerMessage) {
         if !matches!(self.state, State::Waiting | State::Admitted(_)) {
@@ -336,7 +399,7 @@ impl Session {
         }
     }
 
-    /// Tells the page that it is over for it, and why. Only `Replaced`, `Removed` and `Ended` have something to tell.
+    /// Tells the page that it is over for it, and why. What has a message of its own tells it.
     pub fn close(&mut self, reason: CloseReason) {
         if self.closed().is_some() {
             return;
@@ -345,7 +408,13 @@ impl Session {
             CloseReason::Replaced => self.send(ServerMessage::Replaced),
             CloseReason::Removed => self.send(ServerMessage::Removed),
             CloseReason::Ended => self.send(ServerMessage::Ended),
-            CloseReason::Left | CloseReason::Refused(_) | CloseReason::TooMany | CloseReason::Lost => {}
+            CloseReason::MovedDevice => self.send(ServerMessage::MovedDevice),
+            CloseReason::Declined(choice) => self.send(ServerMessage::Declined { choice }),
+            CloseReason::Next
+            | CloseReason::Left
+            | CloseReason::Refused(_)
+            | CloseReason::TooMany
+            | CloseReason::Lost => {}
         }
         self.state = State::Closed(reason);
     }
@@ -378,6 +447,7 @@ impl Session {
                 self.state = State::Closed(CloseReason::Left);
                 Some(Request::Leave)
             }
+            (_, M::Gate { answer }) => Some(Request::Gate { answer }),
             (_, M::Sending { microphone, camera, screen }) => Some(Request::Sending { microphone, camera, screen }),
 
             (State::Waiting, _) => self.out_of_order("the seat is not admitted yet"),
@@ -388,6 +458,16 @@ impl Session {
             (State::Admitted(_), M::Mute { seat, source, muted }) => {
                 self.permitted(granted.mute, Request::Mute { seat, source, muted })
             }
+            // Whoever may open the door may also lock it.
+            (State::Admitted(_), M::Lock { locked }) => self.permitted(granted.admit, Request::Lock { locked }),
+            (State::Admitted(_), M::Invite { role, display_name }) => {
+                self.permitted(granted.invite, Request::Invite { role, display_name })
+            }
+            (State::Admitted(_), M::HandOver { to, reason }) => {
+                self.permitted(granted.hand_over, Request::HandOver { to, reason })
+            }
+            (State::Admitted(_), M::Aside { on }) => self.permitted(granted.aside, Request::Aside { on }),
+            (State::Admitted(_), M::Next) => self.permitted(granted.end, Request::Next),
             (State::Admitted(_), M::End) => self.permitted(granted.end, Request::End),
         }
     }

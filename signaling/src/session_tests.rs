@@ -14,6 +14,7 @@ const ALL: Permissions = Permissions {
     chat: true,
     files: true,
     point: true,
+    vitals: true,
     admit: true,
     remove: true,
     mute: true,
@@ -32,6 +33,14 @@ fn welcome(admitted: bool, permissions: Permissions) -> Welcome {
         ticket: "t1".into(),
         grace_seconds: 120,
         standing: Standing { admitted, permissions },
+        act: "teleconsultation".into(),
+        media: MediaHints {
+            start: "video".into(),
+            camera: "front".into(),
+            cameras: 1,
+            screen: "motion".into(),
+            low_delay: false,
+        },
     }
 }
 

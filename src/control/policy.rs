@@ -4,9 +4,9 @@
 //! the `Sfu`, which checks them on every packet and data-channel message, into permissions for the protocol, whose
 //! session checks them on every request. Not here: what a host changed meanwhile (`room`).
 
-use colloque_signaling::message::Permissions;
+use colloque_signaling::message::{MediaHints, Permissions};
 
-use crate::acts::{Right, Rights, SeatRule};
+use crate::acts::{Facing, MediaDefaults, Right, Rights, ScreenContent, SeatRule, Start};
 use crate::sfu::command::SeatPolicy;
 use crate::store::Admission;
 
@@ -43,6 +43,7 @@ pub fn permissions(may: Rights) -> Permissions {
         chat: may.has(Right::Chat),
         files: may.has(Right::Files),
         point: may.has(Right::Point),
+        vitals: false,
         admit: may.has(Right::Admit),
         remove: may.has(Right::Remove),
         mute: may.has(Right::Mute),
@@ -50,6 +51,31 @@ pub fn permissions(may: Rights) -> Permissions {
         hand_over: may.has(Right::HandOver),
         aside: may.has(Right::Aside),
         end: may.has(Right::End),
+    }
+}
+
+/// How the page of a seat begins.
+#[must_use]
+pub fn media_hints(media: MediaDefaults) -> MediaHints {
+    let start = match media.start {
+        Start::Video => "video",
+        Start::Audio => "audio",
+        Start::Telephone => "telephone",
+    };
+    let camera = match media.camera {
+        Facing::Front => "front",
+        Facing::Rear => "rear",
+    };
+    let screen = match media.screen {
+        ScreenContent::Motion => "motion",
+        ScreenContent::Detail => "detail",
+    };
+    MediaHints {
+        start: start.to_owned(),
+        camera: camera.to_owned(),
+        cameras: media.cameras,
+        screen: screen.to_owned(),
+        low_delay: media.low_delay,
     }
 }
 

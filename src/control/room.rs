@@ -450,6 +450,9 @@ impl LiveSeat {
             microphone: !self.silenced.microphone && (self.sending.microphone || endpoint_sends(Source::Microphone)),
             camera: !self.silenced.camera && (self.sending.camera || endpoint_sends(Source::Camera)),
             screen: !self.silenced.screen && (self.sending.screen || endpoint_sends(Source::Screen)),
+            gates_pending: false,
+            other_device: false,
+            third_person: None,
         }
     }
 

@@ -19,6 +19,7 @@ use crate::units::PictureSize;
 use super::Consultations;
 use super::channel::Wire;
 use super::join::JoinError;
+use super::policy;
 use super::room::{LiveSeat, Room, RoomState, Sources, Visit};
 
 /// A socket's hold on its seat.
@@ -66,6 +67,12 @@ impl Consultations {
             Request::Leave => self.leave(visit),
             Request::View { slot, width, height } => visit.view(slot, PictureSize { width, height }),
             Request::Sending { microphone, camera, screen } => visit.sending(Sources { microphone, camera, screen }),
+            Request::Gate { .. }
+            | Request::Lock { .. }
+            | Request::Invite { .. }
+            | Request::HandOver { .. }
+            | Request::Aside { .. }
+            | Request::Next => visit.refuse(None, ErrorCode::NotPermitted, "not possible here yet"),
             // A session gives one `Join`, which `attach` takes.
             Request::Join { .. } => {}
         }
@@ -180,6 +187,8 @@ impl Consultations {
             ticket: self.sign(Purpose::Ticket, record, serial),
             grace_seconds: u32::try_from(self.settings.grace.as_secs()).unwrap_or(u32::MAX),
             standing,
+            act: room.act.name.clone(),
+            media: policy::media_hints(room.act.media),
         }
     }
 

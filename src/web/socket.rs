@@ -143,7 +143,10 @@ fn close_word(reason: CloseReason) -> &'static str {
     match reason {
         CloseReason::Left => "left",
         CloseReason::Replaced => "replaced",
+        CloseReason::MovedDevice => "moved to another device",
         CloseReason::Removed => "removed",
+        CloseReason::Declined(_) => "declined",
+        CloseReason::Next => "next",
         CloseReason::Ended => "ended",
         CloseReason::Refused(_) => "refused",
         CloseReason::TooMany => "too many messages",
