@@ -463,7 +463,8 @@ mod tests {
         let act = |name| config.acts.by_name(name).unwrap();
         let kiosk = act("kiosk");
         let detainee = kiosk.rule(Role::Patient);
-        assert!(detainee.waits && !detainee.may.has_any(&[Right::Chat, Right::Files, Right::Screen, Right::Point]));
+        let leaves_the_room = [Right::Chat, Right::Files, Right::Screen, Right::Point, Right::Vitals];
+        assert!(detainee.waits && !detainee.may.has_any(&leaves_the_room));
         assert_eq!(kiosk.gates.third_person, [Role::Patient]);
         for role in [Role::Companion, Role::Guest, Role::Trainee] {
             assert_eq!(kiosk.rule(role), SeatRule::NO_SEAT);
@@ -473,7 +474,8 @@ mod tests {
         assert!(stroke.gates.card.is_empty() && stroke.gates.consent.asked.is_empty());
         assert_eq!(act("anaesthesia").rule(Role::Patient).seats, 1);
         let nurse = act("care_home").rule(Role::Nurse);
-        assert!(!nurse.waits && nurse.may.has(Right::Admit) && act("care_home").media.cameras == 2);
+        assert!(!nurse.waits && nurse.may.has(Right::Admit) && nurse.may.has(Right::Vitals));
+        assert_eq!(act("care_home").media.cameras, 2);
     }
 
     /// The sample with its example values in force.

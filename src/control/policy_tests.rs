@@ -171,7 +171,7 @@ fn assert_media(row: &Row<'_>, policy: SeatPolicy, place: &str) {
         screen: says("screen"),
         see: says("see"),
         hear: says("hear"),
-        data: says("chat") || says("files") || says("point"),
+        data: ["chat", "files", "point", "vitals"].into_iter().any(says),
     };
     assert_eq!(policy, expected, "{place}");
 }
