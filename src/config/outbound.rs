@@ -187,7 +187,9 @@ impl EmailSettings {
             faults.push("email.host must be a name or an address and nothing more".to_owned());
         }
         if tls == SmtpTls::None && !is_loopback(&host) {
-            faults.push("email.tls = \"none\" is for a server on this machine only (localhost, 127.0.0.1, ::1)".to_owned());
+            faults.push(
+                "email.tls = \"none\" is for a server on this machine only (localhost, 127.0.0.1, ::1)".to_owned(),
+            );
         }
         let login = match (self.user, self.password) {
             (Some(user), Some(password)) => Some((user, password)),
