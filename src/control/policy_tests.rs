@@ -46,13 +46,9 @@ fn media_of(right: Right) -> SeatPolicy {
         Right::Files => SeatPolicy { files: true, read: true, ..none },
         Right::Point => SeatPolicy { point: true, read: true, ..none },
         Right::Vitals => SeatPolicy { vitals: true, read: true, ..none },
-        Right::Admit
-        | Right::Remove
-        | Right::Mute
-        | Right::Invite
-        | Right::HandOver
-        | Right::Aside
-        | Right::End => none,
+        Right::Admit | Right::Remove | Right::Mute | Right::Invite | Right::HandOver | Right::Aside | Right::End => {
+            none
+        }
     }
 }
 

@@ -283,7 +283,13 @@ mod tests {
     #[test]
     fn a_body_passes_byte_for_byte() {
         let long = "x".repeat(6000);
-        for body in ["1.0e2", r#""sealed:\u00e9==""#, r#"{"b":1,"a":12345678901234567890,"b":2}"#, "null", &format!("\"{long}\"")] {
+        for body in [
+            "1.0e2",
+            r#""sealed:\u00e9==""#,
+            r#"{"b":1,"a":12345678901234567890,"b":2}"#,
+            "null",
+            &format!("\"{long}\""),
+        ] {
             let sent = format!(r#"{{"body":{body},"kind":"chat"}}"#);
             assert_eq!(passed(&sent), format!(r#"{{"from":"seat_a","kind":"chat","body":{body}}}"#));
         }
