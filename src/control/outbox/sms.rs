@@ -21,7 +21,7 @@ pub(super) struct Texter {
 impl Texter {
     /// Connects only when there is something to send.
     pub(super) fn new(gateway: &SmsOut, authorities: &Authorities) -> Result<Self, OutgoingError> {
-        Ok(Self { client: outgoing::http_client(authorities, None)?, gateway: gateway.clone() })
+        Ok(Self { client: outgoing::http_client(authorities)?.build()?, gateway: gateway.clone() })
     }
 
     /// Sends one SMS.

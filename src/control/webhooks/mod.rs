@@ -92,7 +92,7 @@ impl Webhooks {
         metrics: WebhookMetrics,
     ) -> Result<Self, OutgoingError> {
         let targets = Targets::new(outbound);
-        let client = outgoing::http_client(authorities, Some(Arc::new(targets.clone())))?;
+        let client = outgoing::http_client(authorities)?.dns_resolver(Arc::new(targets.clone())).build()?;
         let sender = Sender { client, targets };
         Ok(Self { journal, store, sender, flights: DashMap::new(), changed: Notify::new(), metrics })
     }
