@@ -10,8 +10,8 @@ use colloque_signaling::token::Purpose;
 use crate::acts::{self, Act};
 use crate::pii::Pii;
 use crate::store::{
-    ApiKeyRecord, Change, Clinic, ClinicDemands, Committed, ConsultationRecord, LiveChange, SeatRecord, Store, StoreError,
-    Transaction,
+    ApiKeyRecord, Change, Clinic, ClinicDemands, Committed, ConsultationRecord, LiveChange, SeatRecord, Store,
+    StoreError, Transaction,
 };
 
 use super::facts::{Actor, Fact};

@@ -152,10 +152,8 @@ impl Consultations {
         let mut changes = vec![Change::Live(LiveChange::SetDevice { seat: seat.id.clone(), device, other })];
         if goes_back {
             seat.admission = Admission::Waiting;
-            changes.push(Change::Live(LiveChange::SetAdmission {
-                seat: seat.id.clone(),
-                admission: Admission::Waiting,
-            }));
+            changes
+                .push(Change::Live(LiveChange::SetAdmission { seat: seat.id.clone(), admission: Admission::Waiting }));
         }
         let (clinic, consultation_id) = (Some(consultation.clinic.as_str()), Some(consultation.id.as_str()));
         let entries = vec![self.journal.entry(clinic, consultation_id, Some(&seat.id), &told)];

@@ -49,8 +49,7 @@ impl SqlStore {
         let watch = || url.is_none().then(|| FileIdentity::of(path.clone())).transpose();
         let lost = |error: std::io::Error| StoreError { operation: "open", cause: error.kind().to_string() };
         let writer = Writer::start(writes.clone(), key, watch().map_err(lost)?);
-        let store =
-            Self { readers, writes, writer, file: watch().map_err(lost)?, erased: ErasedList::of(data_dir) };
+        let store = Self { readers, writes, writer, file: watch().map_err(lost)?, erased: ErasedList::of(data_dir) };
         store.erase_again().await?;
         Ok(store)
     }
