@@ -16,6 +16,7 @@ pub mod channel;
 pub mod clock;
 pub mod endpoint;
 pub mod facts;
+pub mod feed;
 pub mod join;
 pub mod journal;
 mod leg;
@@ -23,12 +24,15 @@ pub mod media;
 pub mod metrics;
 pub mod negotiation;
 pub mod offer;
+pub mod outbox;
+pub mod outgoing;
 pub mod policy;
 pub mod random;
 mod reports;
 mod room;
 mod tokens;
 pub mod visit;
+pub mod webhooks;
 
 #[cfg(test)]
 pub(crate) mod fake_media;
@@ -40,16 +44,21 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use crate::acts::Acts;
+use crate::config::outbound::Outbound;
 use crate::ids::{LegId, RoomId};
 use crate::pii::Pii;
 use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
 use facts::Fact;
+use feed::Waiters;
 use journal::Journal;
 use media::MediaPlane;
 use metrics::{Census, Metrics};
+use outbox::Outbox;
+use outgoing::{Authorities, OutgoingError};
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
+use webhooks::Webhooks;
 
 /// What the control plane is told once.
 #[derive(Clone, Debug)]
@@ -62,6 +71,8 @@ pub struct ControlSettings {
     pub rooms_max: usize,
     /// What may be booked, and what each role may do there.
     pub acts: Acts,
+    /// What may be sent to others.
+    pub outbound: Outbound,
 }
 
 /// How long a seat without a connection is kept: long enough for a lift or a reboot, short enough that a host is
@@ -81,6 +92,9 @@ pub struct Consultations {
     legs: Arc<DashMap<LegId, RoomId>>,
     draining: AtomicBool,
     metrics: Metrics,
+    waiters: Waiters,
+    webhooks: Arc<Webhooks>,
+    outbox: Outbox,
 }
 
 /// The control plane could not start.
@@ -92,6 +106,9 @@ pub enum StartError {
     /// The store has no usable key.
     #[error(transparent)]
     Keys(#[from] NoSigningKey),
+    /// Nothing can be sent as it is configured.
+    #[error(transparent)]
+    Outgoing(#[from] OutgoingError),
 }
 
 impl Consultations {
@@ -107,6 +124,10 @@ impl Consultations {
             make_first_key(&journal).await?;
             keys = store.signing_keys().await?;
         }
+        let metrics = Metrics::new();
+        let authorities = Authorities::read(settings.outbound.trusted_ca.as_deref())?;
+        let webhooks = Webhooks::new(&journal, &store, &settings.outbound, &authorities, metrics.registry())?;
+        let outbox = Outbox::new(&settings.outbound, &authorities, metrics.registry())?;
         Ok(Arc::new(Self {
             tokens: Tokens::new(&keys)?,
             journal,
@@ -118,8 +139,23 @@ impl Consultations {
             rooms_by_number: DashMap::new(),
             legs: Arc::default(),
             draining: AtomicBool::new(false),
-            metrics: Metrics::new(),
+            metrics,
+            waiters: Waiters::default(),
+            webhooks: Arc::new(webhooks),
+            outbox,
         }))
+    }
+
+    /// Sends what leaves, for as long as the process runs.
+    pub fn start_sending(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(&self.webhooks).deliver());
+        tokio::spawn(Arc::clone(self).send_messages());
+    }
+
+    /// Where clinics have their events sent.
+    #[must_use]
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// Refuses new rooms from now on, or takes them again.

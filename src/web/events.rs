@@ -132,14 +132,13 @@ impl From<WebhookError> for Problem {
     fn from(error: WebhookError) -> Self {
         let detail = error.to_string();
         match error {
-            WebhookError::Target(_) => Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "webhook-target",
-                "Webhooks cannot be sent there",
-            )
-            .detail(detail),
+            WebhookError::Target(_) => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "webhook-target", "Webhooks cannot be sent there")
+                    .detail(detail)
+            }
             WebhookError::TooMany => {
-                Problem::new(StatusCode::CONFLICT, "too-many-webhooks", "The clinic has too many webhooks").detail(detail)
+                Problem::new(StatusCode::CONFLICT, "too-many-webhooks", "The clinic has too many webhooks")
+                    .detail(detail)
             }
             WebhookError::NotFound => Problem::not_found(),
             WebhookError::Gone { first } => cursor_gone(&first),
@@ -160,7 +159,8 @@ fn cursor(text: Option<&str>) -> Result<Option<i64>, Problem> {
 
 /// A clinic's events, in order.
 #[utoipa::path(get, path = "/v1/events", params(FeedQuery),
-    responses((status = 200, body = EventPage), (status = 410, body = ProblemDocument),
+    responses((status = 200, body = EventPage), (status = 410, description = "Events after the cursor are no longer kept", body = ProblemDocument,
+            content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument)))]
 pub async fn events(
     State(state): State<AppState>,

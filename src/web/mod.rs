@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod endpoints;
+pub mod events;
 pub mod listener;
 mod openapi;
 pub mod operations;
@@ -69,6 +70,12 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/consultations/{id}/seats/{seat}/admit", post(api::admit))
         .route("/v1/consultations/{id}/seats/{seat}/remove", post(api::remove))
         .route("/v1/consultations/{id}/seats/{seat}/revoke", post(api::revoke))
+        .route("/v1/events", get(events::events))
+        .route("/v1/webhooks", get(events::webhooks).post(events::add_webhook))
+        .route("/v1/webhooks/{id}", get(events::webhook).delete(events::remove_webhook))
+        .route("/v1/webhooks/{id}/test", post(events::test_webhook))
+        .route("/v1/webhooks/{id}/replay", post(events::replay_webhook))
+        .route("/v1/webhooks/{id}/rotate", post(events::rotate_webhook))
         .route("/v1/join", post(api::join))
         .route("/ws", get(socket::upgrade))
         .route("/whip", post(endpoints::publish).options(endpoints::options))
@@ -136,6 +143,14 @@ async fn method_not_allowed() -> Problem {
         api::admit,
         api::remove,
         api::revoke,
+        events::events,
+        events::webhooks,
+        events::add_webhook,
+        events::webhook,
+        events::remove_webhook,
+        events::test_webhook,
+        events::replay_webhook,
+        events::rotate_webhook,
         api::join,
         socket::upgrade,
         endpoints::publish,

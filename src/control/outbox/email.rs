@@ -13,7 +13,7 @@ use crate::config::outbound::{EmailOut, SmtpTls};
 use crate::control::outgoing::{Authorities, OutgoingError};
 use crate::pii::Pii;
 
-use super::{SENDERS_MAX, SEND_TIME_MAX, Sent};
+use super::{SEND_TIME_MAX, SENDERS_MAX, Sent};
 
 /// A mail server that takes invitations.
 pub(super) struct Mailer {

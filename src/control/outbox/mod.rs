@@ -13,6 +13,7 @@
 //! (`Message-ID`, `{id}`) is the same then. Not here: what may be sent to at all (`config::outbound`).
 
 mod email;
+mod metrics;
 mod sms;
 mod text;
 
@@ -20,6 +21,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc};
 use utoipa::ToSchema;
@@ -31,12 +33,12 @@ use crate::store::{Change, ConsultationRecord, OutgoingMessage, SeatRecord, Stor
 
 use super::booking::{BookingError, language_from_name};
 use super::facts::Fact;
-use super::metrics::MessageMetrics;
 use super::outgoing::{Authorities, OutgoingError};
 use super::webhooks::backoff;
 use super::{Consultations, clock, random};
 
 use email::Mailer;
+use metrics::MessageMetrics;
 use sms::Texter;
 
 /// Sends invitations.
@@ -51,7 +53,7 @@ pub struct Outbox {
 /// How an invitation leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Channel {
+pub enum NotifyBy {
     /// To the seat's `email`.
     Email,
     /// To the seat's `phone`.
@@ -78,18 +80,18 @@ struct Terms {
     give_up_at: i64,
 }
 
-impl Channel {
+impl NotifyBy {
     /// Its name in the store, in facts and in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Channel::Email => "email",
-            Channel::Sms => "sms",
+            NotifyBy::Email => "email",
+            NotifyBy::Sms => "sms",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Channel::Email, Channel::Sms].into_iter().find(|channel| channel.name() == name)
+        [NotifyBy::Email, NotifyBy::Sms].into_iter().find(|channel| channel.name() == name)
     }
 }
 
@@ -98,30 +100,41 @@ impl Outbox {
     pub(super) fn new(
         outbound: &Outbound,
         authorities: &Authorities,
-        metrics: MessageMetrics,
+        registry: &Registry,
     ) -> Result<Self, OutgoingError> {
         let mailer = outbound.email.as_ref().map(|email| Mailer::new(email, authorities)).transpose()?;
         let texter = outbound.sms.as_ref().map(|sms| Texter::new(sms, authorities)).transpose()?;
+        let metrics = MessageMetrics::new(registry);
         Ok(Self { mailer, texter, zone: outbound.timezone, added: Notify::new(), metrics })
     }
 
-    /// An invitation to this seat, to be committed with it.
-    pub(super) fn invite(
+    /// Invitations to this seat, to be committed with it.
+    pub(super) fn invitations(
         &self,
         consultation: &ConsultationRecord,
         seat: &SeatRecord,
-        channel: Channel,
+        channels: &[NotifyBy],
+    ) -> Result<Vec<Change>, BookingError> {
+        let wanted = [NotifyBy::Email, NotifyBy::Sms].into_iter().filter(|channel| channels.contains(channel));
+        wanted.map(|channel| self.invitation(consultation, seat, channel)).collect()
+    }
+
+    fn invitation(
+        &self,
+        consultation: &ConsultationRecord,
+        seat: &SeatRecord,
+        channel: NotifyBy,
     ) -> Result<Change, BookingError> {
         let (is_on, off, written, missing) = match channel {
-            Channel::Email => (self.mailer.is_some(), NO_EMAIL, &seat.email, NO_ADDRESS),
-            Channel::Sms => (self.texter.is_some(), NO_SMS, &seat.phone, NO_NUMBER),
+            NotifyBy::Email => (self.mailer.is_some(), NO_EMAIL, &seat.email, NO_ADDRESS),
+            NotifyBy::Sms => (self.texter.is_some(), NO_SMS, &seat.phone, NO_NUMBER),
         };
         if !is_on {
             return Err(BookingError::Invalid(off));
         }
         let usable = |to: &&Pii<String>| match channel {
-            Channel::Email => email::address(&to.0).is_some(),
-            Channel::Sms => sms::number(&to.0).is_some(),
+            NotifyBy::Email => email::address(&to.0).is_some(),
+            NotifyBy::Sms => sms::number(&to.0).is_some(),
         };
         let to = written.as_ref().filter(usable).ok_or(BookingError::Invalid(missing))?.clone();
         let terms = Terms { give_up_at: clock::unix_now() + GIVE_UP_AFTER };
@@ -144,11 +157,11 @@ impl Outbox {
     }
 
     async fn send(&self, message: &OutgoingMessage, invitation: &text::Invitation<'_>) -> Sent {
-        match (Channel::from_name(&message.channel), &self.mailer, &self.texter) {
-            (Some(Channel::Email), Some(mailer), _) => {
+        match (NotifyBy::from_name(&message.channel), &self.mailer, &self.texter) {
+            (Some(NotifyBy::Email), Some(mailer), _) => {
                 mailer.send(&message.id, &message.to, invitation.subject(), invitation.letter()).await
             }
-            (Some(Channel::Sms), _, Some(texter)) => texter.send(&message.id, &message.to, &invitation.short()).await,
+            (Some(NotifyBy::Sms), _, Some(texter)) => texter.send(&message.id, &message.to, &invitation.short()).await,
             // The operator switched the channel off: the addresses should not lie here.
             _ => Sent::Never("off"),
         }
@@ -209,9 +222,17 @@ impl Consultations {
             Sent::Later(_) if is_late => ("failed", Some(Fact::MessageFailed { channel })),
             Sent::Later(_) => ("delayed", None),
         };
-        self.outbox.metrics.count(&message.channel, word);
+        if let Some(channel) = NotifyBy::from_name(&message.channel) {
+            self.outbox.metrics.count(channel, word);
+        }
         if let Sent::Never(cause) | Sent::Later(cause) = sent {
-            tracing::warn!(message = message.id, channel = message.channel, cause, outcome = word, "an invitation did not leave");
+            tracing::warn!(
+                message = message.id,
+                channel = message.channel,
+                cause,
+                outcome = word,
+                "an invitation did not leave"
+            );
         }
         let change = if word == "delayed" {
             let failures = message.failures.saturating_add(1);
@@ -227,7 +248,7 @@ impl Consultations {
     }
 
     async fn send_if_wanted(&self, message: &OutgoingMessage) -> Result<Sent, StoreError> {
-        let Some((consultation, seat)) = self.journal.seat(&message.seat).await? else { return Ok(Sent::Withdrawn) };
+        let Some((consultation, seat)) = self.store.seat(&message.seat).await? else { return Ok(Sent::Withdrawn) };
         if consultation.ended_at.is_some() || !seat.admission.is_open() {
             return Ok(Sent::Withdrawn);
         }

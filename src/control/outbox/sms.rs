@@ -39,7 +39,9 @@ impl Texter {
         let mut request = self.client.request(method, url.0.clone()).header(CONTENT_TYPE, kind);
         for (name, value) in headers {
             // Our identifiers fit any header; the rest was checked with the configuration.
-            let Ok(mut value) = HeaderValue::try_from(value.0.replace("{id}", id)) else { return Sent::Later("headers") };
+            let Ok(mut value) = HeaderValue::try_from(value.0.replace("{id}", id)) else {
+                return Sent::Later("headers");
+            };
             value.set_sensitive(true);
             request = request.header(name, value);
         }

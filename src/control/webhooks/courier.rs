@@ -15,9 +15,9 @@ use crate::control::feed::{self, Event, format_cursor};
 use crate::control::{clock, random};
 use crate::store::{JournalEntry, StoreError, Transaction, Webhook};
 
+use super::Webhooks;
 use super::position::Position;
 use super::sender::Outcome;
-use super::Webhooks;
 
 /// What the loop knows of a webhook.
 struct Follower {

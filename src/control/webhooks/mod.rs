@@ -12,6 +12,7 @@
 //! Not here: HTTP of our own API (`web::events`), reading the journal (`feed`).
 
 mod courier;
+mod metrics;
 mod position;
 mod sender;
 pub mod signature;
@@ -20,6 +21,7 @@ pub mod target;
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use prometheus::Registry;
 use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 
 use crate::config::outbound::Outbound;
@@ -30,10 +32,10 @@ use super::booking::ClinicId;
 use super::facts::Fact;
 use super::feed::{self, Event, format_cursor};
 use super::journal::Journal;
-use super::metrics::WebhookMetrics;
 use super::outgoing::{self, Authorities, OutgoingError};
 use super::{clock, random};
 
+use metrics::WebhookMetrics;
 pub(super) use position::backoff;
 pub use sender::Outcome;
 use sender::Sender;
@@ -85,16 +87,22 @@ pub enum WebhookError {
 impl Webhooks {
     /// Nothing is sent yet: see [`Webhooks::deliver`].
     pub(super) fn new(
-        journal: Arc<Journal>,
-        store: Arc<dyn Store>,
+        journal: &Arc<Journal>,
+        store: &Arc<dyn Store>,
         outbound: &Outbound,
         authorities: &Authorities,
-        metrics: WebhookMetrics,
+        registry: &Registry,
     ) -> Result<Self, OutgoingError> {
         let targets = Targets::new(outbound);
         let client = outgoing::http_client(authorities)?.dns_resolver(Arc::new(targets.clone())).build()?;
-        let sender = Sender { client, targets };
-        Ok(Self { journal, store, sender, flights: DashMap::new(), changed: Notify::new(), metrics })
+        Ok(Self {
+            journal: Arc::clone(journal),
+            store: Arc::clone(store),
+            sender: Sender { client, targets },
+            flights: DashMap::new(),
+            changed: Notify::new(),
+            metrics: WebhookMetrics::new(registry),
+        })
     }
 
     /// Sends a clinic's events to this URL from now on. The secret is shown only here.

@@ -58,7 +58,8 @@ impl Outcome {
 impl Sender {
     /// Tries once.
     pub(super) async fn post(&self, webhook: &Webhook, event: &Event) -> Outcome {
-        let (Ok(url), Some(secrets)) = (self.targets.check(&webhook.url.0), Secrets::from_stored(&webhook.secret)) else {
+        let (Ok(url), Some(secrets)) = (self.targets.check(&webhook.url.0), Secrets::from_stored(&webhook.secret))
+        else {
             return Outcome::Forbidden;
         };
         let body = serde_json::to_vec(event).expect("events are plain data");

@@ -18,6 +18,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 use tower::ServiceExt;
 
 use crate::acts::Acts;
+use crate::config::outbound::Outbound;
 use crate::control::fake_media::FakeMedia;
 use crate::control::{ControlSettings, booking};
 use crate::store::SqlStore;
@@ -57,14 +58,26 @@ impl Server {
         let store = Arc::new(crate::store::testing::open_in(&dir).await);
         let (_, api_key) = booking::add_clinic(&*store, Pii("Clinique Test".into())).await.unwrap();
         let acts = Acts::built_in();
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max, acts };
+        let settings = ControlSettings {
+            base_url: "http://127.0.0.1:1".into(),
+            grace,
+            rooms_max,
+            acts,
+            outbound: Outbound::default(),
+        };
         Self::start_on(dir, store, api_key.0, settings).await
     }
 
     /// Another process on the same store, with other acts in its configuration.
     async fn restarted_with(&self, acts: Acts) -> Server {
         let grace = Duration::from_secs(120);
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max: 10, acts };
+        let settings = ControlSettings {
+            base_url: "http://127.0.0.1:1".into(),
+            grace,
+            rooms_max: 10,
+            acts,
+            outbound: Outbound::default(),
+        };
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 
