@@ -24,6 +24,7 @@ pub mod negotiation;
 pub mod offer;
 pub mod policy;
 pub mod random;
+pub mod record;
 mod reports;
 mod room;
 mod tokens;

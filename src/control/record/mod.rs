@@ -1,0 +1,3 @@
+//! The legal record.
+pub mod runs;
+pub mod timeline;
