@@ -252,9 +252,70 @@ fn fhir_id(id: &str) -> String {
     id.replace('_', ".")
 }
 
-const PROFILE: &str = "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-encounter";
+/// The profile whose form this is.
+pub const PROFILE: &str = "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-encounter";
 const IDENTIFIER_TYPES: &str = "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-identifier-type";
 const FR_IDENTIFIER_TYPES: &str = "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-0203";
 const ACT_CODES: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 const PRIORITIES: &str = "http://terminology.hl7.org/CodeSystem/v3-ActPriority";
 const PARTICIPATIONS: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
+
+#[cfg(test)]
+mod tests {
+    use super::super::document::tests::{finished, journal, tell};
+    use super::*;
+
+    fn of(record: &RecordDocument) -> Value {
+        encounter(record, &Pii("Clinique des Flamboyants".into()))
+    }
+
+    #[test]
+    fn a_finished_consultation_is_a_virtual_encounter_of_whoever_was_there() {
+        let encounter = of(&finished());
+        assert_eq!((&encounter["status"], &encounter["class"]["code"]), (&json!("finished"), &json!("VR")));
+        assert_eq!((&encounter["id"], &encounter["identifier"][0]["value"]), (&json!("c.1"), &json!("c_1")));
+        assert_eq!(encounter["period"], json!({ "start": "2026-03-01T09:30:01Z", "end": "2026-03-01T09:41:40Z" }));
+        assert_eq!(encounter["length"]["value"], 571);
+        let participants = encounter["participant"].as_array().unwrap();
+        assert_eq!(participants.len(), 1, "the patient is the subject, device and companion never came");
+        assert_eq!(participants[0]["individual"]["reference"], "#d.r");
+        let doctor = &encounter["contained"][0];
+        let numbers: Vec<&Value> = doctor["identifier"].as_array().unwrap().iter().map(|i| &i["value"]).collect();
+        assert_eq!(numbers, ["10001774126", "810001774126"]);
+        assert_eq!((&doctor["id"], &doctor["name"][0]["suffix"][0]), (&json!("d.r"), &json!("Dr")));
+        assert_eq!(encounter["subject"]["identifier"]["value"], "P-4711");
+        assert!(!encounter.to_string().contains("Patricia"), "the patient is the pseudonym, not the name");
+    }
+
+    #[test]
+    fn what_has_not_begun_has_a_period_all_the_same() {
+        let planned = of(&tell(&journal()[..1], &[], None));
+        assert_eq!(planned["period"], json!({ "start": "2026-03-01T09:30:00Z" }));
+        assert_eq!((planned.get("participant"), planned.get("contained")), (None, None));
+        let running = of(&tell(&journal()[..14], &[], None));
+        assert_eq!((&running["status"], running["period"].get("end")), (&json!("in-progress"), None));
+    }
+
+    #[test]
+    fn a_number_that_is_no_register_number_is_left_out() {
+        let mut record = finished();
+        let doctor = &mut record.account.participants[0];
+        doctor.authentication.rpps = None;
+        doctor.card.as_mut().unwrap().rpps = Some("fake".into());
+        assert_eq!(of(&record)["contained"][0].get("identifier"), None);
+    }
+
+    /// The files that independent libraries judge (tests/record) are what the code makes. `COLLOQUE_WRITE_FIXTURES=1` writes them anew.
+    #[test]
+    fn the_fixtures_are_what_the_code_makes() {
+        let record = finished();
+        for (name, value) in [("record", serde_json::to_value(&record).unwrap()), ("encounter", of(&record))] {
+            let path = format!("{}/tests/fixtures/record/{name}.json", env!("CARGO_MANIFEST_DIR"));
+            if std::env::var_os("COLLOQUE_WRITE_FIXTURES").is_some() {
+                std::fs::write(&path, serde_json::to_string_pretty(&value).unwrap() + "\n").unwrap();
+            }
+            let fixture: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            assert_eq!(fixture, value, "{name}");
+        }
+    }
+}
