@@ -29,7 +29,9 @@ pub mod record;
 mod reports;
 mod room;
 mod tokens;
+pub mod usage;
 pub mod visit;
+pub mod yearly;
 
 #[cfg(test)]
 pub(crate) mod fake_media;
@@ -49,6 +51,7 @@ use facts::Fact;
 use journal::Journal;
 use media::MediaPlane;
 use metrics::{Census, Metrics};
+use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
 
@@ -76,6 +79,7 @@ pub struct Consultations {
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
     settings: ControlSettings,
+    witness: Witness,
     numbers: Numbers,
     rooms: DashMap<String, Arc<Room>>,
     rooms_by_number: DashMap<RoomId, Arc<Room>>,
@@ -101,6 +105,7 @@ impl Consultations {
         store: Arc<dyn Store>,
         media: Arc<dyn MediaPlane>,
         settings: ControlSettings,
+        witness: Witness,
     ) -> Result<Arc<Self>, StartError> {
         let journal = Journal::open(Arc::clone(&store));
         let mut keys = store.signing_keys().await?;
@@ -114,6 +119,7 @@ impl Consultations {
             store,
             media,
             settings,
+            witness,
             numbers: Numbers::default(),
             rooms: DashMap::new(),
             rooms_by_number: DashMap::new(),

@@ -127,7 +127,7 @@ mod tests {
     fn cells(counts: &[u32]) -> Vec<Usage> {
         let cell = |(index, &consultations): (usize, &u32)| Usage {
             postal_prefix: format!("{:03}", 972 + index / 2),
-            act: if index % 2 == 0 { "teleconsultation" } else { "tele_expertise" }.to_owned(),
+            act: if index % 2 == 0 { "regulation" } else { "teleconsultation" }.to_owned(),
             consultations,
         };
         counts.iter().enumerate().map(cell).collect()

@@ -586,4 +586,4 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 #[path = "document_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -14,12 +14,13 @@ pub mod runs;
 pub mod statement;
 pub mod timeline;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::pii::Pii;
-use crate::store::HeadKey;
+use crate::store::{HeadKey, StoreError};
 
 use super::booking::{BookingError, ClinicId};
 use super::{Consultations, clock};
@@ -35,6 +36,30 @@ pub struct Witness {
     pub key: Arc<HeadKey>,
     /// When the server ran.
     pub runs: Arc<Runs>,
+}
+
+/// The proofs cannot be kept in the data directory.
+#[derive(Debug, thiserror::Error)]
+pub enum WitnessError {
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] StoreError),
+    /// The note of when the server ran.
+    #[error("cannot keep the file `runs` in the data directory: {0}")]
+    Runs(#[from] std::io::Error),
+}
+
+impl Witness {
+    /// Reads or makes the key, and notes that a run begins.
+    pub fn begin(data_dir: &Path) -> Result<Self, WitnessError> {
+        let runs = Runs::begin(data_dir, clock::unix_now_millis())?;
+        Ok(Self { key: Arc::new(HeadKey::open(data_dir)?), runs: Arc::new(runs) })
+    }
+
+    /// Notes that the server is alive.
+    pub fn beat(&self) -> std::io::Result<()> {
+        self.runs.beat(clock::unix_now_millis())
+    }
 }
 
 impl Consultations {
