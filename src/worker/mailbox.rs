@@ -173,7 +173,9 @@ impl Mail {
             Command::SetPolicy { room, seat, policy } => {
                 let mut since_it_began = self.urgent.iter_mut().rev().take_while(|other| !begins_or_ends(other, room));
                 let waiting = since_it_began.find_map(|other| match other {
-                    Command::SetPolicy { room: of, seat: whose, policy } if (*of, *whose) == (room, seat) => Some(policy),
+                    Command::SetPolicy { room: of, seat: whose, policy } if (*of, *whose) == (room, seat) => {
+                        Some(policy)
+                    }
                     _ => None,
                 });
                 match waiting {

@@ -1,7 +1,6 @@
 //! What a seat may not do it may do anyway, as far as its page goes: nothing of it reaches anybody, and it is counted.
 //! A right that is taken away is gone within 200 ms, whatever was under way, and comes back when it is given back.
 
-
 use colloque::drops::DropReason;
 use colloque::ids::SeatId;
 use colloque::sfu::command::SeatPolicy;
@@ -71,7 +70,8 @@ fn each_kind_of_message_takes_its_own_right() {
 
 #[test]
 fn who_may_not_read_gets_no_message_even_when_it_is_for_him() {
-    let mut world = meeting(seed(61), [SeatPolicy::ALL, SeatPolicy { read: false, ..SeatPolicy::ALL }, SeatPolicy::ALL]);
+    let mut world =
+        meeting(seed(61), [SeatPolicy::ALL, SeatPolicy { read: false, ..SeatPolicy::ALL }, SeatPolicy::ALL]);
     say(&mut world, 0, &message(Kind::Chat, "for all"));
     say(&mut world, 0, r#"{"kind":"chat","to":"seat_2","body":"for one"}"#);
     world.run(1000);
@@ -201,9 +201,8 @@ fn voice_beside_a_file(sends_file: bool) -> (u64, usize) {
     assert_eq!(drops(&world, DropReason::DataRate) + drops(&world, DropReason::DataReceiverBusy), 0);
     assert!(pieces == 0 || received(&world, 1) >= pieces - 2, "{} of {pieces}", received(&world, 1));
     let start = world.start;
-    let late = |seen: &super::receiver::Seen| {
-        ((seen.at - start).as_micros() as u64).saturating_sub(seen.captured) / 1000
-    };
+    let late =
+        |seen: &super::receiver::Seen| ((seen.at - start).as_micros() as u64).saturating_sub(seen.captured) / 1000;
     let voices = world.people[1].receivers.iter().flat_map(|receiver| receiver.frames_of(VOICE));
     let mut late: Vec<u64> = voices.filter(|seen| seen.at >= start + since).map(late).collect();
     late.sort_unstable();
