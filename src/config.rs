@@ -4,6 +4,9 @@
 //! it finds, so that an administrator mends them in one go. Unknown keys of the file are errors. Unknown
 //! `COLLOQUE_…` variables are only named, because container platforms inject some of their own under that prefix.
 
+pub mod outbound;
+pub mod zone;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +15,8 @@ use serde::Deserialize;
 
 use crate::acts::{ActDefinition, Acts};
 use crate::pii::Pii;
+
+use outbound::{EmailSettings, Outbound, OutboundSettings, SmsSettings};
 
 /// What an administrator may set; everything optional. The same keys as flags, environment and TOML.
 #[derive(clap::Args, Deserialize, Clone, Debug, Default)]
@@ -58,6 +63,27 @@ pub struct Settings {
     /// Rooms at the same time before new ones are refused
     #[arg(long, env = "COLLOQUE_ROOMS_MAX", value_name = "N")]
     pub rooms_max: Option<usize>,
+    /// Hosts that clinics may have events sent to; repeatable; without one there are no webhooks
+    #[arg(long, env = "COLLOQUE_WEBHOOK_HOSTS", value_name = "HOST[:PORT]", value_delimiter = ',')]
+    #[serde(default)]
+    pub webhook_hosts: Vec<String>,
+    /// Webhooks may go in the clear too
+    #[arg(long, env = "COLLOQUE_ALLOW_HTTP_WEBHOOKS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_http_webhooks: Option<bool>,
+    /// Where the clinics' wall clocks are, for invitations; default: Europe/Paris
+    #[arg(long, env = "COLLOQUE_TIMEZONE", value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// Further authorities (PEM) that webhooks, SMTP servers and gateways may be certified by
+    #[arg(long, env = "COLLOQUE_TRUSTED_CA", value_name = "FILE")]
+    pub trusted_ca: Option<PathBuf>,
+    /// Invitations by e-mail
+    #[command(flatten)]
+    #[serde(default)]
+    pub email: EmailSettings,
+    /// Invitations by SMS
+    #[command(flatten)]
+    #[serde(default)]
+    pub sms: SmsSettings,
     /// Variants of the built-in acts; in the file only
     #[arg(skip)]
     #[serde(default)]
@@ -93,6 +119,8 @@ pub struct Config {
     pub rooms_max: usize,
     /// The built-in acts and the file's variants.
     pub acts: Acts,
+    /// What may be sent to others.
+    pub outbound: Outbound,
 }
 
 /// PEM files.
@@ -206,6 +234,12 @@ impl Settings {
             drain_seconds: self.drain_seconds.or(other.drain_seconds),
             rooms_max: self.rooms_max.or(other.rooms_max),
             acts: if self.acts.is_empty() { other.acts } else { self.acts },
+            webhook_hosts: if self.webhook_hosts.is_empty() { other.webhook_hosts } else { self.webhook_hosts },
+            allow_http_webhooks: self.allow_http_webhooks.or(other.allow_http_webhooks),
+            timezone: self.timezone.or(other.timezone),
+            trusted_ca: self.trusted_ca.or(other.trusted_ca),
+            email: self.email.or(other.email),
+            sms: self.sms.or(other.sms),
         }
     }
 
@@ -242,6 +276,15 @@ impl Settings {
         if self.operator_token.as_ref().is_some_and(|token| token.0.len() < OPERATOR_TOKEN_LEN_MIN) {
             faults.push(format!("operator_token must have at least {OPERATOR_TOKEN_LEN_MIN} characters"));
         }
+        let outbound = OutboundSettings {
+            webhook_hosts: self.webhook_hosts,
+            allow_http_webhooks: self.allow_http_webhooks.unwrap_or(false),
+            email: self.email,
+            sms: self.sms,
+            timezone: self.timezone,
+            trusted_ca: self.trusted_ca,
+        }
+        .resolve(&mut faults);
         let acts = match Acts::with_variants(&self.acts) {
             Ok(acts) if faults.is_empty() => acts,
             acts => {
@@ -263,6 +306,7 @@ impl Settings {
             drain_seconds: self.drain_seconds.unwrap_or(3_600),
             rooms_max: self.rooms_max.unwrap_or(1_000),
             acts,
+            outbound,
         })
     }
 }
@@ -419,7 +463,8 @@ mod tests {
         let act = |name| config.acts.by_name(name).unwrap();
         let kiosk = act("kiosk");
         let detainee = kiosk.rule(Role::Patient);
-        assert!(detainee.waits && !detainee.may.has_any(&[Right::Chat, Right::Files, Right::Screen, Right::Point]));
+        let leaves_the_room = [Right::Chat, Right::Files, Right::Screen, Right::Point, Right::Vitals];
+        assert!(detainee.waits && !detainee.may.has_any(&leaves_the_room));
         assert_eq!(kiosk.gates.third_person, [Role::Patient]);
         for role in [Role::Companion, Role::Guest, Role::Trainee] {
             assert_eq!(kiosk.rule(role), SeatRule::NO_SEAT);
@@ -429,7 +474,8 @@ mod tests {
         assert!(stroke.gates.card.is_empty() && stroke.gates.consent.asked.is_empty());
         assert_eq!(act("anaesthesia").rule(Role::Patient).seats, 1);
         let nurse = act("care_home").rule(Role::Nurse);
-        assert!(!nurse.waits && nurse.may.has(Right::Admit) && act("care_home").media.cameras == 2);
+        assert!(!nurse.waits && nurse.may.has(Right::Admit) && nurse.may.has(Right::Vitals));
+        assert_eq!(act("care_home").media.cameras, 2);
     }
 
     /// The sample with its example values in force.

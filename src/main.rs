@@ -13,6 +13,9 @@ use colloque::control::booking;
 use colloque::pii::Pii;
 use colloque::store::SqliteStore;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Self-hosted video teleconsultation server
 #[derive(Parser)]
@@ -131,10 +134,14 @@ async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// Logs go to stderr: stdout belongs to links and keys.
+/// Logs go to stderr: stdout belongs to links and keys. Whatever the variable says, libraries stay at `info`: below it they
+/// write frames, headers and bound values, that is names and tokens.
 fn start_log() {
     let filter = EnvFilter::try_from_env("COLLOQUE_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let own_or_harmless =
+        filter_fn(|metadata| metadata.target().starts_with("colloque") || *metadata.level() <= tracing::Level::INFO);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(own_or_harmless);
+    tracing_subscriber::registry().with(filter).with(lines).init();
 }
 
 /// A free error context for paths.

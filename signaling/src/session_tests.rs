@@ -134,18 +134,103 @@ fn offers_wait_for_admission() {
     assert_eq!(senders.len(), 1);
 }
 
+/// What only some may ask.
+const OVER_OTHERS: [&str; 9] = [
+    r#"{"type":"admit","seat":"s"}"#,
+    r#"{"type":"remove","seat":"s"}"#,
+    r#"{"type":"mute","seat":"s","source":"microphone","muted":true}"#,
+    r#"{"type":"lock","locked":true}"#,
+    r#"{"type":"invite","role":"guest"}"#,
+    r#"{"type":"hand_over","to":"s","reason":"other"}"#,
+    r#"{"type":"aside","on":true}"#,
+    r#"{"type":"next"}"#,
+    r#"{"type":"end"}"#,
+];
+
+#[test]
+fn gates_are_answered_while_waiting_and_in_mid_call() {
+    let now = Instant::now();
+    let answers = [
+        r#"{"type":"gate","answer":{"gate":"card","seats":["s1"]}}"#,
+        r#"{"type":"gate","answer":{"gate":"consent","text":"1","accepted":false}}"#,
+        r#"{"type":"gate","answer":{"gate":"third_person","present":true}}"#,
+        r#"{"type":"gate","answer":{"gate":"preference","choice":"phone"}}"#,
+    ];
+    for admitted in [false, true] {
+        let mut session = joined(now, admitted, Permissions::default());
+        for text in answers {
+            assert!(matches!(session.handle_text(now, text), Some(Request::Gate { .. })), "{text}");
+        }
+        expect(&mut session, &[]);
+    }
+    for (state, mut session) in [("no join", Session::new(now)), ("no welcome", joining(now))] {
+        assert_eq!(session.handle_text(now, answers[0]), None, "{state}");
+        expect(&mut session, &[(0, "out_of_order")]);
+    }
+}
+
+#[test]
+fn half_an_answer_or_one_with_more_in_it_is_none() {
+    let now = Instant::now();
+    let mut session = joined(now, false, ALL);
+    for text in [
+        r#"{"type":"gate"}"#,
+        r#"{"type":"gate","answer":{"gate":"consent","accepted":true}}"#,
+        r#"{"type":"gate","answer":{"gate":"consent","text":"1"}}"#,
+        r#"{"type":"gate","answer":{"gate":"login"}}"#,
+        r#"{"type":"gate","answer":{"gate":"preference","choice":"letter"}}"#,
+        r#"{"type":"gate","answer":{"gate":"preference","choice":"video","name":"x"}}"#,
+    ] {
+        assert_eq!(session.handle_text(now, text), None, "{text}");
+        assert_eq!(received(&mut session)[0].1, "bad_message", "{text}");
+    }
+}
+
+#[test]
+fn rights_that_change_are_told_once_and_count_from_then_on() {
+    let now = Instant::now();
+    let mut session = joined(now, true, ALL);
+    let fewer = Permissions { microphone: true, ..Permissions::default() };
+    session.set_permissions(ALL);
+    session.set_permissions(fewer);
+    session.set_permissions(fewer);
+    expect(&mut session, &[(2, "permissions")]);
+    for text in OVER_OTHERS {
+        assert_eq!(session.handle_text(now, text), None, "{text}");
+        assert_eq!(received(&mut session)[0].1, "not_permitted");
+    }
+    let mut waiting = joined(now, false, ALL);
+    waiting.set_permissions(fewer);
+    expect(&mut waiting, &[]);
+}
+
+#[test]
+fn locking_is_of_whoever_admits_and_the_next_patient_of_whoever_ends() {
+    let now = Instant::now();
+    let mut admits = joined(now, true, Permissions { admit: true, ..Permissions::default() });
+    assert!(admits.handle_text(now, r#"{"type":"lock","locked":true}"#).is_some());
+    assert!(admits.handle_text(now, r#"{"type":"next"}"#).is_none());
+    let mut ends = joined(now, true, Permissions { end: true, ..Permissions::default() });
+    assert!(ends.handle_text(now, r#"{"type":"lock","locked":true}"#).is_none());
+    assert!(ends.handle_text(now, r#"{"type":"next"}"#).is_some());
+}
+
+#[test]
+fn whoever_waits_may_ask_nothing_of_others() {
+    let now = Instant::now();
+    let mut session = joined(now, false, ALL);
+    for text in OVER_OTHERS {
+        assert_eq!(session.handle_text(now, text), None, "{text}");
+        assert_eq!(received(&mut session)[0].1, "out_of_order");
+    }
+}
+
 #[test]
 fn hosts_rights_are_checked_before_anything_is_asked() {
     let now = Instant::now();
-    let texts = [
-        r#"{"type":"admit","seat":"s"}"#,
-        r#"{"type":"remove","seat":"s"}"#,
-        r#"{"type":"mute","seat":"s","source":"microphone","muted":true}"#,
-        r#"{"type":"end"}"#,
-    ];
     let mut patient = joined(now, true, Permissions { microphone: true, ..Permissions::default() });
     let mut host = joined(now, true, ALL);
-    for text in texts {
+    for text in OVER_OTHERS {
         assert_eq!(patient.handle_text(now, text), None);
         assert!(matches!(received(&mut patient)[..], [(_, ref code)] if code == "not_permitted"));
         assert!(host.handle_text(now, text).is_some(), "{text}");
@@ -196,9 +281,13 @@ fn an_ack_of_what_was_never_sent_is_an_error() {
 #[test]
 fn closing_tells_the_page_why() {
     let now = Instant::now();
-    for (reason, what) in
-        [(CloseReason::Replaced, "replaced"), (CloseReason::Removed, "removed"), (CloseReason::Ended, "ended")]
-    {
+    for (reason, what) in [
+        (CloseReason::Replaced, "replaced"),
+        (CloseReason::Removed, "removed"),
+        (CloseReason::Ended, "ended"),
+        (CloseReason::MovedDevice, "moved_device"),
+        (CloseReason::Declined(Some(Choice::Phone)), "declined"),
+    ] {
         let mut session = joined(now, false, ALL);
         session.close(reason);
         session.send(ServerMessage::Admitted);

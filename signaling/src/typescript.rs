@@ -8,8 +8,9 @@ use std::path::Path;
 use ts_rs::{Config, TS};
 
 use crate::message::{
-    ClientMessage, ErrorCode, Language, MediaSource, MediaState, Permissions, Presence, Resume, Role, SeatInfo,
-    SenderInfo, ServerEnvelope, ServerMessage, SlotInfo, VERSION,
+    Card, Choice, ClientMessage, ErrorCode, Gate, GateAnswer, HandOverReason, Language, MediaHints, MediaSource,
+    MediaState, Permissions, Presence, Resume, Role, SeatInfo, SenderInfo, ServerEnvelope, ServerMessage, SlotInfo,
+    VERSION,
 };
 
 fn declaration<T: TS>(config: &Config) -> String {
@@ -67,6 +68,12 @@ fn generate() -> String {
         declaration::<SlotInfo>(&config),
         declaration::<SenderInfo>(&config),
         declaration::<Resume>(&config),
+        declaration::<Card>(&config),
+        declaration::<Gate>(&config),
+        declaration::<Choice>(&config),
+        declaration::<GateAnswer>(&config),
+        declaration::<HandOverReason>(&config),
+        declaration::<MediaHints>(&config),
         declaration::<ClientMessage>(&config),
         declaration::<ServerMessage>(&config),
         envelope(&config),

@@ -22,6 +22,8 @@ pub enum Right {
     Files,
     /// Point at what is shown.
     Point,
+    /// Send vital signs, from a device or typed.
+    Vitals,
     /// Let in who waits.
     Admit,
     /// Put somebody out, or refuse who waits.
@@ -40,7 +42,7 @@ pub enum Right {
 
 impl Right {
     /// Every right, in the order of the matrix.
-    pub const ALL: [Right; 15] = [
+    pub const ALL: [Right; 16] = [
         Right::Microphone,
         Right::Camera,
         Right::Screen,
@@ -49,6 +51,7 @@ impl Right {
         Right::Chat,
         Right::Files,
         Right::Point,
+        Right::Vitals,
         Right::Admit,
         Right::Remove,
         Right::Mute,
@@ -58,15 +61,15 @@ impl Right {
         Right::End,
     ];
 
-    fn bit(self) -> u16 {
-        1 << self as u16
+    fn bit(self) -> u32 {
+        1 << self as u32
     }
 }
 
 /// A set of rights; nothing by default.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(from = "Vec<Right>")]
-pub struct Rights(u16);
+pub struct Rights(u32);
 
 impl Rights {
     /// Nothing at all.

@@ -25,9 +25,12 @@ pub fn seat_policy(may: Rights) -> SeatPolicy {
         screen: may.has(Right::Screen),
         see: may.has(Right::See),
         hear: may.has(Right::Hear),
-        // The media plane does not tell kinds of messages apart yet: one of the three rights lets a seat send and
-        // receive all of them, none of them shuts its data channel both ways.
-        data: may.has_any(&[Right::Chat, Right::Files, Right::Point]),
+        // Who is part of the conversation at all reads what is written in it, as it hears what is said.
+        read: may.has_any(&[Right::See, Right::Hear, Right::Chat, Right::Files, Right::Point, Right::Vitals]),
+        chat: may.has(Right::Chat),
+        files: may.has(Right::Files),
+        point: may.has(Right::Point),
+        vitals: may.has(Right::Vitals),
     }
 }
 
@@ -43,7 +46,7 @@ pub fn permissions(may: Rights) -> Permissions {
         chat: may.has(Right::Chat),
         files: may.has(Right::Files),
         point: may.has(Right::Point),
-        vitals: false,
+        vitals: may.has(Right::Vitals),
         admit: may.has(Right::Admit),
         remove: may.has(Right::Remove),
         mute: may.has(Right::Mute),

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod endpoints;
 pub mod listener;
+mod openapi;
 pub mod operations;
 pub mod pages;
 pub mod problem;
@@ -27,6 +28,7 @@ use crate::control::Consultations;
 use crate::control::negotiation::OFFER_BYTES_MAX;
 use crate::pii::Pii;
 
+use openapi::Completion;
 use problem::Problem;
 use security::SecurityHeaders;
 
@@ -124,6 +126,8 @@ async fn method_not_allowed() -> Problem {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Colloque", description = "Self-hosted video teleconsultation"),
+    modifiers(&Completion),
+    components(schemas(problem::ProblemDocument)),
     paths(
         api::create,
         api::state,

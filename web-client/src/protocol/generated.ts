@@ -37,7 +37,13 @@ export type SeatInfo = {
   /** Sends its camera. */
   camera: boolean,
   /** Shares its screen. */
-  screen: boolean };
+  screen: boolean,
+  /** It still has to answer what its act asks before media. */
+  gates_pending: boolean,
+  /** It was opened on another device than the first, and waits for that reason. */
+  other_device: boolean,
+  /** What it declared of a third person in the room with it; nothing when it was not asked. */
+  third_person: boolean | null };
 
 /** What this seat may do; the page shows only what is allowed, the server enforces it all the same. */
 export type Permissions = {
@@ -57,6 +63,8 @@ export type Permissions = {
   files: boolean,
   /** May point at what is shown. */
   point: boolean,
+  /** May send vital signs on the data channel. */
+  vitals: boolean,
   /** May admit from the waiting room. */
   admit: boolean,
   /** May remove others. */
@@ -96,6 +104,69 @@ export type Resume = {
   ticket: string,
   /** Sequence number of the last server message it read; 0 for none. */
   received: number };
+
+/** Who a professional is and what the consultation costs, shown before media (HAS good practice; CSS L. 1111-3-2). */
+export type Card = {
+  /** Whose seat; stamped by the server. */
+  seat: string,
+  /** `Dr`, `Pr` and so on. */
+  title: string | null,
+  /** Family name and given name. */
+  name: string | null,
+  /** As the profession's register writes it. */
+  specialty: string | null,
+  /** National number of health professionals, 11 digits. */
+  rpps: string | null,
+  /** Of the practice. */
+  address: string | null,
+  /** What the patient will pay, in words, with the currency. */
+  fee: string | null };
+
+/** What must be passed before media opens: by the person in front of the page, and refused by them too. */
+export type Gate = { "gate": "login" }
+  | { "gate": "card",
+  /** In the order of their seats. */
+  cards: Array<Card> }
+  | { "gate": "consent",
+  /** Version of the text; the pages hold the text in both languages. */
+  text: string }
+  | { "gate": "third_person" }
+  | { "gate": "preference" };
+
+/** How a person wants to be seen. */
+export type Choice = "video" | "in_person" | "phone";
+
+/** An answer to a gate. */
+export type GateAnswer = { "gate": "card",
+  /** Those of the gate's cards. */
+  seats: Array<string> }
+  | { "gate": "consent",
+  /** The version that was shown. */
+  text: string,
+  /** Given. */
+  accepted: boolean }
+  | { "gate": "third_person",
+  /** Somebody else is in the room. */
+  present: boolean }
+  | { "gate": "preference",
+  /** How the person wants to be seen. */
+  choice: Choice };
+
+/** Why a consultation is handed over. No free text: it would end up in the audit log. */
+export type HandOverReason = "shift_end" | "specialty" | "emergency" | "technical" | "other";
+
+/** How media begins, from the act. */
+export type MediaHints = {
+  /** `video`, `audio` or `telephone`: the rung on which the page begins. */
+  start: string,
+  /** `front` or `rear`: the camera that a mobile device offers first. */
+  camera: string,
+  /** Cameras that one seat may show at the same time. */
+  cameras: number,
+  /** `motion` or `detail`: what a shared screen is tuned for. */
+  screen: string,
+  /** Shorter buffers at the price of more stalls. */
+  low_delay: boolean };
 
 /** From the page to the server. */
 export type ClientMessage = { "type": "join",
@@ -139,6 +210,26 @@ export type ClientMessage = { "type": "join",
   source: MediaSource,
   /** True to stop it, false to lift the stop. */
   muted: boolean }
+  | { "type": "gate",
+  /** The answer. */
+  answer: GateAnswer }
+  | { "type": "lock",
+  /** True to lock. */
+  locked: boolean }
+  | { "type": "invite",
+  /** Its function. */
+  role: Role,
+  /** Name to show. */
+  display_name?: string | null }
+  | { "type": "hand_over",
+  /** The colleague's seat. */
+  to: string,
+  /** Why. */
+  reason: HandOverReason }
+  | { "type": "aside",
+  /** True to begin. */
+  on: boolean }
+  | { "type": "next" }
   | { "type": "end" }
   | { "type": "leave" }
   | { "type": "ack",
@@ -162,14 +253,76 @@ export type ServerMessage = { "type": "welcome",
   ticket: string,
   /** How long the seat is kept without a connection. */
   grace_seconds: number,
-  /** Whether the seat is already admitted. */
+  /** Whether the seat may send its offer: admitted, and past every gate. */
   admitted: boolean,
   /** What this seat may do. */
-  permissions: Permissions }
+  permissions: Permissions,
+  /** Which act, by name. */
+  act: string,
+  /** How media begins. */
+  media: MediaHints }
   | { "type": "resumed",
   /** New ticket. */
   ticket: string }
   | { "type": "admitted" }
+  | { "type": "gates",
+  /** In the order in which to ask. */
+  pending: Array<Gate> }
+  | { "type": "queue",
+  /** Waiting seats that will be seen before; 0 for the next one. */
+  ahead: number,
+  /** Expected begin, seconds from now, when that can be said. */
+  expected_seconds: number | null,
+  /** Name of the practitioner, as the clinic gave it. */
+  practitioner: string | null }
+  | { "type": "arrived",
+  /** Seat. */
+  seat: string,
+  /** Function. */
+  role: Role,
+  /** Name to show. */
+  display_name: string | null }
+  | { "type": "locked",
+  /** True when locked. */
+  locked: boolean }
+  | { "type": "invited",
+  /** Seat. */
+  seat: string,
+  /** Function. */
+  role: Role,
+  /** To be given to the person. */
+  link: string }
+  | { "type": "hand_over",
+  /** Who gives. */
+  from: string,
+  /** Who takes. */
+  to: string,
+  /** Name of who takes. */
+  to_name: string | null,
+  /** Why. */
+  reason: HandOverReason,
+  /** Whether the colleague has it now. */
+  done: boolean }
+  | { "type": "aside",
+  /** True while it lasts. */
+  on: boolean,
+  /** Whether this seat is shut out of it. */
+  outside: boolean }
+  | { "type": "permissions",
+  /** All of them. */
+  permissions: Permissions }
+  | { "type": "next",
+  /** To be exchanged like a link's. */
+  token: string | null }
+  | { "type": "acts",
+  /** This one included. */
+  count: number,
+  /** The clinic's limit. */
+  limit: number }
+  | { "type": "declined",
+  /** The choice, when it was one. */
+  choice: Choice | null }
+  | { "type": "moved_device" }
   | { "type": "roster",
   /** All of them; replaces the list before. */
   seats: Array<SeatInfo> }
