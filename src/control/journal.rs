@@ -25,6 +25,7 @@ use crate::store::{
 };
 
 use super::facts::Fact;
+use super::metrics::JournalMetrics;
 use super::mirror::Mirror;
 use super::scribe::{Item, Live, Scribe};
 use super::spool::Spool;
@@ -57,15 +58,6 @@ pub(super) struct Hold {
     queue: mpsc::Sender<Item>,
 }
 
-/// The journal's figures, registered with the control plane's.
-#[derive(Clone)]
-pub struct JournalMetrics {
-    /// Lines in the spool.
-    pub spooled: IntGauge,
-    /// Entries that neither the store nor the spool took.
-    pub lost: IntCounter,
-}
-
 impl Journal {
     /// Opens the spool and stores what an earlier process left there, as far as the store takes it.
     pub async fn open(
@@ -92,16 +84,7 @@ impl Journal {
     /// Makes an entry of something that happened now.
     #[must_use]
     pub fn entry(&self, clinic: Option<&str>, consultation: Option<&str>, seat: Option<&str>, fact: &Fact) -> Entry {
-        let (kind, data) = fact.to_parts();
-        Entry {
-            id: random::text::<12>(),
-            at: clock::unix_now_millis(),
-            clinic: clinic.map(str::to_owned),
-            consultation: consultation.map(str::to_owned),
-            seat: seat.map(str::to_owned),
-            kind,
-            data,
-        }
+        entry(clinic, consultation, seat, fact)
     }
 
     /// Writes a transaction; durable when this resolves. It goes on when the caller gives up waiting.
@@ -215,6 +198,21 @@ impl Journal {
         } else {
             Ok(())
         }
+    }
+}
+
+/// Makes an entry of something that happened now. For commands that run beside the server.
+#[must_use]
+pub fn entry(clinic: Option<&str>, consultation: Option<&str>, seat: Option<&str>, fact: &Fact) -> Entry {
+    let (kind, data) = fact.to_parts();
+    Entry {
+        id: random::text::<12>(),
+        at: clock::unix_now_millis(),
+        clinic: clinic.map(str::to_owned),
+        consultation: consultation.map(str::to_owned),
+        seat: seat.map(str::to_owned),
+        kind,
+        data,
     }
 }
 
