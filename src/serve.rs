@@ -64,7 +64,13 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     let store = Arc::new(open_store(&config).await?);
     let media_ports = pool.ports();
     let acts = config.acts.clone();
-    let settings = ControlSettings { base_url: base_url.clone(), grace: GRACE, rooms_max: config.rooms_max, acts };
+    let settings = ControlSettings {
+        base_url: base_url.clone(),
+        grace: GRACE,
+        rooms_max: config.rooms_max,
+        acts,
+        spool_dir: config.data_dir.clone(),
+    };
     let consultations = Consultations::open(store.clone(), Arc::new(pool), settings).await?;
     let reported = Arc::clone(&consultations);
     tokio::spawn(async move {
@@ -110,6 +116,7 @@ impl Running {
         }
         self.consultations.close_all();
         tokio::time::sleep(FAREWELL).await;
+        self.consultations.journal().flush().await;
         self.store.close().await;
         tracing::info!("stopped");
         Ok(())

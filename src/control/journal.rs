@@ -185,11 +185,7 @@ impl Journal {
     }
 
     fn hold_on(&self, consultation: &str) -> Hold {
-        Hold {
-            consultation: consultation.to_owned(),
-            mirror: Arc::clone(&self.mirror),
-            queue: self.queue.clone(),
-        }
+        Hold { consultation: consultation.to_owned(), mirror: Arc::clone(&self.mirror), queue: self.queue.clone() }
     }
 
     fn must_not_be_behind(&self, operation: &'static str) -> Result<(), StoreError> {

@@ -139,10 +139,8 @@ impl World {
     async fn new() -> Self {
         let dir = TempDir::new();
         let store = Switched::open(dir.path()).await;
-        let booked = Change::CreateConsultation(
-            Box::new(consultation("c1", "k1")),
-            vec![seat("s1", "c1"), seat("s2", "c1")],
-        );
+        let booked =
+            Change::CreateConsultation(Box::new(consultation("c1", "k1")), vec![seat("s1", "c1"), seat("s2", "c1")]);
         let changes = vec![Change::AddClinic(clinic("k1")), booked];
         store.commit(Transaction { changes, entries: Vec::new() }).await.unwrap();
         let metrics = Metrics::new().journal;

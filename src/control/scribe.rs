@@ -403,10 +403,7 @@ impl Live {
     }
 
     fn to_transaction(&self) -> Transaction {
-        Transaction {
-            changes: self.changes.iter().cloned().map(Change::Live).collect(),
-            entries: self.entries.clone(),
-        }
+        Transaction { changes: self.changes.iter().cloned().map(Change::Live).collect(), entries: self.entries.clone() }
     }
 }
 

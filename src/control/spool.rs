@@ -62,8 +62,7 @@ impl Spool {
     }
 
     fn with_limit(path: &Path, len_max: u64) -> io::Result<Self> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         // The file's name must be on the disk before a line in it counts.
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             File::open(directory)?.sync_all()?;
