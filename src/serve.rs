@@ -66,7 +66,13 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     let media_ports = pool.ports();
     let acts = config.acts.clone();
     let witness = Witness::begin(&config.data_dir)?;
-    let settings = ControlSettings { base_url: base_url.clone(), grace: GRACE, rooms_max: config.rooms_max, acts };
+    let settings = ControlSettings {
+        base_url: base_url.clone(),
+        grace: GRACE,
+        rooms_max: config.rooms_max,
+        acts,
+        spool_dir: config.data_dir.clone(),
+    };
     let consultations = Consultations::open(store.clone(), Arc::new(pool), settings, witness.clone()).await?;
     tokio::spawn(give_signs_of_life(witness));
     let reported = Arc::clone(&consultations);
@@ -124,6 +130,7 @@ impl Running {
         }
         self.consultations.close_all();
         tokio::time::sleep(FAREWELL).await;
+        self.consultations.journal().flush().await;
         self.store.close().await;
         tracing::info!("stopped");
         Ok(())

@@ -66,6 +66,8 @@ impl Consultations {
     /// The record of a clinic's consultation, finished or not.
     pub async fn record(&self, clinic: &ClinicId, id: &str) -> Result<RecordDocument, BookingError> {
         let (consultation, seats) = self.own(clinic, id).await?;
+        // What running rooms told a moment ago belongs to it.
+        self.journal.flush().await;
         let entries = self.store.entries_of(id).await?;
         let origins = Origins {
             issuer: &self.settings.base_url,
