@@ -29,11 +29,8 @@ pub struct Verify {
 
 /// Fails unless the statement is genuine.
 pub fn run(verify: Verify) -> anyhow::Result<()> {
-    let text = if verify.file.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin())?
-    } else {
-        read(&verify.file)?
-    };
+    let text =
+        if verify.file.as_os_str() == "-" { std::io::read_to_string(std::io::stdin())? } else { read(&verify.file)? };
     let keys = match &verify.key {
         Some(path) => PublicKey::read(&read(path)?)?,
         None => vec![own_key(verify.configured)?],

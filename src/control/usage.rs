@@ -86,7 +86,8 @@ impl MonthUsage {
         told.sort_by(|a, b| b.consultations.cmp(&a.consultations).then_with(|| a.cmp(b)));
         let all = sum(&told);
         let mut withheld = told.split_off(told.partition_point(|cell| cell.consultations >= THRESHOLD));
-        let is_safe = |hidden: &[UsageCell]| hidden.is_empty() || (hidden.len() > 1 && sum(hidden) >= u64::from(THRESHOLD));
+        let is_safe =
+            |hidden: &[UsageCell]| hidden.is_empty() || (hidden.len() > 1 && sum(hidden) >= u64::from(THRESHOLD));
         while !is_safe(&withheld) {
             let Some(smallest) = told.pop() else { break };
             withheld.push(smallest);

@@ -17,7 +17,7 @@ use crate::control::clock;
 use crate::control::facts::{Cause, Fact, Passed, Refused};
 use crate::store::{ConsultationRecord, JournalEntry, SeatRecord};
 
-use super::statement::{JournalMark, Statement, StatedParticipant};
+use super::statement::{JournalMark, StatedParticipant, Statement};
 use super::timeline::{ModeTimes, Moment, Sitter, Stop, Timeline};
 
 /// Everything a record is made of.
@@ -328,7 +328,8 @@ impl Account {
         let moments = moments(origins.entries);
         let seats = sitters(&origins, &moments);
         // An end that the journal does not tell (yet) still bounds what is counted.
-        let now = origins.consultation.ended_at.map_or(origins.now, |ended| origins.now.min(ended.saturating_mul(1_000)));
+        let now =
+            origins.consultation.ended_at.map_or(origins.now, |ended| origins.now.min(ended.saturating_mul(1_000)));
         let timeline = Timeline::read(&seats, &moments, origins.stops, now);
         let ended_at = origins.consultation.ended_at.or(timeline.ended_at.map(|millis| millis.div_euclid(1_000)));
         let status = match (timeline.started_at, ended_at) {
@@ -399,11 +400,8 @@ impl From<ModeTimes> for TimeByMode {
             telephone: times.telephone / 1_000,
             silent: times.silent / 1_000,
         };
-        let minutes = MinutesByMode {
-            video: seconds.video / 60,
-            audio: seconds.audio / 60,
-            telephone: seconds.telephone / 60,
-        };
+        let minutes =
+            MinutesByMode { video: seconds.video / 60, audio: seconds.audio / 60, telephone: seconds.telephone / 60 };
         Self { seconds, minutes }
     }
 }
@@ -536,7 +534,9 @@ fn hand_overs(moments: &[Moment]) -> Vec<HandOverEvent> {
 
 /// Incidents in the room, and attempts to join that failed.
 fn incidents(moments: &[Moment], timeline: &Timeline) -> (Vec<IncidentEvent>, Vec<IncidentEvent>) {
-    let event = |at: i64, seat: Option<&String>, cause| (at, IncidentEvent { at: format_millis(at), seat: seat.cloned(), cause });
+    let event = |at: i64, seat: Option<&String>, cause| {
+        (at, IncidentEvent { at: format_millis(at), seat: seat.cloned(), cause })
+    };
     let (mut room, mut joins) = (Vec::new(), Vec::new());
     for moment in moments {
         match moment.fact {

@@ -119,7 +119,11 @@ pub(in crate::control::record) fn journal() -> Vec<JournalEntry> {
     numbered.map(|((second, seat, fact), cursor)| entry(cursor, *second, seat, fact)).collect()
 }
 
-pub(in crate::control::record) fn tell(entries: &[JournalEntry], stops: &[Stop], ended_at: Option<i64>) -> RecordDocument {
+pub(in crate::control::record) fn tell(
+    entries: &[JournalEntry],
+    stops: &[Stop],
+    ended_at: Option<i64>,
+) -> RecordDocument {
     let acts = Acts::built_in();
     let consultation = ConsultationRecord { ended_at, ..consultation() };
     let origins = Origins {

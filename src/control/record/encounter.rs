@@ -216,10 +216,9 @@ fn extensions(record: &RecordDocument) -> Value {
         json!({ "url": "urn:colloque:fhir:time-between-professionals", "extension": by_mode(&account.between_professionals) }),
         json!({ "url": "urn:colloque:fhir:signed-statement", "valueString": record.signed_statement }),
     ];
-    for (events, url) in [
-        (&account.incidents, "urn:colloque:fhir:incident"),
-        (&account.failed_joins, "urn:colloque:fhir:failed-join"),
-    ] {
+    for (events, url) in
+        [(&account.incidents, "urn:colloque:fhir:incident"), (&account.failed_joins, "urn:colloque:fhir:failed-join")]
+    {
         all.extend(events.iter().map(|event| {
             let parts = json!([
                 { "url": "at", "valueDateTime": event.at },
@@ -233,18 +232,13 @@ fn extensions(record: &RecordDocument) -> Value {
 
 fn by_mode(time: &TimeByMode) -> Value {
     let seconds = time.seconds;
-    [
-        ("video", seconds.video),
-        ("audio", seconds.audio),
-        ("telephone", seconds.telephone),
-        ("silent", seconds.silent),
-    ]
-    .map(|(mode, value)| {
-        let duration = json!({ "value": value, "unit": "s", "system": "http://unitsofmeasure.org", "code": "s" });
-        json!({ "url": mode, "valueDuration": duration })
-    })
-    .into_iter()
-    .collect()
+    [("video", seconds.video), ("audio", seconds.audio), ("telephone", seconds.telephone), ("silent", seconds.silent)]
+        .map(|(mode, value)| {
+            let duration = json!({ "value": value, "unit": "s", "system": "http://unitsofmeasure.org", "code": "s" });
+            json!({ "url": mode, "valueDuration": duration })
+        })
+        .into_iter()
+        .collect()
 }
 
 /// FHIR's identifiers know no underscore; ours know no full stop.

@@ -121,8 +121,7 @@ impl Statement {
     pub fn sign(&self, key: &HeadKey) -> String {
         let header = json!({ "alg": ALGORITHM, "kid": PublicKey(key.public_key()).kid(), "typ": TYPE });
         let payload = serde_json::to_vec(self).expect("a statement is plain data");
-        let signed =
-            format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload));
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload));
         let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()));
         format!("{signed}.{signature}")
     }

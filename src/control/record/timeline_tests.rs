@@ -32,12 +32,7 @@ fn joined(minute: i64, seat: &str) -> Moment {
 /// `m`icrophone, `c`amera, `s`creen, `t`elephone.
 fn sends(minute: i64, seat: &str, what: &str) -> Moment {
     let has = |letter| what.contains(letter);
-    let fact = Fact::SeatMedia {
-        microphone: has('m'),
-        camera: has('c'),
-        screen: has('s'),
-        telephone: has('t'),
-    };
+    let fact = Fact::SeatMedia { microphone: has('m'), camera: has('c'), screen: has('s'), telephone: has('t') };
     at(minute, seat, fact)
 }
 
@@ -68,13 +63,7 @@ fn the_mode_is_what_one_side_perceives_of_the_other() {
         ("mc", "tc", [9, 9, 0, 0, 0]),
         ("m", "tc", [9, 0, 0, 0, 0]),
     ] {
-        let moments = [
-            joined(0, "d"),
-            sends(0, "d", doctor),
-            joined(1, "p"),
-            sends(1, "p", patient),
-            ended(10),
-        ];
+        let moments = [joined(0, "d"), sends(0, "d", doctor), joined(1, "p"), sends(1, "p", patient), ended(10)];
         let timeline = Timeline::read(&doctor_and_patient(), &moments, &[], 0);
         assert_eq!(minutes(timeline.with_patient), expected, "{doctor} {patient}");
         assert_eq!(timeline.between_professionals.total(), 0);
@@ -230,15 +219,8 @@ fn nothing_after_the_end_counts() {
     assert_eq!(timeline.ended_at, Some(3 * MINUTE));
 }
 
-const ROLES: [Role; 7] = [
-    Role::Practitioner,
-    Role::Patient,
-    Role::Companion,
-    Role::Interpreter,
-    Role::Expert,
-    Role::Nurse,
-    Role::Trainee,
-];
+const ROLES: [Role; 7] =
+    [Role::Practitioner, Role::Patient, Role::Companion, Role::Interpreter, Role::Expert, Role::Nurse, Role::Trainee];
 
 fn random_moments(rng: &mut StdRng, steps: usize) -> Vec<Moment> {
     let mut now = 0_i64;
@@ -252,8 +234,7 @@ fn random_moments(rng: &mut StdRng, steps: usize) -> Vec<Moment> {
             _ => rng.random_range(0..60_000),
         };
         let mut flag = || rng.random_bool(0.5);
-        let media =
-            Fact::SeatMedia { microphone: flag(), camera: flag(), screen: flag(), telephone: flag() && flag() };
+        let media = Fact::SeatMedia { microphone: flag(), camera: flag(), screen: flag(), telephone: flag() && flag() };
         let seat = rng.random_range(0..ROLES.len()).to_string();
         let fact = match rng.random_range(0..100) {
             0..30 => Fact::SeatJoined {},
@@ -279,7 +260,10 @@ fn crowd() -> Vec<Sitter> {
 fn random_stops(rng: &mut StdRng) -> Vec<Stop> {
     let mut starts: Vec<i64> = (0..rng.random_range(0..4)).map(|_| rng.random_range(0..6_000_000)).collect();
     starts.sort_unstable();
-    starts.into_iter().map(|next_start| Stop { last_sign: next_start - rng.random_range(0..90_000), next_start }).collect()
+    starts
+        .into_iter()
+        .map(|next_start| Stop { last_sign: next_start - rng.random_range(0..90_000), next_start })
+        .collect()
 }
 
 #[test]
