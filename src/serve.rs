@@ -11,6 +11,7 @@ use colloque::config::Config;
 use colloque::config::outbound::{HostRule, Outbound};
 use colloque::control::outbox;
 use colloque::control::outgoing::Authorities;
+use colloque::control::record::{Witness, runs};
 use colloque::control::{Consultations, ControlSettings, GRACE};
 use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
@@ -66,15 +67,18 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     crate::give_way();
     let store = Arc::new(open_store(&config).await?);
     let media_ports = pool.ports();
+    let witness = Witness::begin(&config.data_dir)?;
     let settings = ControlSettings {
         base_url: base_url.clone(),
         grace: GRACE,
         rooms_max: config.rooms_max,
         acts: config.acts.clone(),
         outbound: config.outbound.clone(),
+        spool_dir: config.data_dir.clone(),
     };
-    let consultations = Consultations::open(store.clone(), Arc::new(pool), settings).await?;
+    let consultations = Consultations::open(store.clone(), Arc::new(pool), settings, witness.clone()).await?;
     consultations.start_sending();
+    tokio::spawn(give_signs_of_life(witness));
     let reported = Arc::clone(&consultations);
     tokio::spawn(async move {
         while let Some((worker, event)) = events.recv().await {
@@ -99,6 +103,17 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     Ok(Running { consultations, base_url, admin_url, media_ports, store, drain })
 }
 
+/// For the record: how long the server was there to see.
+async fn give_signs_of_life(witness: Witness) {
+    let mut beats = tokio::time::interval(runs::BEAT);
+    loop {
+        beats.tick().await;
+        if let Err(error) = witness.beat() {
+            tracing::error!(%error, "cannot write to the data directory");
+        }
+    }
+}
+
 impl Running {
     /// SIGTERM drains and a second one stops at once, as does SIGINT.
     pub async fn wait(self) -> anyhow::Result<()> {
@@ -119,6 +134,7 @@ impl Running {
         }
         self.consultations.close_all();
         tokio::time::sleep(FAREWELL).await;
+        self.consultations.journal().flush().await;
         self.store.close().await;
         tracing::info!("stopped");
         Ok(())

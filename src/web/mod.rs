@@ -9,6 +9,8 @@ mod openapi;
 pub mod operations;
 pub mod pages;
 pub mod problem;
+pub mod record;
+pub mod schemas;
 pub mod security;
 pub mod socket;
 pub mod tls;
@@ -76,6 +78,10 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/webhooks/{id}/test", post(events::test_webhook))
         .route("/v1/webhooks/{id}/replay", post(events::replay_webhook))
         .route("/v1/webhooks/{id}/rotate", post(events::rotate_webhook))
+        .route("/v1/consultations/{id}/record", get(record::record))
+        .route("/v1/keys", get(record::keys))
+        .route("/v1/usage", get(record::usage))
+        .route("/v1/schemas/{name}", get(schemas::schema))
         .route("/v1/join", post(api::join))
         .route("/ws", get(socket::upgrade))
         .route("/whip", post(endpoints::publish).options(endpoints::options))
@@ -151,6 +157,10 @@ async fn method_not_allowed() -> Problem {
         events::test_webhook,
         events::replay_webhook,
         events::rotate_webhook,
+        record::record,
+        record::keys,
+        record::usage,
+        schemas::schema,
         api::join,
         socket::upgrade,
         endpoints::publish,

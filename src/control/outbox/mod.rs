@@ -248,7 +248,7 @@ impl Consultations {
     }
 
     async fn send_if_wanted(&self, message: &OutgoingMessage) -> Result<Sent, StoreError> {
-        let Some((consultation, seat)) = self.store.seat(&message.seat).await? else { return Ok(Sent::Withdrawn) };
+        let Some((consultation, seat)) = self.journal.seat(&message.seat).await? else { return Ok(Sent::Withdrawn) };
         if consultation.ended_at.is_some() || !seat.admission.is_open() {
             return Ok(Sent::Withdrawn);
         }

@@ -61,9 +61,7 @@ async fn server_for(ports: &[u16]) -> (Server, Server) {
     let base = Server::start().await;
     let webhook_hosts = ports.iter().map(|port| HostRule::parse(&format!("127.0.0.1:{port}")).unwrap()).collect();
     let outbound = Outbound { webhook_hosts, allow_http_webhooks: true, ..Outbound::default() };
-    let grace = Duration::from_secs(120);
-    let base_url = "http://127.0.0.1:1".to_owned();
-    let settings = ControlSettings { base_url, grace, rooms_max: 10, acts: Acts::built_in(), outbound };
+    let settings = ControlSettings { outbound, ..settings(&base.dir) };
     let server = Server::start_on(base.dir.clone(), base.store.clone(), base.api_key.clone(), settings).await;
     (base, server)
 }
@@ -125,19 +123,7 @@ async fn a_clinic_reads_nothing_of_another() {
     let server = Server::start().await;
     server.book().await;
     let (_, key) = server.consultations.add_clinic(Pii("Other".into())).await.unwrap();
-    let other = Server::start_on(
-        server.dir.clone(),
-        server.store.clone(),
-        key.0,
-        ControlSettings {
-            base_url: String::new(),
-            grace: Duration::from_secs(1),
-            rooms_max: 1,
-            acts: Acts::built_in(),
-            outbound: Outbound::default(),
-        },
-    )
-    .await;
+    let other = Server::start_on(server.dir.clone(), server.store.clone(), key.0, settings(&server.dir)).await;
     let (_, body) = page(&other, "").await;
     let events = body["events"].as_array().unwrap();
     assert!(events.iter().all(|event| event["consultation"].is_null()), "{body}");
@@ -217,10 +203,9 @@ async fn an_event_that_is_refused_at_first_holds_back_what_is_behind_it() {
 async fn a_receiver_that_is_gone_gets_nothing_until_it_is_replayed() {
     let gone = Arc::new(AtomicUsize::new(1));
     let state = gone.clone();
-    let receiver = Receiver::start(move |_| {
-        if state.load(Ordering::Relaxed) == 1 { StatusCode::GONE } else { StatusCode::OK }
-    })
-    .await;
+    let receiver =
+        Receiver::start(move |_| if state.load(Ordering::Relaxed) == 1 { StatusCode::GONE } else { StatusCode::OK })
+            .await;
     let (_base, server) = server_for(&[receiver.port]).await;
     server.consultations.start_sending();
     let (_, hook) = server.api("POST", "/v1/webhooks", json!({"url": receiver.url()})).await;
