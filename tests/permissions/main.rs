@@ -59,10 +59,10 @@ impl Meeting {
     /// Everything that may flow flows, counted from now on.
     async fn media_flows(&mut self) {
         let count = self.inside();
-        let triples = (0..count).flat_map(|viewer| {
-            (0..count).flat_map(move |sender| (0..3).map(move |source| (viewer, sender, source)))
-        });
-        let expected: Vec<_> = triples.filter(|&(viewer, sender, source)| self.is_to_hear(viewer, sender, source)).collect();
+        let triples = (0..count)
+            .flat_map(|viewer| (0..count).flat_map(move |sender| (0..3).map(move |source| (viewer, sender, source))));
+        let expected: Vec<_> =
+            triples.filter(|&(viewer, sender, source)| self.is_to_hear(viewer, sender, source)).collect();
         assert!(!expected.is_empty());
         let before: Vec<_> =
             expected.iter().map(|&(viewer, sender, source)| self.people[viewer].heard_of(sender, source)).collect();
@@ -194,7 +194,8 @@ async fn requests_are_refused_by_right(meeting: &mut Meeting) {
     assert_eq!(meeting.server.clinic.state(&meeting.consultation.id).await.unwrap(), state, "{}", meeting.act.name);
     for one in &meeting.people {
         assert_eq!(one.closed, None, "{}: {:?}", meeting.act.name, one.role);
-        let happened = |message: &ServerMessage| matches!(message, ServerMessage::Muted { .. } | ServerMessage::Admitted);
+        let happened =
+            |message: &ServerMessage| matches!(message, ServerMessage::Muted { .. } | ServerMessage::Admitted);
         assert!(!one.told.iter().any(happened), "{}: {:?}", meeting.act.name, one.role);
     }
     // Nobody was muted, removed or shut out.

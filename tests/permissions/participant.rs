@@ -166,9 +166,8 @@ impl Participant {
 
     /// How often the server refused for want of a right.
     pub fn refusals(&self) -> usize {
-        let refusal = |message: &&ServerMessage| {
-            matches!(message, ServerMessage::Error { code: ErrorCode::NotPermitted, .. })
-        };
+        let refusal =
+            |message: &&ServerMessage| matches!(message, ServerMessage::Error { code: ErrorCode::NotPermitted, .. });
         self.told.iter().filter(refusal).count()
     }
 
@@ -244,11 +243,7 @@ impl Participant {
 }
 
 /// Drives everybody until `reached`, which must be soon.
-pub async fn until(
-    what: &str,
-    participants: &mut [Participant],
-    mut reached: impl FnMut(&mut [Participant]) -> bool,
-) {
+pub async fn until(what: &str, participants: &mut [Participant], mut reached: impl FnMut(&mut [Participant]) -> bool) {
     let deadline = Instant::now() + REACHED_MAX;
     while !reached(participants) {
         join_all(participants.iter_mut().map(Participant::step)).await;

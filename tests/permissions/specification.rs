@@ -12,7 +12,8 @@ pub struct Act {
 }
 
 /// The acts that can be booked without any configuration.
-pub const BUILT_IN: [&str; 5] = ["teleconsultation", "tele_expertise", "telemonitoring", "teleassistance", "regulation"];
+pub const BUILT_IN: [&str; 5] =
+    ["teleconsultation", "tele_expertise", "telemonitoring", "teleassistance", "regulation"];
 
 /// A variant in which a role has one right or two: each right is seen alone, on the sending and on the receiving side.
 pub const ALONE: &str = "alone";
