@@ -12,10 +12,11 @@ use dashmap::Entry;
 use crate::acts;
 use crate::ids::RoomId;
 use crate::sfu::command::Command;
-use crate::store::{Admission, ConsultationRecord, SeatRecord, StoreError};
+use crate::store::{Admission, Change, ConsultationRecord, LiveChange, SeatRecord, StoreError, Transaction};
 use crate::worker::WorkerId;
 
 use super::booking::{language_from_name, sha256};
+use super::facts::{Device, Fact};
 use super::room::{MediaPort, Room};
 use super::tokens::Subject;
 use super::{Consultations, clock};
@@ -123,12 +124,12 @@ impl Consultations {
     }
 
     async fn open_seat(&self, id: &str, epoch: u32) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
-        let (consultation, seat) = self.store.seat(id).await?.ok_or(JoinError::Token)?;
+        let (consultation, seat) = self.journal.seat(id).await?.ok_or(JoinError::Token)?;
         if seat.token_epoch != epoch {
             Err(JoinError::Token)
         } else if consultation.ended_at.is_some() {
             Err(JoinError::Over)
-        } else if seat.admission == Admission::Refused {
+        } else if !seat.admission.is_open() {
             Err(JoinError::Removed)
         } else {
             Ok((consultation, seat))
@@ -145,10 +146,20 @@ impl Consultations {
         if seat.device == Some(device) {
             return Ok(());
         }
-        self.store.set_device(&seat.id, device).await?;
-        if seat.device.is_some() && seat.admission == Admission::Admitted {
-            self.store.set_admission(&seat.id, Admission::Waiting).await?;
+        let told = Fact::SeatOpened { device: if seat.device.is_some() { Device::Other } else { Device::First } };
+        let goes_back = seat.device.is_some() && seat.admission == Admission::Admitted;
+        let other = seat.other_device || goes_back;
+        let mut changes = vec![Change::Live(LiveChange::SetDevice { seat: seat.id.clone(), device, other })];
+        if goes_back {
             seat.admission = Admission::Waiting;
+            changes
+                .push(Change::Live(LiveChange::SetAdmission { seat: seat.id.clone(), admission: Admission::Waiting }));
+        }
+        let (clinic, consultation_id) = (Some(consultation.clinic.as_str()), Some(consultation.id.as_str()));
+        let entries = vec![self.journal.entry(clinic, consultation_id, Some(&seat.id), &told)];
+        self.journal.commit(Transaction { changes, entries }).await?;
+        (seat.device, seat.other_device) = (Some(device), other);
+        if goes_back {
             if let Some(room) = self.live_room(&consultation.id) {
                 room.lock().send_back_to_waiting(&seat.id);
             }
@@ -175,7 +186,7 @@ impl Consultations {
         if self.rooms.len() >= self.settings.rooms_max && !is_emergency {
             return Err(JoinError::Full);
         }
-        let (consultation, seats) = self.store.consultation(&consultation.id).await?.ok_or(JoinError::Token)?;
+        let ((consultation, seats), hold) = self.journal.hold(&consultation.id).await?.ok_or(JoinError::Token)?;
         if consultation.ended_at.is_some() {
             return Err(JoinError::Over);
         }
@@ -184,6 +195,7 @@ impl Consultations {
             Entry::Vacant(entry) => {
                 let port = self.place_room()?;
                 let room = Arc::new(Room::new(port, act, &consultation, &seats, &self.numbers));
+                self.holds.insert(room.id, hold);
                 self.rooms_by_number.insert(room.id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
                 Ok(room)

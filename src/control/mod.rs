@@ -17,21 +17,29 @@ pub mod clock;
 pub mod endpoint;
 pub mod facts;
 pub mod join;
+pub mod journal;
 mod leg;
 pub mod media;
 pub mod metrics;
+mod mirror;
 pub mod negotiation;
 pub mod offer;
 pub mod policy;
 pub mod random;
+pub mod record;
 mod reports;
 mod room;
+mod scribe;
+mod spool;
 mod tokens;
+pub mod usage;
 pub mod visit;
+pub mod yearly;
 
 #[cfg(test)]
 pub(crate) mod fake_media;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -40,10 +48,14 @@ use dashmap::DashMap;
 
 use crate::acts::Acts;
 use crate::ids::{LegId, RoomId};
-use crate::store::{Store, StoreError};
+use crate::pii::Pii;
+use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
+use facts::Fact;
+use journal::{Hold, Journal};
 use media::MediaPlane;
 use metrics::{Census, Metrics};
+use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
 
@@ -58,6 +70,8 @@ pub struct ControlSettings {
     pub rooms_max: usize,
     /// What may be booked, and what each role may do there.
     pub acts: Acts,
+    /// Where changes wait while the store is down: the data directory.
+    pub spool_dir: PathBuf,
 }
 
 /// How long a seat without a connection is kept: long enough for a lift or a reboot, short enough that a host is
@@ -67,12 +81,16 @@ pub const GRACE: Duration = Duration::from_secs(120);
 /// All use cases, and the registry of live rooms.
 pub struct Consultations {
     store: Arc<dyn Store>,
+    journal: Arc<Journal>,
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
     settings: ControlSettings,
+    witness: Witness,
     numbers: Numbers,
     rooms: DashMap<String, Arc<Room>>,
     rooms_by_number: DashMap<RoomId, Arc<Room>>,
+    /// What live rooms may rely on while the store is down.
+    holds: DashMap<RoomId, Hold>,
     legs: Arc<DashMap<LegId, RoomId>>,
     draining: AtomicBool,
     metrics: Metrics,
@@ -95,19 +113,29 @@ impl Consultations {
         store: Arc<dyn Store>,
         media: Arc<dyn MediaPlane>,
         settings: ControlSettings,
+        witness: Witness,
     ) -> Result<Arc<Self>, StartError> {
-        let keys = store.signing_keys(random::bytes(), clock::unix_now()).await?;
+        let metrics = Metrics::new();
+        let journal = Journal::open(Arc::clone(&store), &settings.spool_dir, metrics.journal.clone()).await?;
+        let mut keys = store.signing_keys().await?;
+        if keys.is_empty() {
+            make_first_key(&journal).await?;
+            keys = store.signing_keys().await?;
+        }
         Ok(Arc::new(Self {
             tokens: Tokens::new(&keys)?,
+            journal,
             store,
             media,
             settings,
+            witness,
             numbers: Numbers::default(),
             rooms: DashMap::new(),
             rooms_by_number: DashMap::new(),
+            holds: DashMap::new(),
             legs: Arc::default(),
             draining: AtomicBool::new(false),
-            metrics: Metrics::new(),
+            metrics,
         }))
     }
 
@@ -124,7 +152,16 @@ impl Consultations {
 
     /// Whether a new room would be taken now.
     pub async fn is_ready(&self) -> bool {
-        !self.is_draining() && self.rooms.len() < self.settings.rooms_max && self.store.ping().await.is_ok()
+        !self.is_draining()
+            && self.rooms.len() < self.settings.rooms_max
+            && self.store.ping().await.is_ok()
+            && self.journal.is_writable().await
+    }
+
+    /// The one way to the store for what changes.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// Counters of the control plane.
@@ -202,8 +239,17 @@ impl Consultations {
     fn forget(&self, room: &Arc<Room>) {
         self.rooms.remove_if(&room.consultation, |_, live| live.id == room.id);
         self.rooms_by_number.remove(&room.id);
+        self.holds.remove(&room.id);
         self.legs.retain(|_, of| *of != room.id);
     }
+}
+
+/// Another process may be faster: then its key is the one.
+async fn make_first_key(journal: &Journal) -> Result<(), StoreError> {
+    let secret = Pii(random::bytes::<{ colloque_signaling::token::SECRET_BYTES }>().to_vec());
+    let key = SigningKey { kid: 1, secret, created_at: clock::unix_now() };
+    let entries = vec![journal.entry(None, None, None, &Fact::SigningKeyRotated {})];
+    journal.commit(Transaction { changes: vec![Change::AddSigningKey(key)], entries }).await.map(drop)
 }
 
 /// Numbers that are unique in this process: rooms, seats, legs, visits.

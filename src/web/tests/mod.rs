@@ -19,8 +19,9 @@ use tower::ServiceExt;
 
 use crate::acts::Acts;
 use crate::control::fake_media::FakeMedia;
+use crate::control::record::Witness;
 use crate::control::{ControlSettings, booking};
-use crate::store::SqliteStore;
+use crate::store::SqlStore;
 
 use super::*;
 
@@ -33,7 +34,7 @@ const CHROMIUM_RECEIVE: &str =
 struct Server {
     consultations: Arc<Consultations>,
     media: Arc<FakeMedia>,
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     router: Router,
     api_key: String,
     address: SocketAddr,
@@ -54,23 +55,26 @@ impl Server {
     async fn start_with(grace: Duration, rooms_max: usize) -> Server {
         let dir = std::env::temp_dir().join(format!("colloque-web-{}-{:x}", std::process::id(), rand::random::<u64>()));
         std::fs::create_dir_all(&dir).unwrap();
-        let store = Arc::new(SqliteStore::open(&dir).await.unwrap());
+        let store = Arc::new(crate::store::testing::open_in(&dir).await);
         let (_, api_key) = booking::add_clinic(&*store, Pii("Clinique Test".into())).await.unwrap();
         let acts = Acts::built_in();
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max, acts };
+        let base_url = "http://127.0.0.1:1".into();
+        let settings = ControlSettings { base_url, grace, rooms_max, acts, spool_dir: dir.clone() };
         Self::start_on(dir, store, api_key.0, settings).await
     }
 
     /// Another process on the same store, with other acts in its configuration.
     async fn restarted_with(&self, acts: Acts) -> Server {
         let grace = Duration::from_secs(120);
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max: 10, acts };
+        let (base_url, spool_dir) = ("http://127.0.0.1:1".into(), self.dir.clone());
+        let settings = ControlSettings { base_url, grace, rooms_max: 10, acts, spool_dir };
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 
-    async fn start_on(dir: PathBuf, store: Arc<SqliteStore>, api_key: String, settings: ControlSettings) -> Server {
+    async fn start_on(dir: PathBuf, store: Arc<SqlStore>, api_key: String, settings: ControlSettings) -> Server {
         let media = Arc::new(FakeMedia::new());
-        let consultations = Consultations::open(store.clone(), media.clone(), settings).await.unwrap();
+        let consultations =
+            Consultations::open(store.clone(), media.clone(), settings, Witness::begin(&dir).unwrap()).await.unwrap();
         let state = AppState {
             consultations: consultations.clone(),
             operator_token: Some(Pii("o".repeat(32).into())),
