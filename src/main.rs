@@ -3,6 +3,7 @@
 mod commands;
 mod demo;
 mod serve;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +46,11 @@ enum Command {
     Clinic {
         #[command(subcommand)]
         command: ClinicCommand,
+    },
+    /// Check what the server has signed
+    Record {
+        #[command(subcommand)]
+        command: verify::RecordCommand,
     },
     /// Validate the configuration and say what can be reached
     Check(Configured),
@@ -147,6 +153,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             println!("{}", key.0);
             Ok(())
         }
+        Command::Record { command: verify::RecordCommand::Verify(verify) } => verify::run(verify),
         Command::Check(configured) => serve::check(configured.resolve()?).await,
         Command::Audit { command } => audit::run(command).await,
         Command::Erase { command } => erase::run(command).await,

@@ -36,6 +36,9 @@ impl Consultations {
         self.end_live_of(clinic, patient).await?;
         let whose = Erasure::Patient { clinic: clinic.0.clone(), patient: patient.clone() };
         let erased = self.erase(clinic, None, whose).await?;
+        if erased == 0 {
+            return Err(BookingError::NotFound);
+        }
         for id in self.end_live_of(clinic, patient).await? {
             self.forget_copies(&id);
         }

@@ -27,12 +27,15 @@ pub mod negotiation;
 pub mod offer;
 pub mod policy;
 pub mod random;
+pub mod record;
 mod reports;
 mod room;
 mod scribe;
 mod spool;
 mod tokens;
+pub mod usage;
 pub mod visit;
+pub mod yearly;
 
 #[cfg(test)]
 pub(crate) mod fake_media;
@@ -53,6 +56,7 @@ use facts::Fact;
 use journal::{Hold, Journal};
 use media::MediaPlane;
 use metrics::{Census, Metrics};
+use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
 
@@ -82,6 +86,7 @@ pub struct Consultations {
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
     settings: ControlSettings,
+    witness: Witness,
     numbers: Numbers,
     rooms: DashMap<String, Arc<Room>>,
     rooms_by_number: DashMap<RoomId, Arc<Room>>,
@@ -109,6 +114,7 @@ impl Consultations {
         store: Arc<dyn Store>,
         media: Arc<dyn MediaPlane>,
         settings: ControlSettings,
+        witness: Witness,
     ) -> Result<Arc<Self>, StartError> {
         let metrics = Metrics::new();
         let journal = Journal::open(Arc::clone(&store), &settings.spool_dir, metrics.journal.clone()).await?;
@@ -123,6 +129,7 @@ impl Consultations {
             store,
             media,
             settings,
+            witness,
             numbers: Numbers::default(),
             rooms: DashMap::new(),
             rooms_by_number: DashMap::new(),

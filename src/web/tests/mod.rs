@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::acts::Acts;
 use crate::control::fake_media::FakeMedia;
+use crate::control::record::Witness;
 use crate::control::{ControlSettings, booking};
 use crate::store::SqlStore;
 
@@ -72,7 +73,8 @@ impl Server {
 
     async fn start_on(dir: PathBuf, store: Arc<SqlStore>, api_key: String, settings: ControlSettings) -> Server {
         let media = Arc::new(FakeMedia::new());
-        let consultations = Consultations::open(store.clone(), media.clone(), settings).await.unwrap();
+        let consultations =
+            Consultations::open(store.clone(), media.clone(), settings, Witness::begin(&dir).unwrap()).await.unwrap();
         let state = AppState {
             consultations: consultations.clone(),
             operator_token: Some(Pii("o".repeat(32).into())),
