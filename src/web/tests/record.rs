@@ -124,7 +124,8 @@ async fn a_record_is_told_in_both_forms_and_its_statement_verifies() {
         let (_, encounter) = json_of(answer).await;
         assert_eq!((&encounter["resourceType"], &encounter["status"]), (&json!("Encounter"), &json!("finished")));
     }
-    for (query, accept) in [("?format=json", "application/fhir+json"), ("", "application/json, application/fhir+json")] {
+    for (query, accept) in [("?format=json", "application/fhir+json"), ("", "application/json, application/fhir+json")]
+    {
         let (_, record) = json_of(server.get(&format!("{path}{query}"), accept).await).await;
         assert_eq!(record["version"], 1);
     }
@@ -193,7 +194,9 @@ async fn usage_tells_months_that_are_over_and_no_small_number() {
     ]});
     assert_eq!(usage, expected);
     let running = format!("/v1/usage?from={0}&to={0}", clock::format_rfc3339(clock::unix_now()));
-    for path in [running.as_str(), "/v1/usage?from=2000-01-01T00:00:00Z&to=2025-01-01T00:00:00Z", "/v1/usage?from=a&to=b"] {
+    for path in
+        [running.as_str(), "/v1/usage?from=2000-01-01T00:00:00Z&to=2025-01-01T00:00:00Z", "/v1/usage?from=a&to=b"]
+    {
         assert_eq!(server.api("GET", path, Value::Null).await.0, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
     }
     assert_eq!(server.api("GET", "/v1/usage?from=a", Value::Null).await.0, StatusCode::BAD_REQUEST);
