@@ -15,6 +15,7 @@ pub mod booking;
 pub mod channel;
 pub mod clock;
 pub mod endpoint;
+pub mod erasure;
 pub mod facts;
 pub mod feed;
 pub mod join;
