@@ -30,12 +30,12 @@ async function delivery() {
 test('the examples take a real delivery and nothing that differs from it', async () => {
   const { secret, headers, body } = await delivery();
   const { verify } = await import(`data:text/javascript,${encodeURIComponent(example('js'))}`);
-  const python = (...call) => {
+  const python = (key, fields, text) => {
+    const given = { secret: key, headers: fields, body: text };
     const code = `${example('python')}
 import sys
 given = json.load(sys.stdin)
 print(json.dumps(verify(given["secret"], given["headers"], given["body"].encode())))`;
-    const [given] = [{ secret: call[0], headers: call[1], body: call[2] }];
     const { status, stdout, stderr } = spawnSync('python3', ['-c', code], { input: JSON.stringify(given), encoding: 'utf8' });
     if (status !== 0) throw new Error(stderr);
     return JSON.parse(stdout);

@@ -80,6 +80,8 @@ export class MailServer {
       hideSTARTTLS: hideTls,
       authMethods: ['PLAIN', 'LOGIN'],
       disableReverseLookup: true,
+      // The server under test keeps a connection for the next message.
+      closeTimeout: 200,
       onAuth: (auth, session, done) => {
         this.logins += 1;
         const good = session.secure && auth.username === 'colloque' && auth.password === password;
