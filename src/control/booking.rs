@@ -4,17 +4,23 @@
 //! clinic's consultation looks exactly like one that does not exist.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use colloque_signaling::message::{Language, Presence, Role};
+use colloque_signaling::message::{Card, Gate, HandOverReason, Language, Presence, Role};
 use colloque_signaling::token::Purpose;
 
-use crate::acts::{self, Act};
+use crate::acts::{self, Act, Gates, GatesDefinition};
 use crate::pii::Pii;
-use crate::store::{Admission, ApiKeyRecord, Clinic, ConsultationRecord, SeatRecord, Store, StoreError};
+use crate::store::{
+    ApiKeyRecord, Change, Clinic, ClinicDemands, Committed, ConsultationRecord, Entry, LiveChange, PassedGate, SeatRecord, Store,
+    StoreError, Transaction,
+};
 
-use super::policy;
+use super::facts::{Actor, Fact};
+use super::{form, hand_over};
+use super::gates::{self, Asked};
 use super::tokens::Subject;
-use super::{Consultations, clock, random};
+use super::{Consultations, clock, journal, policy, random};
 
+pub use super::hand_over::HandOverRefusal;
 pub use crate::acts::SEATS_MAX;
 
 /// A proved clinic.
@@ -34,6 +40,16 @@ pub struct NewConsultation {
     pub emergency: bool,
     /// Who is invited.
     pub seats: Vec<NewSeat>,
+    /// Gates before media where they differ from the act's.
+    pub gates: Option<GatesDefinition>,
+    /// The clinic's pseudonym for the patient.
+    pub patient: Option<Pii<String>>,
+    /// First characters of the patient's postal code.
+    pub postal_prefix: Option<String>,
+    /// The clinic's name for a row of consultations that are seen one after another.
+    pub queue: Option<String>,
+    /// Professionals log in before they get media.
+    pub login: bool,
 }
 
 /// A new seat, as asked for.
@@ -47,8 +63,37 @@ pub struct NewSeat {
     pub phone: Option<Pii<String>>,
     /// For invitations.
     pub email: Option<Pii<String>>,
-    /// Skips the waiting room.
+    /// The clinic vouches for it: it skips waiting room, gates and login.
     pub admitted: bool,
+    /// What is shown of a professional before media.
+    pub card: Option<Pii<Card>>,
+}
+
+impl NewSeat {
+    /// A seat of which nothing is known but its role.
+    #[must_use]
+    pub fn of(role: Role) -> Self {
+        Self { role, display_name: None, phone: None, email: None, admitted: false, card: None }
+    }
+}
+
+impl NewConsultation {
+    /// One of which nothing is asked but its act and its seats.
+    #[must_use]
+    pub fn of(act: &str, language: Language, seats: Vec<NewSeat>) -> Self {
+        Self {
+            act: act.to_owned(),
+            language,
+            starts_at: None,
+            emergency: false,
+            seats,
+            gates: None,
+            patient: None,
+            postal_prefix: None,
+            queue: None,
+            login: false,
+        }
+    }
 }
 
 /// What a clinic gets for each seat.
@@ -72,7 +117,18 @@ pub struct ConsultationState {
     /// As booked.
     pub consultation: ConsultationRecord,
     /// Its seats with where they are now.
-    pub seats: Vec<(SeatRecord, Presence)>,
+    pub seats: Vec<SeatState>,
+}
+
+/// State of a seat.
+#[derive(Clone, Debug)]
+pub struct SeatState {
+    /// As booked, and what happened to it since.
+    pub record: SeatRecord,
+    /// Where it is.
+    pub presence: Presence,
+    /// What it still has to pass before media.
+    pub gates_pending: Vec<Gate>,
 }
 
 /// Why a clinic's call was refused.
@@ -87,6 +143,12 @@ pub enum BookingError {
     /// Something asked for cannot be; the text says what, without repeating personal data.
     #[error("{0}")]
     Invalid(&'static str),
+    /// As `Invalid`, for what is found out one by one.
+    #[error("{0}")]
+    Impossible(String),
+    /// The consultation cannot be handed over like this.
+    #[error(transparent)]
+    HandOver(#[from] HandOverRefusal),
     /// No such consultation or seat for this clinic.
     #[error("no such consultation or seat")]
     NotFound,
@@ -109,8 +171,13 @@ pub async fn add_clinic(store: &dyn Store, name: Pii<String>) -> Result<(ClinicI
         prefix: key[..API_KEY_PREFIX_LEN].to_owned(),
         hash: Pii(sha256(key.as_bytes())),
         clinic: clinic.0.clone(),
+        scopes: SCOPES_ALL.to_owned(),
     };
-    store.add_clinic(Clinic { id: clinic.0.clone(), name }, record, clock::unix_now()).await?;
+    let told = Fact::ApiKeyCreated { scopes: record.scopes.clone() };
+    let entries = vec![journal::entry(Some(&clinic.0), None, None, &told)];
+    let added = Clinic { id: clinic.0.clone(), name, demands: ClinicDemands::default() };
+    let changes = vec![Change::AddClinic(added), Change::AddApiKey(record, clock::unix_now())];
+    store.commit(Transaction { changes, entries }).await?;
     Ok((clinic, Pii(key)))
 }
 
@@ -138,13 +205,15 @@ impl Consultations {
         clinic: &ClinicId,
         new: NewConsultation,
     ) -> Result<(String, Vec<Invitation>), BookingError> {
-        if new.seats.is_empty() || new.seats.len() > SEATS_MAX {
-            return Err(BookingError::Invalid("a consultation needs 1 to 50 seats"));
-        }
-        new.seats.iter().try_for_each(check_seat)?;
+        form::check_consultation(&new)?;
         let act = self.settings.acts.by_name(&new.act).ok_or(BookingError::Act)?;
-        check_roles(act, new.seats.iter().map(|seat| seat.role))?;
-        let now = clock::unix_now();
+        form::check_roles(act, new.seats.iter().map(|seat| seat.role))?;
+        let own_gates = new.gates.as_ref().map(|gates| act.gates_with(gates)).transpose().map_err(impossible)?;
+        let gates = own_gates.as_ref().unwrap_or(&act.gates);
+        let demands = self.demands(&clinic.0).await?;
+        for seat in &new.seats {
+            form::check_demands(demands, !gates.card.is_empty(), seat)?;
+        }
         let consultation = ConsultationRecord {
             id: random::text::<16>(),
             clinic: clinic.0.clone(),
@@ -152,84 +221,156 @@ impl Consultations {
             language: language_name(new.language).to_owned(),
             priority: new.emergency.then(|| "emergency".to_owned()),
             starts_at: new.starts_at,
-            created_at: now,
+            created_at: clock::unix_now(),
             ended_at: None,
+            gates: own_gates.as_ref().map(|gates| serde_json::to_string(gates).expect("gates are plain data")),
+            patient: new.patient,
+            postal_prefix: new.postal_prefix,
+            queue: new.queue,
+            login: new.login || demands.login,
+            locked: false,
         };
         let seats: Vec<SeatRecord> =
             new.seats.into_iter().map(|seat| seat_record(&consultation.id, act, seat)).collect();
         let invitations = seats.iter().map(|seat| self.invitation(&consultation, seat)).collect();
         let id = consultation.id.clone();
-        self.store.create_consultation(consultation, seats).await?;
+        let created = Fact::ConsultationCreated { act: consultation.act.clone() };
+        let mut entries = vec![self.told(&consultation, None, &created)];
+        for seat in &seats {
+            entries.extend(self.invited(&consultation, gates, seat, Actor::Clinic));
+        }
+        let changes = vec![Change::CreateConsultation(Box::new(consultation), seats)];
+        self.journal.commit(Transaction { changes, entries }).await?;
         Ok((id, invitations))
     }
 
     /// Invites one more seat, also in mid-call.
     pub async fn invite(&self, clinic: &ClinicId, id: &str, new: NewSeat) -> Result<Invitation, BookingError> {
-        check_seat(&new)?;
+        self.add_seat(&clinic.0, id, new, Actor::Clinic).await
+    }
+
+    /// Adds a seat, unless the act or the consultation is full: the store counts, so that two at once cannot be too many.
+    pub(super) async fn add_seat(
+        &self,
+        clinic: &str,
+        id: &str,
+        new: NewSeat,
+        by: Actor,
+    ) -> Result<Invitation, BookingError> {
+        form::check_seat(&new)?;
         let (consultation, seats) = self.own(clinic, id).await?;
         if consultation.ended_at.is_some() {
             return Err(BookingError::Over);
         }
-        if seats.len() >= SEATS_MAX {
-            return Err(BookingError::Invalid("a consultation has at most 50 seats"));
+        if seats.len() >= SEATS_EVER_MAX {
+            return Err(BookingError::Invalid("a consultation has at most 200 seats, those that were removed included"));
         }
         let act = self.settings.acts.of_stored(&consultation.act);
-        // Whoever was removed has left their seat to another.
-        let seated = seats.iter().filter(|seat| seat.admission != Admission::Refused);
-        let seated = seated.filter_map(|seat| acts::role_from_name(&seat.role));
-        check_roles(act, seated.filter(|&role| role == new.role).chain([new.role]))?;
+        form::check_roles(act, [new.role].into_iter())?;
+        let gates = gates::of_consultation(&consultation, act);
+        form::check_demands(self.demands(clinic).await?, !gates.card.is_empty(), &new)?;
+        let of_role_max = u32::try_from(act.rule(new.role).seats).unwrap_or(u32::MAX);
         let seat = seat_record(id, act, new);
         let invitation = self.invitation(&consultation, &seat);
-        if !self.store.add_seat(seat.clone()).await? {
-            return Err(BookingError::Over);
+        let change = Change::AddSeat { seat: Box::new(seat.clone()), of_role_max, seats_max: SEATS_MAX as u32 };
+        let entries = self.invited(&consultation, &gates, &seat, by);
+        if self.journal.commit(Transaction { changes: vec![change], entries }).await? == Committed::NotApplicable {
+            let over = self.store.consultation(id).await?.is_none_or(|(now, _)| now.ended_at.is_some());
+            let full = BookingError::Invalid("the act has fewer seats for one of the roles, or the consultation is full");
+            return Err(if over { BookingError::Over } else { full });
         }
         if let Some(room) = self.live_room(id) {
-            room.lock().add_seat(&seat, &room.act, &self.numbers);
+            room.lock().add_seat(&seat, &self.numbers);
         }
         Ok(invitation)
     }
 
+    /// What is told of a new seat.
+    fn invited(&self, consultation: &ConsultationRecord, gates: &Gates, seat: &SeatRecord, by: Actor) -> Vec<Entry> {
+        let role = acts::role_from_name(&seat.role).unwrap_or(Role::Guest);
+        let mut entries = vec![self.told(consultation, Some(&seat.id), &Fact::SeatInvited { role, by })];
+        let asked = Asked::of(gates, role, false) != Asked::default();
+        if seat.vouched && (asked || (consultation.login && acts::is_professional(role))) {
+            entries.push(self.told(consultation, Some(&seat.id), &Fact::GatesWaived {}));
+        }
+        entries
+    }
+
+    async fn demands(&self, clinic: &str) -> Result<ClinicDemands, StoreError> {
+        Ok(self.store.clinic(clinic).await?.map_or_else(ClinicDemands::default, |clinic| clinic.demands))
+    }
+
     /// State with seats and presence.
     pub async fn state(&self, clinic: &ClinicId, id: &str) -> Result<ConsultationState, BookingError> {
-        let (consultation, seats) = self.own(clinic, id).await?;
+        let (consultation, seats) = self.own(&clinic.0, id).await?;
         let room = self.live_room(id);
         let state = room.as_ref().map(|room| room.lock());
         let presence = |seat: &SeatRecord| {
             state.as_ref().and_then(|state| state.seat(&seat.id)).map_or(Presence::Absent, |live| live.presence())
         };
-        let seats = seats.into_iter().map(|seat| (presence(&seat), seat)).map(|(p, seat)| (seat, p)).collect();
+        let gates = gates::of_consultation(&consultation, self.settings.acts.of_stored(&consultation.act));
+        let pending = gates::pending_of_records(&gates, consultation.login, &seats);
+        let seats = seats.into_iter().zip(pending);
+        let seats = seats
+            .map(|(record, gates_pending)| SeatState { presence: presence(&record), record, gates_pending })
+            .collect();
         Ok(ConsultationState { consultation, seats })
     }
 
     /// Ends a consultation for everyone.
     pub async fn end_by_clinic(&self, clinic: &ClinicId, id: &str) -> Result<(), BookingError> {
-        self.own(clinic, id).await?;
-        self.end(id).await?;
-        Ok(())
+        let (consultation, _) = self.own(&clinic.0, id).await?;
+        Ok(self.end(&consultation).await?)
     }
 
     /// Admits a waiting seat; nothing happens when it is admitted already.
     pub async fn admit_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<(), BookingError> {
-        self.own_seat(clinic, id, seat).await?;
-        Ok(self.admit(id, seat).await?)
+        let (consultation, seat) = self.own_seat(clinic, id, seat).await?;
+        Ok(self.admit(&consultation, &seat).await?)
     }
 
     /// Removes a seat, or refuses it while it waits: its links stop working.
     pub async fn remove_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<(), BookingError> {
-        self.own_seat(clinic, id, seat).await?;
-        Ok(self.remove(id, seat).await?)
+        let (consultation, seat) = self.own_seat(clinic, id, seat).await?;
+        Ok(self.remove(&consultation, &seat).await?)
+    }
+
+    /// Locks a consultation, so that whoever is not in it stays outside; or unlocks it.
+    pub async fn lock_by_clinic(&self, clinic: &ClinicId, id: &str, locked: bool) -> Result<(), BookingError> {
+        let (consultation, _) = self.own(&clinic.0, id).await?;
+        if consultation.ended_at.is_some() {
+            return Err(BookingError::Over);
+        }
+        Ok(self.set_locked(&consultation, locked).await?)
+    }
+
+    /// Hands a live consultation from one of its seats to a colleague's.
+    pub async fn hand_over_by_clinic(
+        &self,
+        clinic: &ClinicId,
+        id: &str,
+        from: &str,
+        to: &str,
+        reason: HandOverReason,
+    ) -> Result<(), BookingError> {
+        let (consultation, from) = self.own_seat(clinic, id, from).await?;
+        self.hand_over(&consultation, &from.id, to, reason).await
     }
 
     /// Makes every link given out for this seat worthless and gives a new one. A running call goes on.
     pub async fn revoke(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<Invitation, BookingError> {
         let (consultation, mut record) = self.own_seat(clinic, id, seat).await?;
-        record.token_epoch = self.store.raise_token_epoch(seat).await?;
+        record.token_epoch += 1;
+        let change = LiveChange::SetEpoch { seat: seat.to_owned(), epoch: record.token_epoch };
+        let told = Fact::SeatRevoked { by: Actor::Clinic };
+        let entries = vec![self.journal.entry(Some(&clinic.0), Some(id), Some(seat), &told)];
+        self.journal.commit(Transaction { changes: vec![Change::Live(change)], entries }).await?;
         Ok(self.invitation(&consultation, &record))
     }
 
-    async fn own(&self, clinic: &ClinicId, id: &str) -> Result<(ConsultationRecord, Vec<SeatRecord>), BookingError> {
+    async fn own(&self, clinic: &str, id: &str) -> Result<(ConsultationRecord, Vec<SeatRecord>), BookingError> {
         let found = self.store.consultation(id).await?;
-        found.filter(|(consultation, _)| consultation.clinic == clinic.0).ok_or(BookingError::NotFound)
+        found.filter(|(consultation, _)| consultation.clinic == clinic).ok_or(BookingError::NotFound)
     }
 
     async fn own_seat(
@@ -238,12 +379,12 @@ impl Consultations {
         id: &str,
         seat: &str,
     ) -> Result<(ConsultationRecord, SeatRecord), BookingError> {
-        let (consultation, seats) = self.own(clinic, id).await?;
+        let (consultation, seats) = self.own(&clinic.0, id).await?;
         let seat = seats.into_iter().find(|record| record.id == seat).ok_or(BookingError::NotFound)?;
         if consultation.ended_at.is_some() { Err(BookingError::Over) } else { Ok((consultation, seat)) }
     }
 
-    fn invitation(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Invitation {
+    pub(super) fn invitation(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Invitation {
         let from = consultation.starts_at.unwrap_or(0).max(clock::unix_now());
         let subject = Subject { consultation: &consultation.id, seat: &seat.id, epoch: seat.token_epoch };
         let token = self.tokens.sign(Purpose::Link, subject, 0, from + LINK_SECONDS);
@@ -258,6 +399,17 @@ impl Consultations {
     }
 }
 
+/// Whether this is a person's answer: a seat's gates also hold what else is to be remembered of it.
+#[must_use]
+pub fn is_answer(gate: &PassedGate) -> bool {
+    gate.gate != hand_over::GIVEN_AWAY
+}
+
+/// A booking's gates that cannot be played, each by its key.
+fn impossible(faults: Vec<String>) -> BookingError {
+    BookingError::Impossible(faults.join("; "))
+}
+
 fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
     SeatRecord {
         id: random::text::<12>(),
@@ -266,36 +418,15 @@ fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
         display_name: new.display_name,
         phone: new.phone,
         email: new.email,
+        card: new.card.map(|card| Pii(serde_json::to_string(&card.0).expect("a card is plain data"))),
         pin: Pii(random::digits(PIN_DIGITS)),
         admission: policy::first_admission(act.rule(new.role), new.admitted),
+        vouched: new.admitted,
         token_epoch: 0,
         device: None,
-    }
-}
-
-/// Whether these seats fit the act.
-fn check_roles(act: &Act, roles: impl Iterator<Item = Role>) -> Result<(), BookingError> {
-    match act.overfull(roles) {
-        None => Ok(()),
-        Some(role) if act.rule(role).seats == 0 => {
-            Err(BookingError::Invalid("the act has no seat for one of the roles"))
-        }
-        Some(_) => Err(BookingError::Invalid("the act has fewer seats for one of the roles")),
-    }
-}
-
-fn check_seat(seat: &NewSeat) -> Result<(), BookingError> {
-    let fits = |text: &Option<Pii<String>>, len_max: usize| {
-        text.as_ref().is_none_or(|text| text.0.len() <= len_max && !text.0.chars().any(char::is_control))
-    };
-    if !fits(&seat.display_name, NAME_LEN_MAX) {
-        Err(BookingError::Invalid("display_name has at most 200 bytes and no control characters"))
-    } else if !fits(&seat.phone, PHONE_LEN_MAX) {
-        Err(BookingError::Invalid("phone has at most 40 characters"))
-    } else if !fits(&seat.email, EMAIL_LEN_MAX) {
-        Err(BookingError::Invalid("email has at most 254 characters"))
-    } else {
-        Ok(())
+        other_device: false,
+        gates: Vec::new(),
+        login: None,
     }
 }
 
@@ -316,17 +447,17 @@ pub(super) fn language_from_name(name: &str) -> Language {
     if name == "en" { Language::En } else { Language::Fr }
 }
 
-/// Long enough for every real name; the roster repeats it to every seat.
+/// A clinic's name, or a key, which is shorter.
 const NAME_LEN_MAX: usize = 200;
-/// An international number with spaces, or a SIP address.
-const PHONE_LEN_MAX: usize = 40;
-/// RFC 5321 section 4.5.3.1.3.
-const EMAIL_LEN_MAX: usize = 254;
+/// Seats that were removed count: whoever may invite and remove could else fill the store.
+const SEATS_EVER_MAX: usize = 200;
 /// With three tries before a lock, a guess succeeds once in 33 million.
 const PIN_DIGITS: usize = 8;
 /// A link works until a day after the planned begin. Longer leaves more links lying in mailboxes; shorter locks out
 /// a consultation that runs late.
 const LINK_SECONDS: i64 = 24 * 3_600;
+/// What a key may do unless its maker said less.
+const SCOPES_ALL: &str = "consultations:write consultations:read events:read record:read webhooks:write erase";
 /// Lets secret scanners recognise a key.
 const API_KEY_MARK: &str = "ck_";
 /// The mark and 48 random bits.

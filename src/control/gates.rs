@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 
 use colloque_signaling::message::{Card, Choice, Gate, GateAnswer, Role};
 
-use crate::acts::{self, Gates};
-use crate::store::PassedGate;
+use crate::acts::{self, Act, Gates};
+use crate::pii::Pii;
+use crate::store::{ConsultationRecord, PassedGate, SeatRecord};
 
 use super::facts::{Passed, Refused};
 
@@ -200,6 +201,35 @@ pub(super) fn card_of(seat: &str, role: Role, booked: Option<&str>, display_name
     card.seat = seat.to_owned();
     card.name = card.name.or_else(|| display_name.map(str::to_owned));
     Some(card)
+}
+
+/// The gates of a consultation: its booking's, else its act's.
+pub(super) fn of_consultation(consultation: &ConsultationRecord, act: &Act) -> Gates {
+    let booked = consultation.gates.as_deref().and_then(|json| serde_json::from_str(json).ok());
+    booked.unwrap_or_else(|| act.gates.clone())
+}
+
+/// Whether a seat has to log in, and has not.
+pub(super) fn is_login_due(demanded: bool, role: Role, seat: &SeatRecord) -> bool {
+    demanded && !seat.vouched && acts::is_professional(role) && seat.login.is_none()
+}
+
+/// What each seat of a stored consultation still has to pass.
+pub(super) fn pending_of_records(gates: &Gates, login: bool, seats: &[SeatRecord]) -> Vec<Vec<Gate>> {
+    let role_of = |seat: &SeatRecord| acts::role_from_name(&seat.role).unwrap_or(Role::Guest);
+    let open = seats.iter().filter(|seat| seat.admission.is_open());
+    let cards: Vec<Card> = open.filter_map(|seat| card_of_record(role_of(seat), seat)).collect();
+    let pending = |seat: &SeatRecord| {
+        let asked = Asked::of(gates, role_of(seat), seat.vouched);
+        pending(&asked, &Answers::read(&seat.gates), &cards, is_login_due(login, role_of(seat), seat))
+    };
+    seats.iter().map(pending).collect()
+}
+
+/// What is shown of a stored seat.
+pub(super) fn card_of_record(role: Role, seat: &SeatRecord) -> Option<Card> {
+    let text = |text: &'_ Option<Pii<String>>| text.as_ref().map(|text| text.0.clone());
+    card_of(&seat.id, role, text(&seat.card).as_deref(), text(&seat.display_name).as_deref())
 }
 
 /// Name in the store of a withdrawn or given consent.

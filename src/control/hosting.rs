@@ -4,7 +4,7 @@
 //! clinic's API the clinic's key decides, and the answer waits until it is durable. What a host may do by its role is `policy`;
 //! what follows in the room is `settle`.
 
-use colloque_signaling::message::{ErrorCode, GateAnswer, HandOverReason, MediaSource, Permissions, Role, ServerMessage};
+use colloque_signaling::message::{ErrorCode, GateAnswer, HandOverReason, MediaSource, Role, ServerMessage};
 use colloque_signaling::session::CloseReason;
 
 use crate::pii::Pii;
@@ -16,14 +16,15 @@ use super::gates::Misplaced;
 use super::hand_over::HandOverRefusal;
 use super::queue::{self, Candidate, Identity};
 use super::visit::Attachment;
-use super::{Consultations, acts, clock, gates, policy};
+use super::{Consultations, clock, gates, policy};
+use crate::acts;
 
 impl Consultations {
     /// Admits a waiting seat.
     pub(super) async fn admit(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<(), StoreError> {
         if let Some(room) = self.live_room(&consultation.id) {
             room.lock().admit(&seat.id, Actor::Clinic);
-            return self.journal.flush().await;
+            return self.written().await;
         }
         if seat.admission.is_admitted() && !seat.other_device {
             return Ok(());
@@ -35,10 +36,12 @@ impl Consultations {
     /// Removes a seat: its links stop working.
     pub(super) async fn remove(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<(), StoreError> {
         if let Some(room) = self.live_room(&consultation.id) {
-            let mut state = room.lock();
-            state.remove(&seat.id, Actor::Clinic);
-            self.close_if_empty(&room, state);
-            return self.journal.flush().await;
+            {
+                let mut state = room.lock();
+                state.remove(&seat.id, Actor::Clinic);
+                self.close_if_empty(&room, state);
+            }
+            return self.written().await;
         }
         if seat.admission == Admission::Refused {
             return Ok(());
@@ -51,7 +54,7 @@ impl Consultations {
     pub(super) async fn set_locked(&self, consultation: &ConsultationRecord, locked: bool) -> Result<(), StoreError> {
         if let Some(room) = self.live_room(&consultation.id) {
             room.lock().set_locked(locked, Actor::Clinic);
-            return self.journal.flush().await;
+            return self.written().await;
         }
         if consultation.locked == locked {
             return Ok(());
@@ -72,7 +75,7 @@ impl Consultations {
     ) -> Result<(), BookingError> {
         let room = self.live_room(&consultation.id).ok_or(HandOverRefusal::NobodyThere)?;
         room.lock().hand_over(from, to, reason)?;
-        Ok(self.journal.flush().await?)
+        Ok(self.written().await?)
     }
 
     /// Ends a consultation for everyone.
@@ -86,6 +89,11 @@ impl Consultations {
             room.lock().end(Departure::Ended);
             self.forget(&room);
         }
+        Ok(())
+    }
+
+    /// Resolves when everything that rooms have recorded is durable.
+    async fn written(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -125,8 +133,9 @@ impl Consultations {
         if !visit.may(|may| may.invite && policy::may_invite(*may, visit.room.act.rule(role))) {
             return;
         }
-        let new = NewSeat { role, display_name: display_name.map(Pii), ..NewSeat::of(role) };
-        match self.add_seat(&visit.room.clinic, &visit.room.consultation, new, visit.actor()).await {
+        let new = NewSeat { display_name: display_name.map(Pii), ..NewSeat::of(role) };
+        let added = self.add_seat(&visit.room.clinic, &visit.room.consultation, new, visit.actor()).await;
+        match added {
             Ok(invitation) => {
                 let link = invitation.link.0;
                 visit.tell(ServerMessage::Invited { seat: invitation.seat, role, link });
@@ -172,11 +181,11 @@ impl Consultations {
     /// The token of the host's own seat in the next consultation of the queue, where the first who waits is let in.
     async fn next_of(&self, visit: &Attachment) -> Result<Option<String>, StoreError> {
         let Some(key) = &visit.room.line else { return Ok(None) };
-        let Some((_, host)) = self.journal.seat(&visit.seat).await? else { return Ok(None) };
+        let Some((_, host)) = self.store.seat(&visit.seat).await? else { return Ok(None) };
         let Some(role) = acts::role_from_name(&host.role) else { return Ok(None) };
         let who = identity(&host);
         for place in queue::next_ones(&self.line(key), &visit.room.consultation) {
-            let Some((consultation, seats)) = self.journal.consultation(&place.consultation).await? else { continue };
+            let Some((consultation, seats)) = self.store.consultation(&place.consultation).await? else { continue };
             let open = seats.iter().filter(|seat| seat.admission.is_open());
             let candidates: Vec<Candidate> = open.filter_map(candidate).collect();
             let own = queue::own_seat(role, &who, &candidates).and_then(|own| seats.iter().find(|seat| seat.id == own));
@@ -244,7 +253,6 @@ fn candidate(seat: &SeatRecord) -> Option<Candidate> {
 
 fn identity(seat: &SeatRecord) -> Identity {
     let text = |text: &Option<Pii<String>>| text.as_ref().map(|text| text.0.clone());
-    let role = acts::role_from_name(&seat.role).unwrap_or(Role::Guest);
-    let card = gates::card_of(&seat.id, role, text(&seat.card).as_deref(), None);
+    let card = gates::card_of_record(acts::role_from_name(&seat.role).unwrap_or(Role::Guest), seat);
     Identity { rpps: card.and_then(|card| card.rpps), email: text(&seat.email), name: text(&seat.display_name) }
 }

@@ -11,23 +11,36 @@
 //! A consultation's live state is one `Room` behind one lock that is never held across an await. The store has the
 //! last word on who is admitted; the room is its cache while somebody is there.
 
+mod aside;
 pub mod booking;
 pub mod channel;
+mod chronicle;
 pub mod clock;
 pub mod endpoint;
 pub mod facts;
+mod form;
+mod gates;
+mod hand_over;
+mod hosting;
 pub mod join;
+pub mod journal;
 mod leg;
+mod lock;
 pub mod media;
 pub mod metrics;
 pub mod negotiation;
 pub mod offer;
 pub mod policy;
+mod queue;
 pub mod random;
 mod reports;
 mod room;
+mod seat;
+mod settle;
+mod stage;
 mod tokens;
 pub mod visit;
+pub mod waiting_line;
 
 #[cfg(test)]
 pub(crate) mod fake_media;
@@ -40,12 +53,16 @@ use dashmap::DashMap;
 
 use crate::acts::Acts;
 use crate::ids::{LegId, RoomId};
-use crate::store::{Store, StoreError};
+use crate::pii::Pii;
+use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
+use facts::{Departure, Fact};
+use journal::Journal;
 use media::MediaPlane;
 use metrics::{Census, Metrics};
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
+use waiting_line::Lines;
 
 /// What the control plane is told once.
 #[derive(Clone, Debug)]
@@ -67,6 +84,7 @@ pub const GRACE: Duration = Duration::from_secs(120);
 /// All use cases, and the registry of live rooms.
 pub struct Consultations {
     store: Arc<dyn Store>,
+    journal: Arc<Journal>,
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
     settings: ControlSettings,
@@ -74,6 +92,7 @@ pub struct Consultations {
     rooms: DashMap<String, Arc<Room>>,
     rooms_by_number: DashMap<RoomId, Arc<Room>>,
     legs: Arc<DashMap<LegId, RoomId>>,
+    lines: Arc<Lines>,
     draining: AtomicBool,
     metrics: Metrics,
 }
@@ -96,9 +115,16 @@ impl Consultations {
         media: Arc<dyn MediaPlane>,
         settings: ControlSettings,
     ) -> Result<Arc<Self>, StartError> {
-        let keys = store.signing_keys(random::bytes(), clock::unix_now()).await?;
-        Ok(Arc::new(Self {
+        let journal = Journal::open(Arc::clone(&store));
+        let mut keys = store.signing_keys().await?;
+        if keys.is_empty() {
+            make_first_key(&journal).await?;
+            keys = store.signing_keys().await?;
+        }
+        let lines = Arc::<Lines>::default();
+        let consultations = Arc::new(Self {
             tokens: Tokens::new(&keys)?,
+            journal,
             store,
             media,
             settings,
@@ -106,9 +132,12 @@ impl Consultations {
             rooms: DashMap::new(),
             rooms_by_number: DashMap::new(),
             legs: Arc::default(),
+            lines: Arc::clone(&lines),
             draining: AtomicBool::new(false),
             metrics: Metrics::new(),
-        }))
+        });
+        tokio::spawn(Self::follow_lines(lines, Arc::downgrade(&consultations)));
+        Ok(consultations)
     }
 
     /// Refuses new rooms from now on, or takes them again.
@@ -125,6 +154,12 @@ impl Consultations {
     /// Whether a new room would be taken now.
     pub async fn is_ready(&self) -> bool {
         !self.is_draining() && self.rooms.len() < self.settings.rooms_max && self.store.ping().await.is_ok()
+    }
+
+    /// The one way to the store for what changes.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// Counters of the control plane.
@@ -181,7 +216,7 @@ impl Consultations {
     pub fn close_all(&self) {
         let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(&entry)).collect();
         for room in rooms {
-            room.lock().end();
+            room.lock().end(Departure::Lost);
             self.forget(&room);
         }
     }
@@ -204,6 +239,14 @@ impl Consultations {
         self.rooms_by_number.remove(&room.id);
         self.legs.retain(|_, of| *of != room.id);
     }
+}
+
+/// Another process may be faster: then its key is the one.
+async fn make_first_key(journal: &Journal) -> Result<(), StoreError> {
+    let secret = Pii(random::bytes::<{ colloque_signaling::token::SECRET_BYTES }>().to_vec());
+    let key = SigningKey { kid: 1, secret, created_at: clock::unix_now() };
+    let entries = vec![journal.entry(None, None, None, &Fact::SigningKeyRotated {})];
+    journal.commit(Transaction { changes: vec![Change::AddSigningKey(key)], entries }).await.map(drop)
 }
 
 /// Numbers that are unique in this process: rooms, seats, legs, visits.

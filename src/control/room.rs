@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use colloque_signaling::message::{
-    Card, Choice, GateAnswer, HandOverReason, Language, MediaSource, Role, ServerMessage, SlotInfo,
+    Card, Choice, ErrorCode, GateAnswer, HandOverReason, Language, MediaSource, Role, ServerMessage, SlotInfo,
 };
 use colloque_signaling::session::CloseReason;
 use dashmap::DashMap;
@@ -25,6 +25,7 @@ use super::chronicle::Chronicle;
 use super::facts::{Actor, Departure, Fact, Refused};
 use super::gates::{self, Answered, Misplaced};
 use super::hand_over::{self, Colleague, HandOver, HandOverRefusal};
+use super::join::JoinError;
 use super::journal::Journal;
 use super::media::{MediaBusy, MediaPlane};
 use super::seat::{self, Attendance, LiveSeat, Visit};
@@ -119,11 +120,7 @@ impl Room {
             handing: None,
             line,
             lines: Arc::clone(lines),
-            gates: consultation
-                .gates
-                .as_deref()
-                .and_then(|json| serde_json::from_str(json).ok())
-                .unwrap_or_else(|| act.gates.clone()),
+            gates: gates::of_consultation(consultation, &act),
             act: Arc::clone(&act),
             login: consultation.login,
             closed: false,
@@ -174,15 +171,19 @@ impl RoomState {
         }
     }
 
-    /// The seat was opened on another device: the old page stops, and whoever waited once waits again.
-    pub(super) fn move_device(&mut self, id: &str) {
-        let Some(seat) = self.seat_mut(id) else { return };
-        let admission = match seat.admission {
-            Admission::Admitted => Admission::Waiting,
-            as_before => as_before,
-        };
-        seat.other_device = admission == Admission::Waiting;
+    /// The seat was opened on another device. `out`: it waits there to be let in, and its page here has to stop; else it simply
+    /// moves when the other one connects.
+    pub(super) fn move_device(&mut self, id: &str, out: bool) {
+        let Some(seat) = self.seat_mut(id).filter(|_| out) else { return };
+        seat.other_device = true;
+        let admission = seat.admission;
         self.withdraw(id, admission, CloseReason::MovedDevice);
+        self.settle();
+    }
+
+    /// Every token of the seat was revoked: whoever sits there is put out.
+    pub(super) fn revoke(&mut self, id: &str, admission: Admission) {
+        self.withdraw(id, admission, CloseReason::Refused(ErrorCode::BadSession));
         self.settle();
     }
 
@@ -493,6 +494,19 @@ impl RoomState {
         seat.tracks.retain(|live| live.track != track);
         self.settle();
         true
+    }
+
+    /// What keeps a seat from media; nothing when it is inside.
+    pub(super) fn obstacle(&self, id: &str) -> Option<JoinError> {
+        match self.seat(id)?.stage {
+            Stage::Inside => None,
+            Stage::Out if self.seat(id)?.admission == Admission::Declined => Some(JoinError::Declined),
+            Stage::Out => Some(JoinError::Removed),
+            Stage::Waiting(Obstacle::Host) => Some(JoinError::NotAdmitted),
+            Stage::Waiting(Obstacle::Lock) => Some(JoinError::Locked),
+            Stage::Waiting(Obstacle::Login) => Some(JoinError::LoginRequired),
+            Stage::Waiting(Obstacle::Gates) => Some(JoinError::GatesPending),
+        }
     }
 
     /// The public identifier of a seat of the media plane.

@@ -168,14 +168,12 @@ impl LiveSeat {
     pub(super) fn new(number: SeatId, seat: &SeatRecord, act: &Act, gates: &Gates, login: bool) -> Self {
         let role = role_from_name(&seat.role).unwrap_or(Role::Guest);
         let may = act.rule(role).may;
-        let text = |text: &Option<Pii<String>>| text.as_ref().map(|text| text.0.clone());
-        let card = gates::card_of(&seat.id, role, text(&seat.card).as_deref(), text(&seat.display_name).as_deref());
         let mut live = Self {
             number,
             id: seat.id.clone(),
             role,
             display_name: seat.display_name.clone(),
-            card: card.map(Pii),
+            card: gates::card_of_record(role, seat).map(Pii),
             admission: seat.admission,
             other_device: seat.other_device,
             asked: Asked::of(gates, role, seat.vouched),
@@ -204,7 +202,7 @@ impl LiveSeat {
 
     /// Takes what the store says beside admission: others than the room change it.
     pub(super) fn read(&mut self, seat: &SeatRecord, login: bool) {
-        self.login_due = login && !seat.vouched && acts::is_professional(self.role) && seat.login.is_none();
+        self.login_due = gates::is_login_due(login, self.role, seat);
         self.given_away = seat.gates.iter().any(|gate| gate.gate == GIVEN_AWAY);
     }
 

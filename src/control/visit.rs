@@ -45,7 +45,7 @@ impl Consultations {
         let generation = self.numbers.next();
         for _ in 0..ROOM_TRIES {
             let opened = self.open_room(&consultation).await;
-            let room = opened.inspect_err(|error| self.tell_failure(&consultation, &record.id, error))?;
+            let room = opened.inspect_err(|error| self.record_failed_join(&consultation, &record.id, error))?;
             let mut state = room.lock();
             if state.is_closed() {
                 drop(state);
@@ -55,7 +55,7 @@ impl Consultations {
             let visit = Visit::Connected { generation, since };
             let entered = self.enter(&room, &mut state, &record, resume, wire, visit);
             drop(state);
-            entered.inspect_err(|error| self.tell_failure(&consultation, &record.id, error))?;
+            entered.inspect_err(|error| self.record_failed_join(&consultation, &record.id, error))?;
             return Ok(Attachment { room, seat: record.id, generation });
         }
         Err(JoinError::Full)

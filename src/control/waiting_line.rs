@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::store::ConsultationRecord;
 
+use super::booking::{BookingError, ClinicId};
 use super::room::Room;
 use super::{Consultations, clock, queue};
 
@@ -76,6 +77,23 @@ impl Line {
     }
 }
 
+/// A consultation of a queue, as clinics see it.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// Public identifier.
+    pub consultation: String,
+    /// Planned begin, Unix seconds.
+    pub starts_at: Option<i64>,
+    /// Seats that wait to be let in.
+    pub waiting: usize,
+    /// Seats in the call.
+    pub present: usize,
+    /// Consultations with somebody waiting that are seen before.
+    pub ahead: u32,
+    /// Expected begin, Unix seconds.
+    pub expected_at: Option<i64>,
+}
+
 /// Queues in which something changed.
 #[derive(Default)]
 pub(super) struct Lines {
@@ -109,10 +127,45 @@ impl Consultations {
         }
     }
 
+    /// The consultations of a clinic's queue that are not over; none for a queue that nobody named.
+    pub async fn queue(&self, clinic: &ClinicId, queue: &str) -> Result<Vec<Queued>, BookingError> {
+        let booked = self.store.queue(&clinic.0, queue).await?;
+        let mut found: Vec<(queue::Place, usize, usize)> = Vec::with_capacity(booked.len());
+        for (consultation, _) in booked {
+            let mut line = Line::of(&consultation);
+            let (mut present, mut waiting) = (0, 0);
+            if let Some(room) = self.live_room(&consultation.id) {
+                let state = room.lock();
+                line = state.line.clone();
+                (present, waiting) = state.census();
+            }
+            found.push((line.place(&consultation.id), present, waiting));
+        }
+        let mut places: Vec<queue::Place> = found.iter().map(|(place, ..)| place.clone()).collect();
+        queue::sort(&mut places);
+        let now = clock::unix_now();
+        let view = |place: &queue::Place| {
+            let (_, present, waiting) = found.iter().find(|(found, ..)| found == place)?;
+            Some(Queued {
+                consultation: place.consultation.clone(),
+                starts_at: place.starts_at,
+                waiting: *waiting,
+                present: *present,
+                ahead: queue::ahead(&places, &place.consultation),
+                expected_at: queue::expected_begin(&places, &place.consultation, now),
+            })
+        };
+        Ok(places.iter().filter_map(view).collect())
+    }
+
     /// The live consultations of a queue, in the order in which they are seen.
     pub(super) fn line(&self, key: &LineKey) -> Vec<queue::Place> {
-        let mut places: Vec<queue::Place> =
-            self.rooms_of_line(key).iter().map(|room| room.lock().line.place(&room.consultation)).collect();
+        let rooms = self.rooms_of_line(key);
+        let live = rooms.iter().filter_map(|room| {
+            let state = room.lock();
+            (!state.is_closed()).then(|| state.line.place(&room.consultation))
+        });
+        let mut places: Vec<queue::Place> = live.collect();
         queue::sort(&mut places);
         places
     }

@@ -69,6 +69,10 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/consultations/{id}/seats/{seat}/admit", post(api::admit))
         .route("/v1/consultations/{id}/seats/{seat}/remove", post(api::remove))
         .route("/v1/consultations/{id}/seats/{seat}/revoke", post(api::revoke))
+        .route("/v1/consultations/{id}/seats/{seat}/hand-over", post(api::hand_over))
+        .route("/v1/consultations/{id}/lock", post(api::lock))
+        .route("/v1/consultations/{id}/unlock", post(api::unlock))
+        .route("/v1/queues/{queue}", get(api::queue))
         .route("/v1/join", post(api::join))
         .route("/ws", get(socket::upgrade))
         .route("/whip", post(endpoints::publish).options(endpoints::options))
@@ -136,6 +140,10 @@ async fn method_not_allowed() -> Problem {
         api::admit,
         api::remove,
         api::revoke,
+        api::hand_over,
+        api::lock,
+        api::unlock,
+        api::queue,
         api::join,
         socket::upgrade,
         endpoints::publish,
