@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use colloque::config::Config;
+use colloque::control::record::{Witness, runs};
 use colloque::control::{Consultations, ControlSettings, GRACE};
 use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
@@ -64,8 +65,16 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     let store = Arc::new(open_store(&config).await?);
     let media_ports = pool.ports();
     let acts = config.acts.clone();
-    let settings = ControlSettings { base_url: base_url.clone(), grace: GRACE, rooms_max: config.rooms_max, acts };
-    let consultations = Consultations::open(store.clone(), Arc::new(pool), settings).await?;
+    let witness = Witness::begin(&config.data_dir)?;
+    let settings = ControlSettings {
+        base_url: base_url.clone(),
+        grace: GRACE,
+        rooms_max: config.rooms_max,
+        acts,
+        spool_dir: config.data_dir.clone(),
+    };
+    let consultations = Consultations::open(store.clone(), Arc::new(pool), settings, witness.clone()).await?;
+    tokio::spawn(give_signs_of_life(witness));
     let reported = Arc::clone(&consultations);
     tokio::spawn(async move {
         while let Some((worker, event)) = events.recv().await {
@@ -90,6 +99,17 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     Ok(Running { consultations, base_url, admin_url, media_ports, store, drain })
 }
 
+/// For the record: how long the server was there to see.
+async fn give_signs_of_life(witness: Witness) {
+    let mut beats = tokio::time::interval(runs::BEAT);
+    loop {
+        beats.tick().await;
+        if let Err(error) = witness.beat() {
+            tracing::error!(%error, "cannot write to the data directory");
+        }
+    }
+}
+
 impl Running {
     /// SIGTERM drains and a second one stops at once, as does SIGINT.
     pub async fn wait(self) -> anyhow::Result<()> {
@@ -110,6 +130,7 @@ impl Running {
         }
         self.consultations.close_all();
         tokio::time::sleep(FAREWELL).await;
+        self.consultations.journal().flush().await;
         self.store.close().await;
         tracing::info!("stopped");
         Ok(())

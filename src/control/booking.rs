@@ -246,13 +246,13 @@ impl Consultations {
 
     /// Invites one more seat, also in mid-call.
     pub async fn invite(&self, clinic: &ClinicId, id: &str, new: NewSeat) -> Result<Invitation, BookingError> {
-        self.add_seat(&clinic.0, id, new, Actor::Clinic).await
+        self.add_seat(clinic, id, new, Actor::Clinic).await
     }
 
     /// Adds a seat, unless the act or the consultation is full: the store counts, so that two at once cannot be too many.
     pub(super) async fn add_seat(
         &self,
-        clinic: &str,
+        clinic: &ClinicId,
         id: &str,
         new: NewSeat,
         by: Actor,
@@ -268,14 +268,14 @@ impl Consultations {
         let act = self.settings.acts.of_stored(&consultation.act);
         form::check_roles(act, [new.role].into_iter())?;
         let gates = gates::of_consultation(&consultation, act);
-        form::check_demands(self.demands(clinic).await?, !gates.card.is_empty(), &new)?;
+        form::check_demands(self.demands(&clinic.0).await?, !gates.card.is_empty(), &new)?;
         let of_role_max = u32::try_from(act.rule(new.role).seats).unwrap_or(u32::MAX);
         let seat = seat_record(id, act, new);
         let invitation = self.invitation(&consultation, &seat);
         let change = Change::AddSeat { seat: Box::new(seat.clone()), of_role_max, seats_max: SEATS_MAX as u32 };
         let entries = self.invited(&consultation, &gates, &seat, by);
         if self.journal.commit(Transaction { changes: vec![change], entries }).await? == Committed::NotApplicable {
-            let over = self.store.consultation(id).await?.is_none_or(|(now, _)| now.ended_at.is_some());
+            let over = self.journal.consultation(id).await?.is_none_or(|(now, _)| now.ended_at.is_some());
             let full = BookingError::Invalid("the act has fewer seats for one of the roles, or the consultation is full");
             return Err(if over { BookingError::Over } else { full });
         }
@@ -302,7 +302,7 @@ impl Consultations {
 
     /// State with seats and presence.
     pub async fn state(&self, clinic: &ClinicId, id: &str) -> Result<ConsultationState, BookingError> {
-        let (consultation, seats) = self.own(&clinic.0, id).await?;
+        let (consultation, seats) = self.own(clinic, id).await?;
         let room = self.live_room(id);
         let state = room.as_ref().map(|room| room.lock());
         let presence = |seat: &SeatRecord| {
@@ -319,7 +319,7 @@ impl Consultations {
 
     /// Ends a consultation for everyone.
     pub async fn end_by_clinic(&self, clinic: &ClinicId, id: &str) -> Result<(), BookingError> {
-        let (consultation, _) = self.own(&clinic.0, id).await?;
+        let (consultation, _) = self.own(clinic, id).await?;
         Ok(self.end(&consultation).await?)
     }
 
@@ -337,7 +337,7 @@ impl Consultations {
 
     /// Locks a consultation, so that whoever is not in it stays outside; or unlocks it.
     pub async fn lock_by_clinic(&self, clinic: &ClinicId, id: &str, locked: bool) -> Result<(), BookingError> {
-        let (consultation, _) = self.own(&clinic.0, id).await?;
+        let (consultation, _) = self.own(clinic, id).await?;
         if consultation.ended_at.is_some() {
             return Err(BookingError::Over);
         }
@@ -368,9 +368,13 @@ impl Consultations {
         Ok(self.invitation(&consultation, &record))
     }
 
-    async fn own(&self, clinic: &str, id: &str) -> Result<(ConsultationRecord, Vec<SeatRecord>), BookingError> {
-        let found = self.store.consultation(id).await?;
-        found.filter(|(consultation, _)| consultation.clinic == clinic).ok_or(BookingError::NotFound)
+    pub(super) async fn own(
+        &self,
+        clinic: &ClinicId,
+        id: &str,
+    ) -> Result<(ConsultationRecord, Vec<SeatRecord>), BookingError> {
+        let found = self.journal.consultation(id).await?;
+        found.filter(|(consultation, _)| consultation.clinic == clinic.0).ok_or(BookingError::NotFound)
     }
 
     async fn own_seat(
@@ -379,7 +383,7 @@ impl Consultations {
         id: &str,
         seat: &str,
     ) -> Result<(ConsultationRecord, SeatRecord), BookingError> {
-        let (consultation, seats) = self.own(&clinic.0, id).await?;
+        let (consultation, seats) = self.own(clinic, id).await?;
         let seat = seats.into_iter().find(|record| record.id == seat).ok_or(BookingError::NotFound)?;
         if consultation.ended_at.is_some() { Err(BookingError::Over) } else { Ok((consultation, seat)) }
     }

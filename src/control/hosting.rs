@@ -10,7 +10,7 @@ use colloque_signaling::session::CloseReason;
 use crate::pii::Pii;
 use crate::store::{Admission, Change, ConsultationRecord, Entry, LiveChange, SeatRecord, StoreError, Transaction};
 
-use super::booking::{BookingError, NewSeat};
+use super::booking::{BookingError, ClinicId, NewSeat};
 use super::facts::{Actor, Departure, Fact};
 use super::gates::Misplaced;
 use super::hand_over::HandOverRefusal;
@@ -24,7 +24,8 @@ impl Consultations {
     pub(super) async fn admit(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<(), StoreError> {
         if let Some(room) = self.live_room(&consultation.id) {
             room.lock().admit(&seat.id, Actor::Clinic);
-            return self.written().await;
+            self.journal.flush().await;
+            return Ok(());
         }
         if seat.admission.is_admitted() && !seat.other_device {
             return Ok(());
@@ -41,7 +42,8 @@ impl Consultations {
                 state.remove(&seat.id, Actor::Clinic);
                 self.close_if_empty(&room, state);
             }
-            return self.written().await;
+            self.journal.flush().await;
+            return Ok(());
         }
         if seat.admission == Admission::Refused {
             return Ok(());
@@ -54,7 +56,8 @@ impl Consultations {
     pub(super) async fn set_locked(&self, consultation: &ConsultationRecord, locked: bool) -> Result<(), StoreError> {
         if let Some(room) = self.live_room(&consultation.id) {
             room.lock().set_locked(locked, Actor::Clinic);
-            return self.written().await;
+            self.journal.flush().await;
+            return Ok(());
         }
         if consultation.locked == locked {
             return Ok(());
@@ -75,25 +78,27 @@ impl Consultations {
     ) -> Result<(), BookingError> {
         let room = self.live_room(&consultation.id).ok_or(HandOverRefusal::NobodyThere)?;
         room.lock().hand_over(from, to, reason)?;
-        Ok(self.written().await?)
+        self.journal.flush().await;
+        Ok(())
     }
 
     /// Ends a consultation for everyone.
     pub(super) async fn end(&self, consultation: &ConsultationRecord) -> Result<(), StoreError> {
-        let (id, at) = (consultation.id.clone(), clock::unix_now());
+        if let Some(room) = self.live_room(&consultation.id) {
+            room.lock().end_for_good(Actor::Clinic);
+            self.forget(&room);
+            self.journal.flush().await;
+            return Ok(());
+        }
         let told = self.told(consultation, None, &Fact::ConsultationEnded { by: Actor::Clinic });
-        let change = Change::EndConsultation { consultation: id, at };
+        let change = Change::EndConsultation { consultation: consultation.id.clone(), at: clock::unix_now() };
         // Not applicable: it is over already, and that was told.
         self.journal.commit(Transaction { changes: vec![change], entries: vec![told] }).await?;
+        // A room that was being opened meanwhile read it as running.
         if let Some(room) = self.live_room(&consultation.id) {
             room.lock().end(Departure::Ended);
             self.forget(&room);
         }
-        Ok(())
-    }
-
-    /// Resolves when everything that rooms have recorded is durable.
-    async fn written(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -107,7 +112,18 @@ impl Consultations {
         let entries = vec![self.told(consultation, seat, fact)];
         let changes = changes.into_iter().map(Change::Live).collect();
         self.journal.commit(Transaction { changes, entries }).await?;
+        self.catch_up(&consultation.id);
         Ok(())
+    }
+
+    /// Lets the live room of a consultation take what was changed beside it.
+    pub(super) fn catch_up(&self, consultation: &str) {
+        let Some(room) = self.live_room(consultation) else { return };
+        let mut state = room.lock();
+        if let Some((record, seats)) = self.journal.copy(consultation) {
+            state.catch_up(&record, &seats, &self.numbers);
+        }
+        self.close_if_empty(&room, state);
     }
 
     pub(super) fn told(&self, consultation: &ConsultationRecord, seat: Option<&str>, fact: &Fact) -> Entry {
@@ -134,7 +150,7 @@ impl Consultations {
             return;
         }
         let new = NewSeat { display_name: display_name.map(Pii), ..NewSeat::of(role) };
-        let added = self.add_seat(&visit.room.clinic, &visit.room.consultation, new, visit.actor()).await;
+        let added = self.add_seat(&ClinicId(visit.room.clinic.clone()), &visit.room.consultation, new, visit.actor()).await;
         match added {
             Ok(invitation) => {
                 let link = invitation.link.0;
@@ -166,9 +182,6 @@ impl Consultations {
     /// Ends a consultation by its host's page. `next`: the token with which that page goes on.
     fn end_from(&self, visit: &Attachment, next: Option<String>) {
         let mut state = visit.room.lock();
-        if state.is_closed() {
-            return;
-        }
         if let (Some(seat), Some(token)) = (visit.current_seat(&mut state), next) {
             seat.channel.send(ServerMessage::Next { token: Some(token) });
             seat.channel.close(CloseReason::Next);
@@ -181,11 +194,11 @@ impl Consultations {
     /// The token of the host's own seat in the next consultation of the queue, where the first who waits is let in.
     async fn next_of(&self, visit: &Attachment) -> Result<Option<String>, StoreError> {
         let Some(key) = &visit.room.line else { return Ok(None) };
-        let Some((_, host)) = self.store.seat(&visit.seat).await? else { return Ok(None) };
+        let Some((_, host)) = self.journal.seat(&visit.seat).await? else { return Ok(None) };
         let Some(role) = acts::role_from_name(&host.role) else { return Ok(None) };
         let who = identity(&host);
         for place in queue::next_ones(&self.line(key), &visit.room.consultation) {
-            let Some((consultation, seats)) = self.store.consultation(&place.consultation).await? else { continue };
+            let Some((consultation, seats)) = self.journal.consultation(&place.consultation).await? else { continue };
             let open = seats.iter().filter(|seat| seat.admission.is_open());
             let candidates: Vec<Candidate> = open.filter_map(candidate).collect();
             let own = queue::own_seat(role, &who, &candidates).and_then(|own| seats.iter().find(|seat| seat.id == own));

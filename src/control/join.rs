@@ -165,7 +165,7 @@ impl Consultations {
     }
 
     async fn open_seat(&self, id: &str, epoch: u32) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
-        let (consultation, seat) = self.store.seat(id).await?.ok_or(JoinError::Token)?;
+        let (consultation, seat) = self.journal.seat(id).await?.ok_or(JoinError::Token)?;
         if seat.token_epoch != epoch {
             Err(JoinError::Token)
         } else if consultation.ended_at.is_some() {
@@ -229,7 +229,7 @@ impl Consultations {
         if self.rooms.len() >= self.settings.rooms_max && !is_emergency {
             return Err(JoinError::Full);
         }
-        let (consultation, seats) = self.store.consultation(&consultation.id).await?.ok_or(JoinError::Token)?;
+        let ((consultation, seats), hold) = self.journal.hold(&consultation.id).await?.ok_or(JoinError::Token)?;
         if consultation.ended_at.is_some() {
             return Err(JoinError::Over);
         }
@@ -237,9 +237,12 @@ impl Consultations {
             Entry::Occupied(entry) => Ok(Arc::clone(entry.get())),
             Entry::Vacant(entry) => {
                 let port = self.place_room()?;
+                // Whatever is changed from here on finds the room and tells it; what was changed before is in the copy.
+                let (consultation, seats) = self.journal.copy(&consultation.id).unwrap_or((consultation, seats));
                 let (journal, lines) = (&self.journal, &self.lines);
                 let founding = Founding { port, act, consultation: &consultation, seats: &seats, journal, lines };
                 let room = Arc::new(Room::new(founding, &self.numbers));
+                self.holds.insert(room.id, hold);
                 self.rooms_by_number.insert(room.id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
                 Ok(room)

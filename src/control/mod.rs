@@ -28,23 +28,30 @@ mod leg;
 mod lock;
 pub mod media;
 pub mod metrics;
+mod mirror;
 pub mod negotiation;
 pub mod offer;
 pub mod policy;
 mod queue;
 pub mod random;
+pub mod record;
 mod reports;
 mod room;
 mod seat;
 mod settle;
 mod stage;
+mod scribe;
+mod spool;
 mod tokens;
+pub mod usage;
 pub mod visit;
 pub mod waiting_line;
+pub mod yearly;
 
 #[cfg(test)]
 pub(crate) mod fake_media;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -58,8 +65,11 @@ use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
 use facts::{Departure, Fact};
 use journal::Journal;
+use facts::Fact;
+use journal::{Hold, Journal};
 use media::MediaPlane;
 use metrics::{Census, Metrics};
+use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
 use waiting_line::Lines;
@@ -75,6 +85,8 @@ pub struct ControlSettings {
     pub rooms_max: usize,
     /// What may be booked, and what each role may do there.
     pub acts: Acts,
+    /// Where changes wait while the store is down: the data directory.
+    pub spool_dir: PathBuf,
 }
 
 /// How long a seat without a connection is kept: long enough for a lift or a reboot, short enough that a host is
@@ -88,9 +100,12 @@ pub struct Consultations {
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
     settings: ControlSettings,
+    witness: Witness,
     numbers: Numbers,
     rooms: DashMap<String, Arc<Room>>,
     rooms_by_number: DashMap<RoomId, Arc<Room>>,
+    /// What live rooms may rely on while the store is down.
+    holds: DashMap<RoomId, Hold>,
     legs: Arc<DashMap<LegId, RoomId>>,
     lines: Arc<Lines>,
     draining: AtomicBool,
@@ -114,8 +129,10 @@ impl Consultations {
         store: Arc<dyn Store>,
         media: Arc<dyn MediaPlane>,
         settings: ControlSettings,
+        witness: Witness,
     ) -> Result<Arc<Self>, StartError> {
-        let journal = Journal::open(Arc::clone(&store));
+        let metrics = Metrics::new();
+        let journal = Journal::open(Arc::clone(&store), &settings.spool_dir, metrics.journal.clone()).await?;
         let mut keys = store.signing_keys().await?;
         if keys.is_empty() {
             make_first_key(&journal).await?;
@@ -128,9 +145,11 @@ impl Consultations {
             store,
             media,
             settings,
+            witness,
             numbers: Numbers::default(),
             rooms: DashMap::new(),
             rooms_by_number: DashMap::new(),
+            holds: DashMap::new(),
             legs: Arc::default(),
             lines: Arc::clone(&lines),
             draining: AtomicBool::new(false),
@@ -138,6 +157,8 @@ impl Consultations {
         });
         tokio::spawn(Self::follow_lines(lines, Arc::downgrade(&consultations)));
         Ok(consultations)
+            metrics,
+        }))
     }
 
     /// Refuses new rooms from now on, or takes them again.
@@ -153,7 +174,10 @@ impl Consultations {
 
     /// Whether a new room would be taken now.
     pub async fn is_ready(&self) -> bool {
-        !self.is_draining() && self.rooms.len() < self.settings.rooms_max && self.store.ping().await.is_ok()
+        !self.is_draining()
+            && self.rooms.len() < self.settings.rooms_max
+            && self.store.ping().await.is_ok()
+            && self.journal.is_writable().await
     }
 
     /// The one way to the store for what changes.
@@ -237,6 +261,7 @@ impl Consultations {
     fn forget(&self, room: &Arc<Room>) {
         self.rooms.remove_if(&room.consultation, |_, live| live.id == room.id);
         self.rooms_by_number.remove(&room.id);
+        self.holds.remove(&room.id);
         self.legs.retain(|_, of| *of != room.id);
     }
 }

@@ -431,6 +431,9 @@ impl RoomState {
 
     /// Ends the consultation for everyone.
     pub(super) fn end_for_good(&mut self, by: Actor) {
+        if self.closed {
+            return;
+        }
         let consultation = self.chronicle.consultation().to_owned();
         let change = LiveChange::End { consultation, at: clock::unix_now() };
         self.chronicle.record(vec![change], None, &Fact::ConsultationEnded { by });

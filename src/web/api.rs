@@ -65,7 +65,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(credential.trim())
 }
 
-async fn clinic(state: &AppState, headers: &HeaderMap) -> Result<ClinicId, Problem> {
+pub(super) async fn clinic(state: &AppState, headers: &HeaderMap) -> Result<ClinicId, Problem> {
     let key = bearer(headers).ok_or(BookingError::ApiKey)?;
     Ok(state.consultations.authenticate(key).await?)
 }

@@ -8,6 +8,8 @@ mod openapi;
 pub mod operations;
 pub mod pages;
 pub mod problem;
+pub mod record;
+pub mod schemas;
 pub mod security;
 pub mod socket;
 pub mod tls;
@@ -73,6 +75,10 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/consultations/{id}/lock", post(api::lock))
         .route("/v1/consultations/{id}/unlock", post(api::unlock))
         .route("/v1/queues/{queue}", get(api::queue))
+        .route("/v1/consultations/{id}/record", get(record::record))
+        .route("/v1/keys", get(record::keys))
+        .route("/v1/usage", get(record::usage))
+        .route("/v1/schemas/{name}", get(schemas::schema))
         .route("/v1/join", post(api::join))
         .route("/ws", get(socket::upgrade))
         .route("/whip", post(endpoints::publish).options(endpoints::options))
@@ -144,6 +150,10 @@ async fn method_not_allowed() -> Problem {
         api::lock,
         api::unlock,
         api::queue,
+        record::record,
+        record::keys,
+        record::usage,
+        schemas::schema,
         api::join,
         socket::upgrade,
         endpoints::publish,

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::acts::Acts;
 use crate::control::fake_media::FakeMedia;
+use crate::control::record::Witness;
 use crate::control::{ControlSettings, booking};
 use crate::store::SqlStore;
 
@@ -57,20 +58,23 @@ impl Server {
         let store = Arc::new(crate::store::testing::open_in(&dir).await);
         let (_, api_key) = booking::add_clinic(&*store, Pii("Clinique Test".into())).await.unwrap();
         let acts = Acts::built_in();
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max, acts };
+        let base_url = "http://127.0.0.1:1".into();
+        let settings = ControlSettings { base_url, grace, rooms_max, acts, spool_dir: dir.clone() };
         Self::start_on(dir, store, api_key.0, settings).await
     }
 
     /// Another process on the same store, with other acts in its configuration.
     async fn restarted_with(&self, acts: Acts) -> Server {
         let grace = Duration::from_secs(120);
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max: 10, acts };
+        let (base_url, spool_dir) = ("http://127.0.0.1:1".into(), self.dir.clone());
+        let settings = ControlSettings { base_url, grace, rooms_max: 10, acts, spool_dir };
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 
     async fn start_on(dir: PathBuf, store: Arc<SqlStore>, api_key: String, settings: ControlSettings) -> Server {
         let media = Arc::new(FakeMedia::new());
-        let consultations = Consultations::open(store.clone(), media.clone(), settings).await.unwrap();
+        let consultations =
+            Consultations::open(store.clone(), media.clone(), settings, Witness::begin(&dir).unwrap()).await.unwrap();
         let state = AppState {
             consultations: consultations.clone(),
             operator_token: Some(Pii("o".repeat(32).into())),
