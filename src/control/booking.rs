@@ -10,15 +10,15 @@ use colloque_signaling::token::Purpose;
 use crate::acts::{self, Act, Gates, GatesDefinition};
 use crate::pii::Pii;
 use crate::store::{
-    ApiKeyRecord, Change, Clinic, ClinicDemands, Committed, ConsultationRecord, Entry, LiveChange, PassedGate, SeatRecord, Store,
-    StoreError, Transaction,
+    ApiKeyRecord, Change, Clinic, ClinicDemands, Committed, ConsultationRecord, Entry, LiveChange, PassedGate,
+    SeatRecord, Store, StoreError, Transaction,
 };
 
 use super::facts::{Actor, Fact};
-use super::{form, hand_over};
 use super::gates::{self, Asked};
 use super::tokens::Subject;
 use super::{Consultations, clock, journal, policy, random};
+use super::{form, hand_over};
 
 pub use super::hand_over::HandOverRefusal;
 pub use crate::acts::SEATS_MAX;
@@ -263,7 +263,9 @@ impl Consultations {
             return Err(BookingError::Over);
         }
         if seats.len() >= SEATS_EVER_MAX {
-            return Err(BookingError::Invalid("a consultation has at most 200 seats, those that were removed included"));
+            return Err(BookingError::Invalid(
+                "a consultation has at most 200 seats, those that were removed included",
+            ));
         }
         let act = self.settings.acts.of_stored(&consultation.act);
         form::check_roles(act, [new.role].into_iter())?;
@@ -276,7 +278,8 @@ impl Consultations {
         let entries = self.invited(&consultation, &gates, &seat, by);
         if self.journal.commit(Transaction { changes: vec![change], entries }).await? == Committed::NotApplicable {
             let over = self.journal.consultation(id).await?.is_none_or(|(now, _)| now.ended_at.is_some());
-            let full = BookingError::Invalid("the act has fewer seats for one of the roles, or the consultation is full");
+            let full =
+                BookingError::Invalid("the act has fewer seats for one of the roles, or the consultation is full");
             return Err(if over { BookingError::Over } else { full });
         }
         if let Some(room) = self.live_room(id) {

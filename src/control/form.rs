@@ -49,9 +49,8 @@ fn check_card(role: Role, card: &Card) -> Result<(), BookingError> {
         return Err(BookingError::Invalid("card: only a professional's seat has one"));
     }
     let line = |text: &Option<String>, len_max: usize| {
-        text.as_ref().is_none_or(|text| {
-            !text.trim().is_empty() && text.len() <= len_max && !text.chars().any(char::is_control)
-        })
+        text.as_ref()
+            .is_none_or(|text| !text.trim().is_empty() && text.len() <= len_max && !text.chars().any(char::is_control))
     };
     let is_rpps = |rpps: &String| rpps.len() == RPPS_DIGITS && rpps.bytes().all(|byte| byte.is_ascii_digit());
     let Card { seat: _, title, name, specialty, rpps, address, fee } = card;
@@ -96,7 +95,9 @@ fn check_pseudonym(patient: &str) -> Result<(), BookingError> {
     // Corsican ones have a letter in them (2A, 2B).
     let is_national_number = matches!(compact.len(), 13 | 15) && digits + 1 >= compact.len();
     if is_national_number {
-        return Err(BookingError::Invalid("patient: this looks like a national health number; send a pseudonym of yours"));
+        return Err(BookingError::Invalid(
+            "patient: this looks like a national health number; send a pseudonym of yours",
+        ));
     }
     Ok(())
 }

@@ -96,7 +96,11 @@ fn answers_do_what_the_table_says_in_any_order() {
     let third = |present| GateAnswer::ThirdPerson { present };
     let steps: Vec<(GateAnswer, Result<Answered, Misplaced>, &[&str])> = vec![
         (consent("2", true), Err(Misplaced::Unknown), &["card", "consent", "third_person", "preference"]),
-        (choice(Choice::Video), passed(&[("preference", "")], Passed::Preference), &["card", "consent", "third_person"]),
+        (
+            choice(Choice::Video),
+            passed(&[("preference", "")], Passed::Preference),
+            &["card", "consent", "third_person"],
+        ),
         (choice(Choice::Video), again(), &["card", "consent", "third_person"]),
         (cards(&["x"]), Err(Misplaced::Unknown), &["card", "consent", "third_person"]),
         (cards(&["d", "x"]), Err(Misplaced::Unknown), &["card", "consent", "third_person"]),
@@ -144,12 +148,9 @@ fn what_was_stored_is_read_back() {
     let (asked, shown) = (everything(), [full_card("d"), card("e")]);
     let mut answers = Answers::default();
     let mut stored = Vec::new();
-    for said in [
-        cards(&["d", "e"]),
-        consent("1", true),
-        GateAnswer::ThirdPerson { present: true },
-        choice(Choice::Video),
-    ] {
+    for said in
+        [cards(&["d", "e"]), consent("1", true), GateAnswer::ThirdPerson { present: true }, choice(Choice::Video)]
+    {
         match answer(&asked, &mut answers, &shown, &said) {
             Ok(Answered::Passed(gates, _)) => {
                 stored.extend(gates.into_iter().map(|(gate, answer)| PassedGate { gate, answer, at: 1 }));

@@ -63,15 +63,7 @@ pub(super) fn check(from: (&str, Permissions), to: (&str, Option<Colleague>)) ->
 
 /// What is left to whoever gave the consultation away: to take part, no longer to run it.
 pub(super) fn without_running(permissions: Permissions) -> Permissions {
-    Permissions {
-        admit: false,
-        remove: false,
-        mute: false,
-        invite: false,
-        hand_over: false,
-        end: false,
-        ..permissions
-    }
+    Permissions { admit: false, remove: false, mute: false, invite: false, hand_over: false, end: false, ..permissions }
 }
 
 /// Name in the store, among a seat's gates, of having given the consultation away; the answer is the seat that took it.

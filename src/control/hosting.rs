@@ -150,7 +150,8 @@ impl Consultations {
             return;
         }
         let new = NewSeat { display_name: display_name.map(Pii), ..NewSeat::of(role) };
-        let added = self.add_seat(&ClinicId(visit.room.clinic.clone()), &visit.room.consultation, new, visit.actor()).await;
+        let added =
+            self.add_seat(&ClinicId(visit.room.clinic.clone()), &visit.room.consultation, new, visit.actor()).await;
         match added {
             Ok(invitation) => {
                 let link = invitation.link.0;

@@ -64,8 +64,6 @@ use crate::pii::Pii;
 use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
 use facts::{Departure, Fact};
-use journal::Journal;
-use facts::Fact;
 use journal::{Hold, Journal};
 use media::MediaPlane;
 use metrics::{Census, Metrics};
@@ -153,12 +151,10 @@ impl Consultations {
             legs: Arc::default(),
             lines: Arc::clone(&lines),
             draining: AtomicBool::new(false),
-            metrics: Metrics::new(),
+            metrics,
         });
         tokio::spawn(Self::follow_lines(lines, Arc::downgrade(&consultations)));
         Ok(consultations)
-            metrics,
-        }))
     }
 
     /// Refuses new rooms from now on, or takes them again.

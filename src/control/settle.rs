@@ -44,9 +44,11 @@ impl RoomState {
         let cards = self.cards();
         let mut all_pending = Vec::with_capacity(self.seats.len());
         for index in 0..self.seats.len() {
-            let keeper_inside = self.seats.iter().enumerate().any(|(other, seat)| {
-                other != index && seat.belongs && seat.attends() && seat.permissions().admit
-            });
+            let keeper_inside = self
+                .seats
+                .iter()
+                .enumerate()
+                .any(|(other, seat)| other != index && seat.belongs && seat.attends() && seat.permissions().admit);
             let seat = &mut self.seats[index];
             // Whoever has gone is no longer of those whom the lock found inside.
             seat.belongs &= seat.is_taken() || seat.entered.attendance == Attendance::Absent;
@@ -64,7 +66,8 @@ impl RoomState {
 
     fn settle_aside(&mut self) {
         let inside = self.seats.iter().filter(|seat| seat.attends()).map(|seat| seat.role);
-        if self.aside.is_some() && !aside::is_possible(inside)
+        if self.aside.is_some()
+            && !aside::is_possible(inside)
             && let Some(by) = self.aside.take()
         {
             self.chronicle.tell(&by, &Fact::AsideEnded {});
@@ -76,7 +79,8 @@ impl RoomState {
 
     /// Done once the colleague is there.
     fn settle_hand_over(&mut self) {
-        let is_there = |handing: &HandOver| self.seat(&handing.to).is_some_and(|seat| seat.attendance() == Attendance::Present);
+        let is_there =
+            |handing: &HandOver| self.seat(&handing.to).is_some_and(|seat| seat.attendance() == Attendance::Present);
         if !self.handing.as_ref().is_some_and(is_there) {
             return;
         }

@@ -265,11 +265,8 @@ impl From<SeatState> for SeatView {
             Gate::ThirdPerson => "third_person",
             Gate::Preference => "preference",
         };
-        let passed = |gate: PassedGate| PassedView {
-            gate: gate.gate,
-            answer: gate.answer,
-            at: clock::format_rfc3339(gate.at),
-        };
+        let passed =
+            |gate: PassedGate| PassedView { gate: gate.gate, answer: gate.answer, at: clock::format_rfc3339(gate.at) };
         SeatView {
             id: record.id,
             role: record.role,
