@@ -16,6 +16,7 @@ use crate::store::{
 
 use super::facts::{Actor, Fact};
 use super::gates::{self, Asked};
+use super::outbox::NotifyBy;
 use super::tokens::Subject;
 use super::{Consultations, clock, journal, policy, random};
 use super::{form, hand_over};
@@ -67,13 +68,15 @@ pub struct NewSeat {
     pub admitted: bool,
     /// What is shown of a professional before media.
     pub card: Option<Pii<Card>>,
+    /// Ways by which the invitation is sent to its person.
+    pub notify: Vec<NotifyBy>,
 }
 
 impl NewSeat {
     /// A seat of which nothing is known but its role.
     #[must_use]
     pub fn of(role: Role) -> Self {
-        Self { role, display_name: None, phone: None, email: None, admitted: false, card: None }
+        Self { role, display_name: None, phone: None, email: None, admitted: false, card: None, notify: Vec::new() }
     }
 }
 
@@ -230,8 +233,13 @@ impl Consultations {
             login: new.login || demands.login,
             locked: false,
         };
+        let notify: Vec<Vec<NotifyBy>> = new.seats.iter().map(|seat| seat.notify.clone()).collect();
         let seats: Vec<SeatRecord> =
             new.seats.into_iter().map(|seat| seat_record(&consultation.id, act, seat)).collect();
+        let mut messages = Vec::new();
+        for (seat, channels) in seats.iter().zip(&notify) {
+            messages.extend(self.outbox.invitations(&consultation, seat, channels)?);
+        }
         let invitations = seats.iter().map(|seat| self.invitation(&consultation, seat)).collect();
         let id = consultation.id.clone();
         let created = Fact::ConsultationCreated { act: consultation.act.clone() };
@@ -239,8 +247,10 @@ impl Consultations {
         for seat in &seats {
             entries.extend(self.invited(&consultation, gates, seat, Actor::Clinic));
         }
-        let changes = vec![Change::CreateConsultation(Box::new(consultation), seats)];
+        let booked = Change::CreateConsultation(Box::new(consultation), seats);
+        let changes = [booked].into_iter().chain(messages).collect();
         self.journal.commit(Transaction { changes, entries }).await?;
+        self.outbox.wake();
         Ok((id, invitations))
     }
 
@@ -272,16 +282,20 @@ impl Consultations {
         let gates = gates::of_consultation(&consultation, act);
         form::check_demands(self.demands(&clinic.0).await?, !gates.card.is_empty(), &new)?;
         let of_role_max = u32::try_from(act.rule(new.role).seats).unwrap_or(u32::MAX);
+        let notify = new.notify.clone();
         let seat = seat_record(id, act, new);
+        let messages = self.outbox.invitations(&consultation, &seat, &notify)?;
         let invitation = self.invitation(&consultation, &seat);
         let change = Change::AddSeat { seat: Box::new(seat.clone()), of_role_max, seats_max: SEATS_MAX as u32 };
         let entries = self.invited(&consultation, &gates, &seat, by);
-        if self.journal.commit(Transaction { changes: vec![change], entries }).await? == Committed::NotApplicable {
+        let changes = [change].into_iter().chain(messages).collect();
+        if self.journal.commit(Transaction { changes, entries }).await? == Committed::NotApplicable {
             let over = self.journal.consultation(id).await?.is_none_or(|(now, _)| now.ended_at.is_some());
             let full =
                 BookingError::Invalid("the act has fewer seats for one of the roles, or the consultation is full");
             return Err(if over { BookingError::Over } else { full });
         }
+        self.outbox.wake();
         if let Some(room) = self.live_room(id) {
             room.lock().add_seat(&seat, &self.numbers);
         }

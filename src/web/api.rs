@@ -17,6 +17,7 @@ use crate::control::booking::{
 };
 use crate::control::clock;
 use crate::control::waiting_line::Queued;
+use crate::control::outbox::NotifyBy;
 use crate::pii::Pii;
 use crate::store::{Admission, PassedGate};
 
@@ -129,6 +130,9 @@ pub struct SeatRequest {
     /// Of a professional: what is shown before media.
     #[serde(default)]
     card: Option<CardRequest>,
+    /// Sends the link to the seat's `email` or `phone`, where the operator has configured that.
+    #[serde(default)]
+    notify: Vec<NotifyBy>,
 }
 
 /// Who a professional is, and what the consultation costs.
@@ -170,6 +174,7 @@ impl From<SeatRequest> for NewSeat {
             email: seat.email.map(Pii),
             admitted: seat.admitted,
             card: seat.card.map(|card| Pii(card.into())),
+            notify: seat.notify,
         }
     }
 }
