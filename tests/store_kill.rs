@@ -1,7 +1,7 @@
 //! The store's promise under kill -9: whatever was acknowledged is there exactly once, everything else wholly or not at all.
 //!
 //! ```text
-//!   this test --starts itself again as--> writer --"ack ID" after each commit--> this test
+//!   this test --starts itself again as--> writer --"ack ID." after each commit--> this test
 //!       \--kill -9 at a random moment: the writer, or PostgreSQL with all its processes--> look into the store
 //! ```
 //!
@@ -12,7 +12,7 @@
 mod postgres_server;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -197,9 +197,11 @@ impl Drop for Writer {
 
 impl Known {
     fn hear(&mut self, line: &str) {
-        if let Some(id) = line.strip_prefix("ack ") {
+        // A kill may cut a line off.
+        let whole = line.strip_suffix('.').unwrap_or_default();
+        if let Some(id) = whole.strip_prefix("ack ") {
             assert!(self.acknowledged.insert(id.to_owned()), "{id} twice");
-        } else if let Some(id) = line.strip_prefix("erased ") {
+        } else if let Some(id) = whole.strip_prefix("erased ") {
             self.erased.insert(id.to_owned());
         } else if line.contains("panicked") || line.starts_with("fault ") {
             panic!("the writer: {line}");
@@ -340,7 +342,7 @@ async fn live_once(store: &SqlStore, name: &str) {
         let mut told = entry("", "");
         told.id = format!("er-{name}");
         if store.erase(erasure, told).await.is_ok() {
-            eprintln!("erased {consultation}");
+            say(&format!("erased {consultation}."));
         }
     }
 }
@@ -356,7 +358,12 @@ async fn acknowledged(store: &SqlStore, id: &str, consultation: &str, changes: V
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
-    eprintln!("ack {id}");
+    say(&format!("ack {id}."));
+}
+
+/// In one piece.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).ok();
 }
 
 fn entry(kind: &str, consultation: &str) -> Entry {

@@ -111,7 +111,7 @@ chmod 755 "$dir"
     wait $server
     sleep 0.1
   done
-) >/dev/null &
+) >/dev/null 2>&1 &
 loop=$!
 for try in $(seq 600); do
   "$1/pg_isready" -q -h "$dir" -U postgres && break
