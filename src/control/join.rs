@@ -124,7 +124,7 @@ impl Consultations {
     }
 
     async fn open_seat(&self, id: &str, epoch: u32) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
-        let (consultation, seat) = self.store.seat(id).await?.ok_or(JoinError::Token)?;
+        let (consultation, seat) = self.journal.seat(id).await?.ok_or(JoinError::Token)?;
         if seat.token_epoch != epoch {
             Err(JoinError::Token)
         } else if consultation.ended_at.is_some() {
@@ -186,7 +186,7 @@ impl Consultations {
         if self.rooms.len() >= self.settings.rooms_max && !is_emergency {
             return Err(JoinError::Full);
         }
-        let (consultation, seats) = self.store.consultation(&consultation.id).await?.ok_or(JoinError::Token)?;
+        let ((consultation, seats), hold) = self.journal.hold(&consultation.id).await?.ok_or(JoinError::Token)?;
         if consultation.ended_at.is_some() {
             return Err(JoinError::Over);
         }
@@ -195,6 +195,7 @@ impl Consultations {
             Entry::Vacant(entry) => {
                 let port = self.place_room()?;
                 let room = Arc::new(Room::new(port, act, &consultation, &seats, &self.numbers));
+                self.holds.insert(room.id, hold);
                 self.rooms_by_number.insert(room.id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
                 Ok(room)

@@ -20,6 +20,17 @@ pub struct Metrics {
     rooms: IntGauge,
     seats: prometheus::IntGaugeVec,
     draining: IntGauge,
+    /// Of the journal.
+    pub journal: JournalMetrics,
+}
+
+/// What the journal counts.
+#[derive(Clone)]
+pub struct JournalMetrics {
+    /// Lines in the spool.
+    pub spooled: IntGauge,
+    /// Entries that neither the store nor the spool took.
+    pub lost: IntCounter,
 }
 
 impl Default for Metrics {
@@ -56,13 +67,22 @@ impl Metrics {
             )
             .expect("the name is valid"),
             draining: gauge("colloque_draining", "1 while new rooms are refused"),
+            journal: JournalMetrics {
+                spooled: gauge("colloque_journal_spooled", "Lines of the journal that wait for the store"),
+                lost: counter("colloque_journal_lost_total", "Entries that neither the store nor the spool took"),
+            },
         };
         metrics.register_all();
         metrics
     }
 
+    /// For what parts of the control plane count by themselves.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     fn register_all(&self) {
-        let collectors: [Box<dyn Collector>; 8] = [
+        let collectors: [Box<dyn Collector>; 10] = [
             Box::new(self.joins.clone()),
             Box::new(self.offers.clone()),
             Box::new(self.resumptions.clone()),
@@ -71,6 +91,8 @@ impl Metrics {
             Box::new(self.rooms.clone()),
             Box::new(self.seats.clone()),
             Box::new(self.draining.clone()),
+            Box::new(self.journal.spooled.clone()),
+            Box::new(self.journal.lost.clone()),
         ];
         for collector in collectors {
             self.registry.register(collector).expect("every metric has its own name");

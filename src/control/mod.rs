@@ -15,24 +15,36 @@ pub mod booking;
 pub mod channel;
 pub mod clock;
 pub mod endpoint;
+pub mod erasure;
 pub mod facts;
+pub mod feed;
 pub mod join;
 pub mod journal;
 mod leg;
 pub mod media;
 pub mod metrics;
+mod mirror;
 pub mod negotiation;
 pub mod offer;
+pub mod outbox;
+pub mod outgoing;
 pub mod policy;
 pub mod random;
+pub mod record;
 mod reports;
 mod room;
+mod scribe;
+mod spool;
 mod tokens;
+pub mod usage;
 pub mod visit;
+pub mod webhooks;
+pub mod yearly;
 
 #[cfg(test)]
 pub(crate) mod fake_media;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -40,16 +52,22 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use crate::acts::Acts;
+use crate::config::outbound::Outbound;
 use crate::ids::{LegId, RoomId};
 use crate::pii::Pii;
 use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
 use facts::Fact;
-use journal::Journal;
+use feed::Waiters;
+use journal::{Hold, Journal};
 use media::MediaPlane;
 use metrics::{Census, Metrics};
+use outbox::Outbox;
+use outgoing::{Authorities, OutgoingError};
+use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
+use webhooks::Webhooks;
 
 /// What the control plane is told once.
 #[derive(Clone, Debug)]
@@ -62,6 +80,10 @@ pub struct ControlSettings {
     pub rooms_max: usize,
     /// What may be booked, and what each role may do there.
     pub acts: Acts,
+    /// What may be sent to others.
+    pub outbound: Outbound,
+    /// Where changes wait while the store is down: the data directory.
+    pub spool_dir: PathBuf,
 }
 
 /// How long a seat without a connection is kept: long enough for a lift or a reboot, short enough that a host is
@@ -75,12 +97,18 @@ pub struct Consultations {
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
     settings: ControlSettings,
+    witness: Witness,
     numbers: Numbers,
     rooms: DashMap<String, Arc<Room>>,
     rooms_by_number: DashMap<RoomId, Arc<Room>>,
+    /// What live rooms may rely on while the store is down.
+    holds: DashMap<RoomId, Hold>,
     legs: Arc<DashMap<LegId, RoomId>>,
     draining: AtomicBool,
     metrics: Metrics,
+    waiters: Waiters,
+    webhooks: Arc<Webhooks>,
+    outbox: Outbox,
 }
 
 /// The control plane could not start.
@@ -92,6 +120,9 @@ pub enum StartError {
     /// The store has no usable key.
     #[error(transparent)]
     Keys(#[from] NoSigningKey),
+    /// Nothing can be sent as it is configured.
+    #[error(transparent)]
+    Outgoing(#[from] OutgoingError),
 }
 
 impl Consultations {
@@ -100,26 +131,48 @@ impl Consultations {
         store: Arc<dyn Store>,
         media: Arc<dyn MediaPlane>,
         settings: ControlSettings,
+        witness: Witness,
     ) -> Result<Arc<Self>, StartError> {
-        let journal = Journal::open(Arc::clone(&store));
+        let metrics = Metrics::new();
+        let journal = Journal::open(Arc::clone(&store), &settings.spool_dir, metrics.journal.clone()).await?;
         let mut keys = store.signing_keys().await?;
         if keys.is_empty() {
             make_first_key(&journal).await?;
             keys = store.signing_keys().await?;
         }
+        let authorities = Authorities::read(settings.outbound.trusted_ca.as_deref())?;
+        let webhooks = Webhooks::new(&journal, &store, &settings.outbound, &authorities, metrics.registry())?;
+        let outbox = Outbox::new(&settings.outbound, &authorities, metrics.registry())?;
         Ok(Arc::new(Self {
             tokens: Tokens::new(&keys)?,
             journal,
             store,
             media,
             settings,
+            witness,
             numbers: Numbers::default(),
             rooms: DashMap::new(),
             rooms_by_number: DashMap::new(),
+            holds: DashMap::new(),
             legs: Arc::default(),
             draining: AtomicBool::new(false),
-            metrics: Metrics::new(),
+            metrics,
+            waiters: Waiters::default(),
+            webhooks: Arc::new(webhooks),
+            outbox,
         }))
+    }
+
+    /// Sends what leaves, for as long as the process runs.
+    pub fn start_sending(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(&self.webhooks).deliver());
+        tokio::spawn(Arc::clone(self).send_messages());
+    }
+
+    /// Where clinics have their events sent.
+    #[must_use]
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// Refuses new rooms from now on, or takes them again.
@@ -135,7 +188,10 @@ impl Consultations {
 
     /// Whether a new room would be taken now.
     pub async fn is_ready(&self) -> bool {
-        !self.is_draining() && self.rooms.len() < self.settings.rooms_max && self.store.ping().await.is_ok()
+        !self.is_draining()
+            && self.rooms.len() < self.settings.rooms_max
+            && self.store.ping().await.is_ok()
+            && self.journal.is_writable().await
     }
 
     /// The one way to the store for what changes.
@@ -219,6 +275,7 @@ impl Consultations {
     fn forget(&self, room: &Arc<Room>) {
         self.rooms.remove_if(&room.consultation, |_, live| live.id == room.id);
         self.rooms_by_number.remove(&room.id);
+        self.holds.remove(&room.id);
         self.legs.retain(|_, of| *of != room.id);
     }
 }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::control::booking::{BookingError, ClinicId, ConsultationState, Invitation, NewConsultation, NewSeat};
 use crate::control::clock;
+use crate::control::outbox::NotifyBy;
 use crate::pii::Pii;
 use crate::store::Admission;
 
@@ -61,7 +62,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(credential.trim())
 }
 
-async fn clinic(state: &AppState, headers: &HeaderMap) -> Result<ClinicId, Problem> {
+pub(super) async fn clinic(state: &AppState, headers: &HeaderMap) -> Result<ClinicId, Problem> {
     let key = bearer(headers).ok_or(BookingError::ApiKey)?;
     Ok(state.consultations.authenticate(key).await?)
 }
@@ -111,6 +112,9 @@ pub struct SeatRequest {
     /// Skips the waiting room.
     #[serde(default)]
     admitted: bool,
+    /// Sends the link to the seat's `email` or `phone`, where the operator has configured that.
+    #[serde(default)]
+    notify: Vec<NotifyBy>,
 }
 
 impl From<SeatRequest> for NewSeat {
@@ -121,6 +125,7 @@ impl From<SeatRequest> for NewSeat {
             phone: seat.phone.map(Pii),
             email: seat.email.map(Pii),
             admitted: seat.admitted,
+            notify: seat.notify,
         }
     }
 }

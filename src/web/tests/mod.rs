@@ -2,6 +2,8 @@
 
 mod acts;
 mod calls;
+mod record;
+mod events;
 mod refusals;
 
 use std::net::SocketAddr;
@@ -18,7 +20,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 use tower::ServiceExt;
 
 use crate::acts::Acts;
+use crate::config::outbound::Outbound;
 use crate::control::fake_media::FakeMedia;
+use crate::control::record::Witness;
 use crate::control::{ControlSettings, booking};
 use crate::store::SqlStore;
 
@@ -56,21 +60,20 @@ impl Server {
         std::fs::create_dir_all(&dir).unwrap();
         let store = Arc::new(crate::store::testing::open_in(&dir).await);
         let (_, api_key) = booking::add_clinic(&*store, Pii("Clinique Test".into())).await.unwrap();
-        let acts = Acts::built_in();
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max, acts };
+        let settings = ControlSettings { grace, rooms_max, ..settings(&dir) };
         Self::start_on(dir, store, api_key.0, settings).await
     }
 
     /// Another process on the same store, with other acts in its configuration.
     async fn restarted_with(&self, acts: Acts) -> Server {
-        let grace = Duration::from_secs(120);
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max: 10, acts };
+        let settings = ControlSettings { acts, ..settings(&self.dir) };
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 
     async fn start_on(dir: PathBuf, store: Arc<SqlStore>, api_key: String, settings: ControlSettings) -> Server {
         let media = Arc::new(FakeMedia::new());
-        let consultations = Consultations::open(store.clone(), media.clone(), settings).await.unwrap();
+        let consultations =
+            Consultations::open(store.clone(), media.clone(), settings, Witness::begin(&dir).unwrap()).await.unwrap();
         let state = AppState {
             consultations: consultations.clone(),
             operator_token: Some(Pii("o".repeat(32).into())),
@@ -130,6 +133,18 @@ impl Server {
         page.session = joined["session"].as_str().unwrap().to_owned();
         page.say(&ClientMessage::Join { version: VERSION, session: page.session.clone(), resume: None }).await;
         page
+    }
+}
+
+/// As a small server has them, with its spool in this directory.
+fn settings(dir: &std::path::Path) -> ControlSettings {
+    ControlSettings {
+        base_url: "http://127.0.0.1:1".to_owned(),
+        grace: Duration::from_secs(120),
+        rooms_max: 10,
+        acts: Acts::built_in(),
+        outbound: Outbound::default(),
+        spool_dir: dir.to_owned(),
     }
 }
 
