@@ -112,7 +112,8 @@ async fn read(store: &dyn Store, clinic: &ClinicId, query: EventQuery) -> Result
     let head = store.chain_marks().await?.1.map_or(0, |head| head.cursor);
     let mut entries = store.entries_after(Some(&clinic.0), query.after.unwrap_or(0), limit + 1).await?;
     let begin = store.chain_marks().await?.0.map_or(0, |begin| begin.cursor);
-    if query.after.is_some_and(|after| after < begin || after > head) {
+    // Nought is before everything, whatever is kept.
+    if query.after.is_some_and(|after| after != 0 && after < begin || after > head) {
         return Err(FeedError::Gone { first: format_cursor(begin) });
     }
     let more = entries.len() > limit as usize;
