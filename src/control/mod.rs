@@ -15,7 +15,9 @@ pub mod booking;
 pub mod channel;
 pub mod clock;
 pub mod endpoint;
+pub mod erasure;
 pub mod facts;
+pub mod feed;
 pub mod join;
 pub mod journal;
 mod leg;
@@ -24,6 +26,8 @@ pub mod metrics;
 mod mirror;
 pub mod negotiation;
 pub mod offer;
+pub mod outbox;
+pub mod outgoing;
 pub mod policy;
 pub mod random;
 pub mod record;
@@ -34,6 +38,7 @@ mod spool;
 mod tokens;
 pub mod usage;
 pub mod visit;
+pub mod webhooks;
 pub mod yearly;
 
 #[cfg(test)]
@@ -47,17 +52,22 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use crate::acts::Acts;
+use crate::config::outbound::Outbound;
 use crate::ids::{LegId, RoomId};
 use crate::pii::Pii;
 use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
 use facts::Fact;
+use feed::Waiters;
 use journal::{Hold, Journal};
 use media::MediaPlane;
 use metrics::{Census, Metrics};
+use outbox::Outbox;
+use outgoing::{Authorities, OutgoingError};
 use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
+use webhooks::Webhooks;
 
 /// What the control plane is told once.
 #[derive(Clone, Debug)]
@@ -70,6 +80,8 @@ pub struct ControlSettings {
     pub rooms_max: usize,
     /// What may be booked, and what each role may do there.
     pub acts: Acts,
+    /// What may be sent to others.
+    pub outbound: Outbound,
     /// Where changes wait while the store is down: the data directory.
     pub spool_dir: PathBuf,
 }
@@ -94,6 +106,9 @@ pub struct Consultations {
     legs: Arc<DashMap<LegId, RoomId>>,
     draining: AtomicBool,
     metrics: Metrics,
+    waiters: Waiters,
+    webhooks: Arc<Webhooks>,
+    outbox: Outbox,
 }
 
 /// The control plane could not start.
@@ -105,6 +120,9 @@ pub enum StartError {
     /// The store has no usable key.
     #[error(transparent)]
     Keys(#[from] NoSigningKey),
+    /// Nothing can be sent as it is configured.
+    #[error(transparent)]
+    Outgoing(#[from] OutgoingError),
 }
 
 impl Consultations {
@@ -122,6 +140,9 @@ impl Consultations {
             make_first_key(&journal).await?;
             keys = store.signing_keys().await?;
         }
+        let authorities = Authorities::read(settings.outbound.trusted_ca.as_deref())?;
+        let webhooks = Webhooks::new(&journal, &store, &settings.outbound, &authorities, metrics.registry())?;
+        let outbox = Outbox::new(&settings.outbound, &authorities, metrics.registry())?;
         Ok(Arc::new(Self {
             tokens: Tokens::new(&keys)?,
             journal,
@@ -136,7 +157,22 @@ impl Consultations {
             legs: Arc::default(),
             draining: AtomicBool::new(false),
             metrics,
+            waiters: Waiters::default(),
+            webhooks: Arc::new(webhooks),
+            outbox,
         }))
+    }
+
+    /// Sends what leaves, for as long as the process runs.
+    pub fn start_sending(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(&self.webhooks).deliver());
+        tokio::spawn(Arc::clone(self).send_messages());
+    }
+
+    /// Where clinics have their events sent.
+    #[must_use]
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// Refuses new rooms from now on, or takes them again.
