@@ -16,9 +16,9 @@ use crate::control::booking::{
     self, BookingError, ClinicId, ConsultationState, Invitation, NewConsultation, NewSeat, SeatState,
 };
 use crate::control::clock;
+use crate::control::outbox::NotifyBy;
 use crate::control::waiting_line::Queued;
 use crate::control::yearly::ActsOfYear;
-use crate::control::outbox::NotifyBy;
 use crate::pii::Pii;
 use crate::store::{Admission, PassedGate};
 
