@@ -272,7 +272,9 @@ fn settle_page(seat: &mut LiveSeat, pending: Vec<Gate>, room: RoomIs) -> Option<
             seat.told.aside = room.aside;
             seat.channel.send(ServerMessage::Aside { on: room.aside, outside: seat.shut.aside });
         }
-        if inside && acts::is_professional(seat.role) && !seat.told.acts
+        if inside
+            && acts::is_professional(seat.role)
+            && !seat.told.acts
             && let Some(message) = room.acts.and_then(ActsOfYear::to_message)
         {
             seat.told.acts = true;

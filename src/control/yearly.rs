@@ -91,10 +91,7 @@ impl Consultations {
 }
 
 /// The acts of the patient of a stored consultation in its year, itself included.
-async fn acts_of_year(
-    store: &dyn Store,
-    consultation: &ConsultationRecord,
-) -> Result<Option<ActsOfYear>, StoreError> {
+async fn acts_of_year(store: &dyn Store, consultation: &ConsultationRecord) -> Result<Option<ActsOfYear>, StoreError> {
     let Some(patient) = &consultation.patient else { return Ok(None) };
     let clinic = store.clinic(&consultation.clinic).await?;
     let Some(limit) = clinic.and_then(|clinic| clinic.demands.acts_per_year) else { return Ok(None) };

@@ -122,7 +122,10 @@ async fn a_record_is_told_in_both_forms_and_its_statement_verifies() {
     for (query, accept) in [("?format=fhir", "*/*"), ("", "application/fhir+json"), ("", "Application/FHIR+json;q=1")] {
         let answer = server.get(&format!("{path}{query}"), accept).await;
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/fhir+json");
-        assert_eq!((&answer.headers()[header::VARY], &answer.headers()[header::CACHE_CONTROL]), (&"accept".parse().unwrap(), &"no-store".parse().unwrap()));
+        assert_eq!(
+            (&answer.headers()[header::VARY], &answer.headers()[header::CACHE_CONTROL]),
+            (&"accept".parse().unwrap(), &"no-store".parse().unwrap())
+        );
         let (_, encounter) = json_of(answer).await;
         assert_eq!((&encounter["resourceType"], &encounter["status"]), (&json!("Encounter"), &json!("finished")));
     }
@@ -280,8 +283,14 @@ async fn a_patients_acts_of_the_year_are_counted_and_professionals_are_warned() 
         last = booked;
     }
     let acts = |count: u32, warning: Option<&str>| json!({"count": count, "limit": 3, "warning": warning});
-    let expected =
-        [acts(1, None), acts(2, Some("near")), acts(1, None), acts(1, None), acts(3, Some("last")), acts(4, Some("past"))];
+    let expected = [
+        acts(1, None),
+        acts(2, Some("near")),
+        acts(1, None),
+        acts(1, None),
+        acts(3, Some("last")),
+        acts(4, Some("past")),
+    ];
     assert_eq!(counts, expected);
     server.consultations.journal().flush().await;
     let (_, events) = server.api("GET", "/v1/events?after=0", Value::Null).await;
