@@ -21,6 +21,8 @@ stage "fuzz targets, 3 s each" scripts/fuzz.sh 3
 stage "what is sent: webhooks, e-mail, SMS" scripts/outbound.sh
 stage "aiortc by WHIP and WHEP" scripts/aiortc.sh
 stage "the record, by independent libraries" scripts/record.sh
+stage "the API against its description" env API_SECONDS=45 scripts/api.sh
+stage "the walk-through by API" scripts/walkthrough.sh
 stage "browsers" scripts/e2e.sh test
 stage "joins under load" scripts/load.sh --dev
 
