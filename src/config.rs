@@ -4,6 +4,8 @@
 //! it finds, so that an administrator mends them in one go. Unknown keys of the file are errors. Unknown
 //! `COLLOQUE_…` variables are only named, because container platforms inject some of their own under that prefix.
 
+mod login;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +14,8 @@ use serde::Deserialize;
 
 use crate::acts::{ActDefinition, Acts};
 use crate::pii::Pii;
+
+pub use login::{LoginConfig, LoginSettings};
 
 /// What an administrator may set; everything optional. The same keys as flags, environment and TOML.
 #[derive(clap::Args, Deserialize, Clone, Debug, Default)]
@@ -58,6 +62,13 @@ pub struct Settings {
     /// Rooms at the same time before new ones are refused
     #[arg(long, env = "COLLOQUE_ROOMS_MAX", value_name = "N")]
     pub rooms_max: Option<usize>,
+    /// Days after which a new key signs links
+    #[arg(long, env = "COLLOQUE_SIGNING_KEY_DAYS", value_name = "N")]
+    pub signing_key_days: Option<u32>,
+    /// Login of professionals
+    #[command(flatten)]
+    #[serde(default)]
+    pub login: LoginSettings,
     /// Variants of the built-in acts; in the file only
     #[arg(skip)]
     #[serde(default)]
@@ -91,6 +102,10 @@ pub struct Config {
     pub drain_seconds: u32,
     /// Rooms at the same time.
     pub rooms_max: usize,
+    /// Days after which a new key signs links.
+    pub signing_key_days: u32,
+    /// Login of professionals, when there is one.
+    pub login: Option<LoginConfig>,
     /// The built-in acts and the file's variants.
     pub acts: Acts,
 }
@@ -205,6 +220,8 @@ impl Settings {
             operator_token: self.operator_token.or(other.operator_token),
             drain_seconds: self.drain_seconds.or(other.drain_seconds),
             rooms_max: self.rooms_max.or(other.rooms_max),
+            signing_key_days: self.signing_key_days.or(other.signing_key_days),
+            login: self.login.or(other.login),
             acts: if self.acts.is_empty() { other.acts } else { self.acts },
         }
     }
@@ -242,6 +259,12 @@ impl Settings {
         if self.operator_token.as_ref().is_some_and(|token| token.0.len() < OPERATOR_TOKEN_LEN_MIN) {
             faults.push(format!("operator_token must have at least {OPERATOR_TOKEN_LEN_MIN} characters"));
         }
+        let signing_key_days = self.signing_key_days.unwrap_or(SIGNING_KEY_DAYS);
+        if !SIGNING_KEY_DAYS_RANGE.contains(&signing_key_days) {
+            let (least, most) = (SIGNING_KEY_DAYS_RANGE.start(), SIGNING_KEY_DAYS_RANGE.end());
+            faults.push(format!("signing_key_days must be {least} to {most}, not {signing_key_days}"));
+        }
+        let login = self.login.resolve(&mut faults);
         let acts = match Acts::with_variants(&self.acts) {
             Ok(acts) if faults.is_empty() => acts,
             acts => {
@@ -262,6 +285,8 @@ impl Settings {
             operator_token: self.operator_token,
             drain_seconds: self.drain_seconds.unwrap_or(3_600),
             rooms_max: self.rooms_max.unwrap_or(1_000),
+            signing_key_days,
+            login,
             acts,
         })
     }
@@ -329,6 +354,12 @@ const WORKERS_MAX: usize = 256;
 const MEDIA_ADDRS_MAX: usize = 16;
 /// 128 bits and more when random hexadecimal; shorter ones could be guessed.
 const OPERATOR_TOKEN_LEN_MIN: usize = 32;
+/// A link is signed when its consultation is booked and must work until a day after the planned begin, and a key verifies for as
+/// long again as it signed. So this is also how far ahead one can book: a year, as follow-up visits are. A shorter time limits what
+/// a stolen key is worth. NIST SP 800-57 part 1 section 5.3.6 allows such a key to sign for two years.
+const SIGNING_KEY_DAYS: u32 = 365;
+/// Less than two days would not outlive a link's own last day.
+const SIGNING_KEY_DAYS_RANGE: std::ops::RangeInclusive<u32> = 2..=730;
 /// Variables of this prefix that are read elsewhere.
 const OTHER_VARIABLES: [&str; 2] = ["COLLOQUE_CONFIG", "COLLOQUE_LOG"];
 
