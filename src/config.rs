@@ -5,6 +5,8 @@
 //! `COLLOQUE_…` variables are only named, because container platforms inject some of their own under that prefix.
 
 mod login;
+pub mod outbound;
+pub mod zone;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use serde::Deserialize;
 
 use crate::acts::{ActDefinition, Acts};
 use crate::pii::Pii;
+
+use outbound::{EmailSettings, Outbound, OutboundSettings, SmsSettings};
 
 pub use login::{LoginConfig, LoginSettings};
 
@@ -69,6 +73,27 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     pub login: LoginSettings,
+    /// Hosts that clinics may have events sent to; repeatable; without one there are no webhooks
+    #[arg(long, env = "COLLOQUE_WEBHOOK_HOSTS", value_name = "HOST[:PORT]", value_delimiter = ',')]
+    #[serde(default)]
+    pub webhook_hosts: Vec<String>,
+    /// Webhooks may go in the clear too
+    #[arg(long, env = "COLLOQUE_ALLOW_HTTP_WEBHOOKS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_http_webhooks: Option<bool>,
+    /// Where the clinics' wall clocks are, for invitations; default: Europe/Paris
+    #[arg(long, env = "COLLOQUE_TIMEZONE", value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// Further authorities (PEM) that webhooks, SMTP servers, gateways and the login may be certified by
+    #[arg(long, env = "COLLOQUE_TRUSTED_CA", value_name = "FILE")]
+    pub trusted_ca: Option<PathBuf>,
+    /// Invitations by e-mail
+    #[command(flatten)]
+    #[serde(default)]
+    pub email: EmailSettings,
+    /// Invitations by SMS
+    #[command(flatten)]
+    #[serde(default)]
+    pub sms: SmsSettings,
     /// Variants of the built-in acts; in the file only
     #[arg(skip)]
     #[serde(default)]
@@ -108,6 +133,8 @@ pub struct Config {
     pub login: Option<LoginConfig>,
     /// The built-in acts and the file's variants.
     pub acts: Acts,
+    /// What may be sent to others.
+    pub outbound: Outbound,
 }
 
 /// PEM files.
@@ -223,6 +250,12 @@ impl Settings {
             signing_key_days: self.signing_key_days.or(other.signing_key_days),
             login: self.login.or(other.login),
             acts: if self.acts.is_empty() { other.acts } else { self.acts },
+            webhook_hosts: if self.webhook_hosts.is_empty() { other.webhook_hosts } else { self.webhook_hosts },
+            allow_http_webhooks: self.allow_http_webhooks.or(other.allow_http_webhooks),
+            timezone: self.timezone.or(other.timezone),
+            trusted_ca: self.trusted_ca.or(other.trusted_ca),
+            email: self.email.or(other.email),
+            sms: self.sms.or(other.sms),
         }
     }
 
@@ -265,6 +298,15 @@ impl Settings {
             faults.push(format!("signing_key_days must be {least} to {most}, not {signing_key_days}"));
         }
         let login = self.login.resolve(&mut faults);
+        let outbound = OutboundSettings {
+            webhook_hosts: self.webhook_hosts,
+            allow_http_webhooks: self.allow_http_webhooks.unwrap_or(false),
+            email: self.email,
+            sms: self.sms,
+            timezone: self.timezone,
+            trusted_ca: self.trusted_ca,
+        }
+        .resolve(&mut faults);
         let acts = match Acts::with_variants(&self.acts) {
             Ok(acts) if faults.is_empty() => acts,
             acts => {
@@ -288,6 +330,7 @@ impl Settings {
             signing_key_days,
             login,
             acts,
+            outbound,
         })
     }
 }

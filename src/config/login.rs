@@ -1,7 +1,5 @@
 //! The login of professionals: which OpenID provider, and how to read who logged in.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
 
 use crate::pii::Pii;
@@ -52,9 +50,6 @@ pub struct LoginSettings {
     )]
     #[serde(default)]
     pub hosts: Vec<String>,
-    /// Certificates (PEM) of a private authority that the provider's certificate comes from
-    #[arg(id = "login_ca_file", long = "login-ca-file", env = "COLLOQUE_LOGIN_CA_FILE", value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
 }
 
 /// A valid login.
@@ -76,8 +71,6 @@ pub struct LoginConfig {
     pub level_claim: String,
     /// Beside the issuer's.
     pub hosts: Vec<String>,
-    /// Beside the public authorities.
-    pub ca_file: Option<PathBuf>,
 }
 
 impl LoginSettings {
@@ -93,7 +86,6 @@ impl LoginSettings {
             rpps_claim: self.rpps_claim.or(other.rpps_claim),
             level_claim: self.level_claim.or(other.level_claim),
             hosts: if self.hosts.is_empty() { other.hosts } else { self.hosts },
-            ca_file: self.ca_file.or(other.ca_file),
         }
     }
 
@@ -125,7 +117,6 @@ impl LoginSettings {
             rpps_claim: self.rpps_claim.unwrap_or_else(|| "SubjectNameID".to_owned()),
             level_claim: self.level_claim.unwrap_or_else(|| "acr".to_owned()),
             hosts: self.hosts.into_iter().filter(|host| !host.is_empty()).collect(),
-            ca_file: self.ca_file,
         })
     }
 }

@@ -30,13 +30,14 @@ use crate::store::{Change, Committed, ConsultationRecord, Login, SeatRecord, Sto
 
 use super::facts::Fact;
 use super::join::JoinError;
+use super::outgoing::{Authorities, OutgoingError};
 use super::{Consultations, clock, random};
 
 use id_token::Claims;
 use pending::{Begun, PendingLogins};
 use provider::Provider;
 
-pub use provider::{CALLBACK_PATH, LoginSetupError};
+pub use provider::CALLBACK_PATH;
 
 /// The login of this server, when it has one.
 pub(super) struct Logins {
@@ -104,15 +105,15 @@ impl LoginError {
 }
 
 impl Logins {
-    pub(super) fn new(config: LoginConfig, base_url: &str) -> Result<Self, LoginSetupError> {
-        Ok(Self { provider: Provider::new(config, base_url)?, pending: PendingLogins::default() })
+    pub(super) fn new(config: LoginConfig, authorities: &Authorities, base_url: &str) -> Result<Self, OutgoingError> {
+        Ok(Self { provider: Provider::new(config, authorities, base_url)?, pending: PendingLogins::default() })
     }
 }
 
 /// Whether the provider can be reached and used, for `colloque check`.
-pub async fn try_provider(config: LoginConfig) -> Result<(), String> {
-    let provider = Provider::new(config, "").map_err(|error| error.to_string())?;
-    provider.metadata().await.map(drop).map_err(|error| error.to_string())
+pub async fn try_provider(config: LoginConfig, authorities: &Authorities) -> Result<(), LoginError> {
+    let provider = Provider::new(config, authorities, "").map_err(|_| LoginError::Provider("no connection can be made"))?;
+    provider.metadata().await.map(drop)
 }
 
 impl Consultations {

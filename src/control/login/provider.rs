@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::Jwk;
-use reqwest::{Client, RequestBuilder, Url, header, redirect};
+use reqwest::{Client, RequestBuilder, Url, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use crate::config::LoginConfig;
 use crate::pii::Pii;
 
+use super::super::outgoing::{Authorities, OutgoingError, http_client};
 use super::LoginError;
 use super::id_token::{self, Claims, Expected, Fault};
 
@@ -63,26 +64,9 @@ struct Tokens {
 
 impl Provider {
     /// Nothing is fetched before the first login.
-    pub(super) fn new(settings: LoginConfig, base_url: &str) -> Result<Self, LoginSetupError> {
-        // The library wants one for the whole process; when there is one already, it is the same.
-        rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-        let mut http = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(CONNECT_WAIT_MAX)
-            .timeout(ANSWER_WAIT_MAX)
-            .https_only(settings.issuer.starts_with("https://"));
-        if let Some(path) = &settings.ca_file {
-            let pem = std::fs::read(path).map_err(|error| LoginSetupError(format!("{}: {error}", path.display())))?;
-            let fault = |_| LoginSetupError(format!("{}: not a PEM certificate", path.display()));
-            for certificate in reqwest::Certificate::from_pem_bundle(&pem).map_err(fault)? {
-                http = http.add_root_certificate(certificate);
-            }
-        }
-        let http = http.build().map_err(|_| LoginSetupError("the HTTPS library refused its settings".to_owned()))?;
+    pub(super) fn new(settings: LoginConfig, authorities: &Authorities, base_url: &str) -> Result<Self, OutgoingError> {
         let redirect_uri = format!("{base_url}{CALLBACK_PATH}");
-        Ok(Self { settings, http, redirect_uri, known: Mutex::default() })
+        Ok(Self { settings, http: http_client(authorities, None)?, redirect_uri, known: Mutex::default() })
     }
 
     /// What the provider says of itself, at most an hour old.
@@ -237,11 +221,6 @@ impl Provider {
     }
 }
 
-/// The login could not be set up; the text names the setting.
-#[derive(Debug, thiserror::Error)]
-#[error("login: {0}")]
-pub struct LoginSetupError(String);
-
 async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, LoginError> {
     let (_, body) = answer(request.header(header::ACCEPT, "application/json")).await?;
     serde_json::from_slice(&body).map_err(|_| LoginError::Provider("its answer cannot be read"))
@@ -249,7 +228,7 @@ async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, LoginEr
 
 /// Media type and body of an answer with status 200.
 async fn answer(request: RequestBuilder) -> Result<(String, Vec<u8>), LoginError> {
-    let mut response = request.send().await.map_err(|_| LoginError::Provider("it does not answer"))?;
+    let mut response = request.timeout(ANSWER_WAIT_MAX).send().await.map_err(|_| LoginError::Provider("it does not answer"))?;
     let status = response.status();
     if matches!(status.as_u16(), 400 | 401 | 403) {
         return Err(LoginError::Refused("the provider refused the code, or this client"));
@@ -291,7 +270,6 @@ const KEYS_FRESH: Duration = Duration::from_secs(30);
 const KEYS_MAX: usize = 64;
 /// The longest real answer, metadata of a large provider, is some 10 KB.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
-const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Of one answer. A login needs four of them at most, within the time that a request may take.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(4);
 
