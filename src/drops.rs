@@ -60,7 +60,7 @@ drop_reasons! {
     RtpUnknownTrack = "rtp_unknown_track",
     /// Payload type that was not negotiated.
     RtpUnknownPayloadType = "rtp_unknown_payload_type",
-    /// The seat may not publish this source now.
+    /// The seat may not publish this source, or send this kind of message, now.
     NotPermitted = "not_permitted",
     /// Older than the retransmission window, or a duplicate.
     RtpStale = "rtp_stale",
@@ -68,8 +68,16 @@ drop_reasons! {
     RtxUseless = "rtx_useless",
     /// SCTP that does not parse or belongs to no association.
     SctpMalformed = "sctp_malformed",
-    /// Data-channel message over the size or rate limit, or with a bad envelope.
+    /// Data-channel message without the envelope, or a channel past a limit.
     DataRefused = "data_refused",
+    /// Data-channel message of a kind that this server does not know.
+    DataKindUnknown = "data_kind_unknown",
+    /// Data-channel message longer than its kind may be.
+    DataTooLong = "data_too_long",
+    /// The seat's budget for this kind of message is spent.
+    DataRate = "data_rate",
+    /// A receiver's line does not keep up: it does not get this message, others do.
+    DataReceiverBusy = "data_receiver_busy",
     /// The transmit batch was full.
     TransmitFull = "transmit_full",
     /// The room panicked on this input and was closed.

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use colloque::pii::Pii;
-use colloque::sfu::data;
+use colloque::sfu::data::Message;
 use colloque::transport::Transport;
 use colloque::transport::batch::{LocalSocket, Path, TransmitBatch};
 use colloque::transport::boring_dtls::BoringAcceptor;
@@ -70,10 +70,15 @@ pub fn sctp(input: &[u8]) {
 
 /// A data-channel message of a member.
 pub fn data_envelope(input: &[u8]) {
-    if let Some(relay) = data::stamp("seat", true, input) {
-        let text = std::str::from_utf8(&relay.text).expect("what is relayed is text");
-        assert!(text.starts_with(r#"{"from":"seat","kind":""#));
-    }
+    let Ok(message) = Message::read(true, input) else { return };
+    assert!(input.len() <= message.kind.bounds().len_max);
+    let stamped = message.stamped("seat");
+    let text = std::str::from_utf8(&stamped).expect("what is relayed is text");
+    assert!(text.starts_with(r#"{"from":"seat","kind":""#));
+    // An envelope adds the sender and nothing else, and is JSON that a page can read.
+    assert!(stamped.len() <= input.len() + "{\"from\":\"seat\",".len());
+    serde_json::from_str::<&serde_json::value::RawValue>(text).expect("what is relayed is JSON");
+    assert!(Message::read(true, &stamped).is_err(), "a stamped message is no message: senders are never claimed");
 }
 
 fn pieces(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -25,9 +25,12 @@ pub fn seat_policy(may: Rights) -> SeatPolicy {
         screen: may.has(Right::Screen),
         see: may.has(Right::See),
         hear: may.has(Right::Hear),
-        // The media plane does not tell kinds of messages apart yet: one of these rights lets a seat send and
-        // receive all of them, none of them shuts its data channel both ways.
-        data: may.has_any(&[Right::Chat, Right::Files, Right::Point, Right::Vitals]),
+        // Who is part of the conversation at all reads what is written in it, as it hears what is said.
+        read: may.has_any(&[Right::See, Right::Hear, Right::Chat, Right::Files, Right::Point, Right::Vitals]),
+        chat: may.has(Right::Chat),
+        files: may.has(Right::Files),
+        point: may.has(Right::Point),
+        vitals: may.has(Right::Vitals),
     }
 }
 

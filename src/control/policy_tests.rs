@@ -7,6 +7,7 @@ use colloque_signaling::message::Role;
 
 use crate::acts::{Act, Acts, ROLES, UNCONFIGURED, is_professional, role_from_name, role_name};
 use crate::rtp::codec::Source;
+use crate::sfu::data::Kind;
 
 use super::*;
 
@@ -26,14 +27,29 @@ fn permissions_and_media_rights_follow_each_right_and_no_other() {
         assert_eq!(granted.len(), 1, "{right:?}: {granted:?}");
         let named: Right = serde_json::from_value(granted[0].as_str().into()).unwrap();
         assert_eq!(named, right, "the protocol's names are the configuration's");
-        let media = seat_policy(alone);
-        let of_media = [media.microphone, media.camera, media.screen, media.see, media.hear, media.data];
-        let hosting =
-            [Right::Admit, Right::Remove, Right::Mute, Right::Invite, Right::HandOver, Right::Aside, Right::End];
-        assert_eq!(of_media.iter().filter(|on| **on).count(), usize::from(!hosting.contains(&right)), "{right:?}");
+        assert_eq!(seat_policy(alone), media_of(right), "{right:?}");
     }
     assert_eq!(permissions(Rights::NONE), Permissions::default());
     assert_eq!(seat_policy(Rights::NONE), SeatPolicy::default());
+}
+
+/// What one right alone is on the media plane: who is part of the conversation reads it too.
+fn media_of(right: Right) -> SeatPolicy {
+    let none = SeatPolicy::default();
+    match right {
+        Right::Microphone => SeatPolicy { microphone: true, ..none },
+        Right::Camera => SeatPolicy { camera: true, ..none },
+        Right::Screen => SeatPolicy { screen: true, ..none },
+        Right::See => SeatPolicy { see: true, read: true, ..none },
+        Right::Hear => SeatPolicy { hear: true, read: true, ..none },
+        Right::Chat => SeatPolicy { chat: true, read: true, ..none },
+        Right::Files => SeatPolicy { files: true, read: true, ..none },
+        Right::Point => SeatPolicy { point: true, read: true, ..none },
+        Right::Vitals => SeatPolicy { vitals: true, read: true, ..none },
+        Right::Admit | Right::Remove | Right::Mute | Right::Invite | Right::HandOver | Right::Aside | Right::End => {
+            none
+        }
+    }
 }
 
 #[test]
@@ -61,7 +77,10 @@ fn a_trainee_publishes_nothing_anywhere() {
         for source in [Source::Microphone, Source::Camera, Source::Screen] {
             assert!(!policy.may_publish(source), "{}", act.name);
         }
-        assert!(!policy.data && act.rule(Role::Trainee).waits, "{}", act.name);
+        for kind in Kind::ALL {
+            assert!(!policy.may_send(kind), "{} {kind:?}", act.name);
+        }
+        assert!(act.rule(Role::Trainee).waits, "{}", act.name);
     }
 }
 
@@ -171,7 +190,11 @@ fn assert_media(row: &Row<'_>, policy: SeatPolicy, place: &str) {
         screen: says("screen"),
         see: says("see"),
         hear: says("hear"),
-        data: ["chat", "files", "point", "vitals"].into_iter().any(says),
+        read: ["see", "hear", "chat", "files", "point", "vitals"].into_iter().any(says),
+        chat: says("chat"),
+        files: says("files"),
+        point: says("point"),
+        vitals: says("vitals"),
     };
     assert_eq!(policy, expected, "{place}");
 }

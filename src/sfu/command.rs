@@ -7,6 +7,7 @@ use crate::transport::parameters::{Fingerprint, IceCredentials};
 use crate::transport::srtp::Profile;
 use crate::units::PictureSize;
 
+use super::data::Kind;
 use super::parameters::{LegParameters, SlotParameters};
 
 /// What the control plane asks. Unknown ids are ignored: the room may have ended meanwhile.
@@ -82,14 +83,32 @@ pub struct SeatPolicy {
     pub see: bool,
     /// Receives others' voices.
     pub hear: bool,
-    /// May send and receive data-channel messages.
-    pub data: bool,
+    /// Receives others' messages, of every kind.
+    pub read: bool,
+    /// May send chat messages.
+    pub chat: bool,
+    /// May send files.
+    pub files: bool,
+    /// May send where it points.
+    pub point: bool,
+    /// May send vital signs.
+    pub vitals: bool,
 }
 
 impl SeatPolicy {
     /// Everything allowed.
-    pub const ALL: SeatPolicy =
-        SeatPolicy { microphone: true, camera: true, screen: true, see: true, hear: true, data: true };
+    pub const ALL: SeatPolicy = SeatPolicy {
+        microphone: true,
+        camera: true,
+        screen: true,
+        see: true,
+        hear: true,
+        read: true,
+        chat: true,
+        files: true,
+        point: true,
+        vitals: true,
+    };
 
     /// Whether this source may be published.
     #[must_use]
@@ -98,6 +117,17 @@ impl SeatPolicy {
             Source::Microphone => self.microphone,
             Source::Camera => self.camera,
             Source::Screen => self.screen,
+        }
+    }
+
+    /// Whether this kind of message may be sent.
+    #[must_use]
+    pub fn may_send(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Chat => self.chat,
+            Kind::File => self.files,
+            Kind::Pointer => self.point,
+            Kind::Vitals => self.vitals,
         }
     }
 }

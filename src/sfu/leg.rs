@@ -15,7 +15,6 @@ use crate::transport::parameters::Fingerprint;
 use crate::units::PictureSize;
 
 use super::command::Event;
-use super::data::DataBudget;
 use super::egress::target::LossHold;
 use super::egress::{Body, EgressStream, Resend, SeatClock, Stamp, TransportCcHistory};
 use super::engine::{Flush, Turn};
@@ -139,7 +138,6 @@ pub(super) struct Leg {
     pub(super) feedback: TransportCcGenerator,
     pub(super) history: TransportCcHistory,
     pub(super) channels: Vec<u16>,
-    pub(super) budget: DataBudget,
     pub(super) reports_due: Instant,
     /// When to look again which layers are sent at all.
     pub(super) targets_due: Instant,
@@ -171,7 +169,6 @@ impl Leg {
             feedback: TransportCcGenerator::new(),
             history: TransportCcHistory::new(),
             channels: Vec::new(),
-            budget: DataBudget::new(now),
             reports_due: now + REPORT_INTERVAL,
             targets_due: now + TARGET_INTERVAL,
             reporter: Ssrc(seed() as u32 | 1),

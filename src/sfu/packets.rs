@@ -10,7 +10,7 @@ use crate::transport::TransportEvent;
 use crate::transport::batch::Path;
 
 use super::command::Event;
-use super::data::stamp;
+use super::data::Message;
 use super::egress::{PacketNumbers, PacketSize};
 use super::engine::{Flush, Turn};
 use super::ingress::{Accepted, IncomingRtp};
@@ -177,38 +177,46 @@ impl Room {
                 }
             }
             TransportEvent::ChannelClosed { channel } => leg.channels.retain(|&open| open != channel),
-            TransportEvent::Message { text, payload, .. } => self.relay(turn, key, text, &payload),
+            TransportEvent::Message { text, payload, .. } => {
+                if let Err(reason) = self.relay(turn, key, text, &payload) {
+                    turn.counters.record_drop(reason);
+                }
+            }
         }
     }
 
     /// Passes a data-channel message on to every other seat that may have it.
-    fn relay(&mut self, turn: &mut Turn<'_>, from: LegKey, text: bool, payload: &[u8]) {
-        let Some(leg) = self.legs.get_mut(from) else { return };
-        let seat = leg.seat;
-        let within = leg.budget.take(turn.now, payload.len());
-        let message = if within { stamp(&leg.stamp, text, payload) } else { None };
-        let Some(message) = message.filter(|_| self.policy(seat).data) else {
-            turn.counters.record_drop(DropReason::DataRefused);
-            return;
-        };
-        let receivers: Vec<LegKey> = self
-            .legs
-            .iter()
-            .filter(|(_, other)| other.seat != seat && self.policy(other.seat).data)
-            .filter(|(_, other)| message.to.as_deref().is_none_or(|to| to == &*other.stamp))
-            .map(|(key, _)| key)
-            .collect();
-        for key in receivers {
-            let Some(leg) = self.legs.get_mut(key) else { continue };
-            let Some(&channel) = leg.channels.first() else { continue };
-            if leg.transport.send_message(turn.now, channel, true, &message.text) {
+    fn relay(&mut self, turn: &mut Turn<'_>, from: LegKey, text: bool, payload: &[u8]) -> Result<(), DropReason> {
+        let Self { legs, seats, .. } = self;
+        let Some(leg) = legs.get(from) else { return Ok(()) };
+        let message = Message::read(text, payload)?;
+        let Some(sender) = seats.iter_mut().find(|seat| seat.id == leg.seat) else { return Ok(()) };
+        if !sender.policy.may_send(message.kind) {
+            return Err(DropReason::NotPermitted);
+        }
+        if !sender.budget.take(turn.now, message.kind, payload.len()) {
+            return Err(DropReason::DataRate);
+        }
+        let (sender, stamped) = (sender.id, message.stamped(&leg.stamp));
+        let backlog_max = message.kind.bounds().backlog_max;
+        for (_, leg) in legs.iter_mut().filter(|(_, leg)| leg.seat != sender) {
+            let addressed = message.to.as_deref().is_none_or(|to| to == &*leg.stamp);
+            let Some(&channel) = leg.channels.first().filter(|_| addressed) else { continue };
+            if !seats.iter().any(|seat| seat.id == leg.seat && seat.policy.read) {
+                continue;
+            }
+            let keeps_up = leg.transport.message_backlog() <= backlog_max;
+            if keeps_up && leg.transport.send_message(turn.now, channel, true, &stamped) {
                 turn.counters.data_relayed += 1;
                 if !turn.out.is_full() {
                     leg.transport.poll_transmit(turn.now, turn.out);
                 }
+            } else {
+                turn.counters.record_drop(DropReason::DataReceiverBusy);
             }
         }
         self.wake(turn.now);
+        Ok(())
     }
 
     /// What the first packet, a new codec or a voice tells the rest of the room.

@@ -15,6 +15,7 @@ use crate::transport::parameters::{Fingerprint, IceCredentials};
 use crate::units::PictureSize;
 
 use super::command::{Event, SeatPolicy};
+use super::data::DataBudget;
 use super::egress::{PacketNumbers, PacketSize, pad_runs};
 use super::engine::Turn;
 use super::ingress::{Accepted, IngressTrack, SpeakerDetector};
@@ -31,6 +32,14 @@ pub(super) struct Seat {
     pub(super) policy: SeatPolicy,
     /// Counts up with every change of speaker; larger is later.
     pub(super) spoke_at: u64,
+    /// What it may still send on data channels.
+    pub(super) budget: DataBudget,
+}
+
+impl Seat {
+    fn new(now: Instant, id: SeatId, policy: SeatPolicy) -> Self {
+        Self { id, policy, spoke_at: 0, budget: DataBudget::new(now) }
+    }
 }
 
 /// One published source with those who watch it.
@@ -155,7 +164,7 @@ impl Room {
     pub(super) fn set_policy(&mut self, turn: &mut Turn<'_>, id: SeatId, policy: SeatPolicy) {
         match self.seats.iter().position(|seat| seat.id == id) {
             Some(at) => self.seats[at].policy = policy,
-            None if self.seats.len() < SEATS_MAX => self.seats.push(Seat { id, policy, spoke_at: 0 }),
+            None if self.seats.len() < SEATS_MAX => self.seats.push(Seat::new(turn.now, id, policy)),
             None => return,
         }
         for (_, track) in &mut self.tracks {

@@ -179,6 +179,11 @@ impl Transport {
         self.sctp().is_some_and(|sctp| sctp.send(now, channel, text, payload))
     }
 
+    /// Bytes of messages that wait to be sent or acknowledged.
+    pub fn message_backlog(&mut self) -> usize {
+        self.sctp().map_or(0, SctpEndpoint::backlog)
+    }
+
     /// Opens a reliable ordered data channel from our side; `None` before SCTP is up or at its limit of channels.
     pub fn open_channel(&mut self, now: Instant, label: &str) -> Option<u16> {
         self.sctp()?.open(now, label)

@@ -194,7 +194,7 @@ impl SctpEndpoint {
     /// Queues a message; false when the channel is not open, the message too large or the buffers full.
     pub fn send(&mut self, now: Instant, channel: u16, text: bool, payload: &[u8]) -> bool {
         let open = self.channels.iter().any(|open| open.id == channel && open.unacknowledged.is_none());
-        if !open || payload.len() > self.message_len_max || self.buffered() + payload.len() > Self::BUFFERED_BYTES_MAX {
+        if !open || payload.len() > self.message_len_max || self.backlog() + payload.len() > Self::BUFFERED_BYTES_MAX {
             return false;
         }
         // SCTP has no empty messages: a zero byte with another identifier stands for one (RFC 8831 section 6.6).
@@ -382,7 +382,8 @@ impl SctpEndpoint {
         stream.write_chunk_with_ppi(now, payload, identifier).is_ok()
     }
 
-    fn buffered(&mut self) -> usize {
+    /// Bytes that wait to be sent or acknowledged.
+    pub fn backlog(&mut self) -> usize {
         let Link::Up(connection) = &mut self.link else { return 0 };
         let association = &mut connection.association;
         let of = |channel: &Channel| association.stream(channel.id).ok()?.buffered_amount().ok();

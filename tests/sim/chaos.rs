@@ -47,8 +47,14 @@ fn disturb(world: &mut World, random: &mut StdRng) {
         2 => {
             let seat = SeatId(random.random_range(1..=world.people.len() as u64));
             let mut may = || random.random_bool(0.8);
-            let policy =
-                SeatPolicy { microphone: may(), camera: may(), screen: may(), see: may(), hear: may(), data: true };
+            let policy = SeatPolicy {
+                microphone: may(),
+                camera: may(),
+                screen: may(),
+                see: may(),
+                hear: may(),
+                ..SeatPolicy::ALL
+            };
             world.set_policy(seat, policy);
         }
         3 | 4 => {

@@ -104,7 +104,7 @@ async fn a_trainee_says_it_sends_and_nobody_is_told_so_and_the_media_plane_is_to
     });
     let claim = claim.await;
     assert!(!claim.microphone && !claim.camera && !claim.screen, "{claim:?}");
-    let expected = SeatPolicy { see: true, hear: true, ..SeatPolicy::default() };
+    let expected = SeatPolicy { see: true, hear: true, read: true, ..SeatPolicy::default() };
     let policies: Vec<SeatPolicy> = server
         .media
         .take()
