@@ -7,7 +7,7 @@ set -euo pipefail
 goal=${1:?run, test, compare or plots}
 packages=(cmake g++ libclang-dev make)
 if [ "$goal" = test ]; then
-  packages+=(chromium firefox-esr iproute2 ethtool nftables pulseaudio python3 python3-venv fonts-dejavu-core valgrind)
+  packages+=(chromium firefox-esr iproute2 ethtool nftables postgresql pulseaudio python3 python3-venv fonts-dejavu-core valgrind)
 elif [ "$goal" = compare ]; then
   packages+=(iproute2 janus)
 elif [ "$goal" = plots ]; then
@@ -40,4 +40,10 @@ if [[ " ${missing[*]} " == *" janus "* ]]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -o DPkg::Lock::Timeout=400 update -q
+if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+  # Debian would make a cluster and start it, now and at each boot; tests make their own.
+  echo "no cluster of PostgreSQL is made: create_main_cluster in /etc/postgresql-common/createcluster.conf"
+  apt-get -o DPkg::Lock::Timeout=400 install -y -q --no-install-recommends postgresql-common
+  sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+fi
 apt-get -o DPkg::Lock::Timeout=400 install -y -q --no-install-recommends "${missing[@]}"

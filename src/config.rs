@@ -44,6 +44,9 @@ pub struct Settings {
     /// The only directory that is written to
     #[arg(long, env = "COLLOQUE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// PostgreSQL server (postgres://USER:PASSWORD@HOST/DATABASE) instead of a file in the data directory
+    #[arg(long, env = "COLLOQUE_STORE_URL", value_name = "URL", hide_env_values = true)]
+    pub store_url: Option<Pii<String>>,
     /// Certificate chain (PEM) for HTTPS and WSS
     #[arg(long, env = "COLLOQUE_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
@@ -115,6 +118,8 @@ pub struct Config {
     pub workers: usize,
     /// Where everything is kept.
     pub data_dir: PathBuf,
+    /// PostgreSQL instead of a file there.
+    pub store_url: Option<Pii<String>>,
     /// Certificate chain and key for HTTPS.
     pub tls: Option<TlsFiles>,
     /// Without a slash at the end.
@@ -240,6 +245,7 @@ impl Settings {
             media_port: self.media_port.or(other.media_port),
             workers: self.workers.or(other.workers),
             data_dir: self.data_dir.or(other.data_dir),
+            store_url: self.store_url.or(other.store_url),
             tls_cert: self.tls_cert.or(other.tls_cert),
             tls_key: self.tls_key.or(other.tls_key),
             public_url: self.public_url.or(other.public_url),
@@ -307,6 +313,10 @@ impl Settings {
             trusted_ca: self.trusted_ca,
         }
         .resolve(&mut faults);
+        let is_postgres = |url: &Pii<String>| ["postgres://", "postgresql://"].iter().any(|scheme| url.0.starts_with(scheme));
+        if self.store_url.as_ref().is_some_and(|url| !is_postgres(url)) {
+            faults.push("store_url must begin with postgres://".to_owned());
+        }
         let acts = match Acts::with_variants(&self.acts) {
             Ok(acts) if faults.is_empty() => acts,
             acts => {
@@ -321,6 +331,7 @@ impl Settings {
             media_port,
             workers,
             data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from("data")),
+            store_url: self.store_url,
             tls,
             public_url,
             embed_origins: self.embed_origin,
@@ -454,9 +465,10 @@ mod tests {
             public_url: Some("ftp://x".into()),
             embed_origin: vec!["https://portal.example/path".into()],
             operator_token: Some(Pii("short".into())),
+            store_url: Some(Pii("mysql://user:secret@host/db".into())),
             ..Settings::default()
         };
-        assert_eq!(settings.resolve().unwrap_err().0.len(), 5);
+        assert_eq!(settings.resolve().unwrap_err().0.len(), 6);
     }
 
     #[test]

@@ -11,7 +11,6 @@ use clap::{Args, Parser, Subcommand};
 use colloque::config::{self, Config, Settings};
 use colloque::control::booking;
 use colloque::pii::Pii;
-use colloque::store::SqliteStore;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -123,8 +122,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo { configured, json, tls } => demo::run(configured.settings()?, json, tls).await,
         Command::Clinic { command: ClinicCommand::Add { name, configured } } => {
             let config = configured.resolve()?;
-            serve::make_data_dir(&config.data_dir)?;
-            let store = SqliteStore::open(&config.data_dir).await?;
+            let store = serve::open_store(&config).await?;
             let (_, key) = booking::add_clinic(&store, Pii(name)).await?;
             store.close().await;
             println!("{}", key.0);

@@ -10,7 +10,7 @@ use anyhow::Context;
 use colloque::config::Config;
 use colloque::control::{Consultations, ControlSettings, GRACE};
 use colloque::pii::Pii;
-use colloque::store::SqliteStore;
+use colloque::store::{HeadKey, SqlStore};
 use colloque::web::listener::BoundedListener;
 use colloque::web::security::SecurityHeaders;
 use colloque::web::{self, AppState, tls};
@@ -27,7 +27,7 @@ pub struct Running {
     pub base_url: String,
     pub admin_url: String,
     pub media_ports: Vec<u16>,
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     drain: Duration,
 }
 
@@ -61,7 +61,7 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     })?;
     // The media threads stand: this one and those it starts from here on, the store's among them, are not as urgent.
     crate::give_way();
-    let store = Arc::new(SqliteStore::open(&config.data_dir).await?);
+    let store = Arc::new(open_store(&config).await?);
     let media_ports = pool.ports();
     let acts = config.acts.clone();
     let settings = ControlSettings { base_url: base_url.clone(), grace: GRACE, rooms_max: config.rooms_max, acts };
@@ -132,7 +132,8 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
             faults.push(what);
         }
     };
-    report(format!("data directory {}", config.data_dir.display()), check_data_dir(&config.data_dir).await);
+    let store = if config.store_url.is_some() { " and PostgreSQL" } else { "" };
+    report(format!("data directory {}{store}", config.data_dir.display()), check_store(&config).await);
     for (name, addr) in [("HTTP", config.http_addr), ("admin", config.admin_addr)] {
         let bound = TcpListener::bind(addr).await.map(drop).map_err(Into::into);
         report(format!("{name} address {addr}"), bound);
@@ -163,14 +164,20 @@ fn bind_media(first: SocketAddr, workers: usize) -> anyhow::Result<Vec<MediaSock
     (0..workers).map(bind).collect()
 }
 
-async fn check_data_dir(data_dir: &Path) -> anyhow::Result<()> {
-    make_data_dir(data_dir)?;
-    SqliteStore::open(data_dir).await?.close().await;
+async fn check_store(config: &Config) -> anyhow::Result<()> {
+    open_store(config).await?.close().await;
     Ok(())
 }
 
+/// The store that the configuration names, ready for use.
+pub async fn open_store(config: &Config) -> anyhow::Result<SqlStore> {
+    make_data_dir(&config.data_dir)?;
+    let key = Arc::new(HeadKey::open(&config.data_dir)?);
+    Ok(SqlStore::open(&config.data_dir, config.store_url.as_ref(), key).await?)
+}
+
 /// Health data: for this user only.
-pub fn make_data_dir(path: &Path) -> anyhow::Result<()> {
+fn make_data_dir(path: &Path) -> anyhow::Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     crate::with_path(made, "make the data directory", path)
 }

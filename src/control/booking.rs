@@ -9,11 +9,14 @@ use colloque_signaling::token::Purpose;
 
 use crate::acts::{self, Act};
 use crate::pii::Pii;
-use crate::store::{Admission, ApiKeyRecord, Clinic, ConsultationRecord, SeatRecord, Store, StoreError};
+use crate::store::{
+    ApiKeyRecord, Change, Clinic, ClinicDemands, Committed, ConsultationRecord, LiveChange, SeatRecord, Store, StoreError,
+    Transaction,
+};
 
-use super::policy;
+use super::facts::{Actor, Fact};
 use super::tokens::Subject;
-use super::{Consultations, clock, random};
+use super::{Consultations, clock, journal, policy, random};
 
 pub use crate::acts::SEATS_MAX;
 
@@ -109,8 +112,13 @@ pub async fn add_clinic(store: &dyn Store, name: Pii<String>) -> Result<(ClinicI
         prefix: key[..API_KEY_PREFIX_LEN].to_owned(),
         hash: Pii(sha256(key.as_bytes())),
         clinic: clinic.0.clone(),
+        scopes: SCOPES_ALL.to_owned(),
     };
-    store.add_clinic(Clinic { id: clinic.0.clone(), name }, record, clock::unix_now()).await?;
+    let told = Fact::ApiKeyCreated { scopes: record.scopes.clone() };
+    let entries = vec![journal::entry(Some(&clinic.0), None, None, &told)];
+    let added = Clinic { id: clinic.0.clone(), name, demands: ClinicDemands::default() };
+    let changes = vec![Change::AddClinic(added), Change::AddApiKey(record, clock::unix_now())];
+    store.commit(Transaction { changes, entries }).await?;
     Ok((clinic, Pii(key)))
 }
 
@@ -154,12 +162,22 @@ impl Consultations {
             starts_at: new.starts_at,
             created_at: now,
             ended_at: None,
+            gates: None,
+            patient: None,
+            postal_prefix: None,
+            queue: None,
+            login: false,
+            locked: false,
         };
         let seats: Vec<SeatRecord> =
             new.seats.into_iter().map(|seat| seat_record(&consultation.id, act, seat)).collect();
         let invitations = seats.iter().map(|seat| self.invitation(&consultation, seat)).collect();
         let id = consultation.id.clone();
-        self.store.create_consultation(consultation, seats).await?;
+        let tell = |seat: Option<&str>, fact: &Fact| self.journal.entry(Some(&clinic.0), Some(&id), seat, fact);
+        let mut entries = vec![tell(None, &Fact::ConsultationCreated { act: consultation.act.clone() })];
+        entries.extend(seats.iter().map(|seat| tell(Some(&seat.id), &invited(seat))));
+        let changes = vec![Change::CreateConsultation(Box::new(consultation), seats)];
+        self.journal.commit(Transaction { changes, entries }).await?;
         Ok((id, invitations))
     }
 
@@ -170,17 +188,25 @@ impl Consultations {
         if consultation.ended_at.is_some() {
             return Err(BookingError::Over);
         }
-        if seats.len() >= SEATS_MAX {
+        // Whoever was removed has left their seat to another.
+        let seated = || seats.iter().filter(|seat| seat.admission.is_open());
+        if seated().count() >= SEATS_MAX {
             return Err(BookingError::Invalid("a consultation has at most 50 seats"));
         }
         let act = self.settings.acts.of_stored(&consultation.act);
-        // Whoever was removed has left their seat to another.
-        let seated = seats.iter().filter(|seat| seat.admission != Admission::Refused);
-        let seated = seated.filter_map(|seat| acts::role_from_name(&seat.role));
+        let seated = seated().filter_map(|seat| acts::role_from_name(&seat.role));
         check_roles(act, seated.filter(|&role| role == new.role).chain([new.role]))?;
+        let new_role = new.role;
         let seat = seat_record(id, act, new);
         let invitation = self.invitation(&consultation, &seat);
-        if !self.store.add_seat(seat.clone()).await? {
+        let change = Change::AddSeat {
+            seat: Box::new(seat.clone()),
+            of_role_max: u32::try_from(act.rule(new_role).seats).unwrap_or(u32::MAX),
+            seats_max: SEATS_MAX as u32,
+        };
+        let entries = vec![self.journal.entry(Some(&clinic.0), Some(id), Some(&seat.id), &invited(&seat))];
+        if self.journal.commit(Transaction { changes: vec![change], entries }).await? == Committed::NotApplicable {
+            // Ended, or filled by somebody else meanwhile.
             return Err(BookingError::Over);
         }
         if let Some(room) = self.live_room(id) {
@@ -204,26 +230,29 @@ impl Consultations {
     /// Ends a consultation for everyone.
     pub async fn end_by_clinic(&self, clinic: &ClinicId, id: &str) -> Result<(), BookingError> {
         self.own(clinic, id).await?;
-        self.end(id).await?;
-        Ok(())
+        Ok(self.end(&clinic.0, id, Actor::Clinic).await?)
     }
 
     /// Admits a waiting seat; nothing happens when it is admitted already.
     pub async fn admit_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<(), BookingError> {
         self.own_seat(clinic, id, seat).await?;
-        Ok(self.admit(id, seat).await?)
+        Ok(self.admit(&clinic.0, id, seat, Actor::Clinic).await?)
     }
 
     /// Removes a seat, or refuses it while it waits: its links stop working.
     pub async fn remove_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<(), BookingError> {
         self.own_seat(clinic, id, seat).await?;
-        Ok(self.remove(id, seat).await?)
+        Ok(self.remove(&clinic.0, id, seat, Actor::Clinic).await?)
     }
 
     /// Makes every link given out for this seat worthless and gives a new one. A running call goes on.
     pub async fn revoke(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<Invitation, BookingError> {
         let (consultation, mut record) = self.own_seat(clinic, id, seat).await?;
-        record.token_epoch = self.store.raise_token_epoch(seat).await?;
+        record.token_epoch += 1;
+        let change = LiveChange::SetEpoch { seat: seat.to_owned(), epoch: record.token_epoch };
+        let told = Fact::SeatRevoked { by: Actor::Clinic };
+        let entries = vec![self.journal.entry(Some(&clinic.0), Some(id), Some(seat), &told)];
+        self.journal.commit(Transaction { changes: vec![Change::Live(change)], entries }).await?;
         Ok(self.invitation(&consultation, &record))
     }
 
@@ -258,6 +287,10 @@ impl Consultations {
     }
 }
 
+fn invited(seat: &SeatRecord) -> Fact {
+    Fact::SeatInvited { role: acts::role_from_name(&seat.role).unwrap_or(Role::Guest), by: Actor::Clinic }
+}
+
 fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
     SeatRecord {
         id: random::text::<12>(),
@@ -266,10 +299,15 @@ fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
         display_name: new.display_name,
         phone: new.phone,
         email: new.email,
+        card: None,
         pin: Pii(random::digits(PIN_DIGITS)),
         admission: policy::first_admission(act.rule(new.role), new.admitted),
+        vouched: new.admitted,
         token_epoch: 0,
         device: None,
+        other_device: false,
+        gates: Vec::new(),
+        login: None,
     }
 }
 
@@ -327,6 +365,8 @@ const PIN_DIGITS: usize = 8;
 /// A link works until a day after the planned begin. Longer leaves more links lying in mailboxes; shorter locks out
 /// a consultation that runs late.
 const LINK_SECONDS: i64 = 24 * 3_600;
+/// What a key may do unless its maker said less.
+const SCOPES_ALL: &str = "consultations:write consultations:read events:read record:read webhooks:write erase";
 /// Lets secret scanners recognise a key.
 const API_KEY_MARK: &str = "ck_";
 /// The mark and 48 random bits.

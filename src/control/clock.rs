@@ -10,6 +10,12 @@ pub fn unix_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
+/// Unix milliseconds now.
+#[must_use]
+pub fn unix_now_millis() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
 /// Reads `2026-03-01T09:30:00Z` or with an offset such as `+01:00`; fractions of a second are ignored.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<i64> {

@@ -193,7 +193,7 @@ impl Consultations {
     ) -> Result<(ConsultationRecord, SeatRecord, u64), JoinError> {
         let claims = self.tokens.verify(purpose, token);
         // Never the seat that a forged token names: how long that takes would tell whether it exists.
-        let found = self.journal.seat(claims.as_ref().map_or(NO_SEAT, |claims| &claims.seat)).await;
+        let found = self.store.seat(claims.as_ref().map_or(NO_SEAT, |claims| &claims.seat)).await;
         let proved = match (claims, found) {
             (None, _) => None,
             (Some(claims), found) => found?.filter(|(_, seat)| is_valid(purpose, &claims, seat)).zip(Some(claims.serial)),
@@ -258,7 +258,7 @@ impl Consultations {
         if self.rooms.len() >= self.settings.rooms_max && !is_emergency {
             return Err(JoinError::Full);
         }
-        let (consultation, seats) = self.journal.consultation(&consultation.id).await?.ok_or(JoinError::Token)?;
+        let (consultation, seats) = self.store.consultation(&consultation.id).await?.ok_or(JoinError::Token)?;
         if consultation.ended_at.is_some() {
             return Err(JoinError::Over);
         }

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod endpoint;
 pub mod facts;
 pub mod join;
+pub mod journal;
 mod leg;
 pub mod media;
 pub mod metrics;
@@ -40,8 +41,11 @@ use dashmap::DashMap;
 
 use crate::acts::Acts;
 use crate::ids::{LegId, RoomId};
-use crate::store::{Store, StoreError};
+use crate::pii::Pii;
+use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
+use facts::Fact;
+use journal::Journal;
 use media::MediaPlane;
 use metrics::{Census, Metrics};
 use room::{Room, RoomState};
@@ -67,6 +71,7 @@ pub const GRACE: Duration = Duration::from_secs(120);
 /// All use cases, and the registry of live rooms.
 pub struct Consultations {
     store: Arc<dyn Store>,
+    journal: Arc<Journal>,
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
     settings: ControlSettings,
@@ -96,9 +101,15 @@ impl Consultations {
         media: Arc<dyn MediaPlane>,
         settings: ControlSettings,
     ) -> Result<Arc<Self>, StartError> {
-        let keys = store.signing_keys(random::bytes(), clock::unix_now()).await?;
+        let journal = Journal::open(Arc::clone(&store));
+        let mut keys = store.signing_keys().await?;
+        if keys.is_empty() {
+            make_first_key(&journal).await?;
+            keys = store.signing_keys().await?;
+        }
         Ok(Arc::new(Self {
             tokens: Tokens::new(&keys)?,
+            journal,
             store,
             media,
             settings,
@@ -125,6 +136,12 @@ impl Consultations {
     /// Whether a new room would be taken now.
     pub async fn is_ready(&self) -> bool {
         !self.is_draining() && self.rooms.len() < self.settings.rooms_max && self.store.ping().await.is_ok()
+    }
+
+    /// The one way to the store for what changes.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// Counters of the control plane.
@@ -204,6 +221,14 @@ impl Consultations {
         self.rooms_by_number.remove(&room.id);
         self.legs.retain(|_, of| *of != room.id);
     }
+}
+
+/// Another process may be faster: then its key is the one.
+async fn make_first_key(journal: &Journal) -> Result<(), StoreError> {
+    let secret = Pii(random::bytes::<{ colloque_signaling::token::SECRET_BYTES }>().to_vec());
+    let key = SigningKey { kid: 1, secret, created_at: clock::unix_now() };
+    let entries = vec![journal.entry(None, None, None, &Fact::SigningKeyRotated {})];
+    journal.commit(Transaction { changes: vec![Change::AddSigningKey(key)], entries }).await.map(drop)
 }
 
 /// Numbers that are unique in this process: rooms, seats, legs, visits.

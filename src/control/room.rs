@@ -33,6 +33,8 @@ pub(super) struct Room {
     pub(super) id: RoomId,
     /// Public identifier of the consultation.
     pub(super) consultation: String,
+    /// Whose consultation it is.
+    pub(super) clinic: String,
     pub(super) act: Arc<Act>,
     pub(super) language: Language,
     pub(super) port: MediaPort,
@@ -166,6 +168,7 @@ impl Room {
         Room {
             id: port.room,
             consultation: consultation.id.clone(),
+            clinic: consultation.clinic.clone(),
             act,
             language: language_from_name(&consultation.language),
             port,

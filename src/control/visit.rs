@@ -13,11 +13,12 @@ use colloque_signaling::token::Purpose;
 
 use crate::ids::SlotId;
 use crate::sfu::command::Command;
-use crate::store::{Admission, SeatRecord, StoreError};
+use crate::store::{Admission, Change, LiveChange, SeatRecord, StoreError, Transaction};
 use crate::units::PictureSize;
 
 use super::Consultations;
 use super::channel::Wire;
+use super::facts::{Actor, Fact};
 use super::join::JoinError;
 use super::policy;
 use super::room::{LiveSeat, Room, RoomState, Sources, Visit};
@@ -104,10 +105,18 @@ impl Consultations {
     }
 
     /// Admits a waiting seat, in the store and in the live room.
-    pub(super) async fn admit(&self, consultation: &str, seat: &str) -> Result<(), StoreError> {
-        let direct = self.store.seat(seat).await?.is_some_and(|(_, seat)| seat.admission == Admission::Direct);
-        if !direct {
-            self.store.set_admission(seat, Admission::Admitted).await?;
+    pub(super) async fn admit(
+        &self,
+        clinic: &str,
+        consultation: &str,
+        seat: &str,
+        by: Actor,
+    ) -> Result<(), StoreError> {
+        let waits = self.store.seat(seat).await?.is_some_and(|(_, seat)| !seat.admission.is_admitted());
+        if waits {
+            let change = LiveChange::SetAdmission { seat: seat.to_owned(), admission: Admission::Admitted };
+            let told = self.journal.entry(Some(clinic), Some(consultation), Some(seat), &Fact::SeatAdmitted { by });
+            self.journal.commit(Transaction { changes: vec![Change::Live(change)], entries: vec![told] }).await?;
         }
         if let Some(room) = self.live_room(consultation) {
             room.lock().admit(seat);
@@ -116,8 +125,16 @@ impl Consultations {
     }
 
     /// Removes a seat, in the store and in the live room: its links stop working.
-    pub(super) async fn remove(&self, consultation: &str, seat: &str) -> Result<(), StoreError> {
-        self.store.set_admission(seat, Admission::Refused).await?;
+    pub(super) async fn remove(
+        &self,
+        clinic: &str,
+        consultation: &str,
+        seat: &str,
+        by: Actor,
+    ) -> Result<(), StoreError> {
+        let change = LiveChange::SetAdmission { seat: seat.to_owned(), admission: Admission::Refused };
+        let told = self.journal.entry(Some(clinic), Some(consultation), Some(seat), &Fact::SeatRemoved { by });
+        self.journal.commit(Transaction { changes: vec![Change::Live(change)], entries: vec![told] }).await?;
         if let Some(room) = self.live_room(consultation) {
             let mut state = room.lock();
             state.remove(seat);
@@ -127,8 +144,11 @@ impl Consultations {
     }
 
     /// Ends a consultation for everyone, in the store and in the live room.
-    pub(super) async fn end(&self, consultation: &str) -> Result<(), StoreError> {
-        self.store.end_consultation(consultation, super::clock::unix_now()).await?;
+    pub(super) async fn end(&self, clinic: &str, consultation: &str, by: Actor) -> Result<(), StoreError> {
+        let change = Change::EndConsultation { consultation: consultation.to_owned(), at: super::clock::unix_now() };
+        let told = self.journal.entry(Some(clinic), Some(consultation), None, &Fact::ConsultationEnded { by });
+        // Not applicable: it is over already, and that was told.
+        self.journal.commit(Transaction { changes: vec![change], entries: vec![told] }).await?;
         if let Some(room) = self.live_room(consultation) {
             room.lock().end();
             self.forget(&room);
@@ -194,21 +214,23 @@ impl Consultations {
 
     async fn host_admits(&self, visit: &Attachment, seat: &str) {
         if visit.may(|seat| seat.permissions.admit) && visit.knows(seat) {
-            let done = self.admit(&visit.room.consultation, seat).await;
+            let (clinic, consultation) = (&visit.room.clinic, &visit.room.consultation);
+            let done = self.admit(clinic, consultation, seat, visit.actor()).await;
             visit.report(done);
         }
     }
 
     async fn host_removes(&self, visit: &Attachment, seat: &str) {
         if visit.may(|seat| seat.permissions.remove) && visit.knows(seat) {
-            let done = self.remove(&visit.room.consultation, seat).await;
+            let (clinic, consultation) = (&visit.room.clinic, &visit.room.consultation);
+            let done = self.remove(clinic, consultation, seat, visit.actor()).await;
             visit.report(done);
         }
     }
 
     async fn host_ends(&self, visit: &Attachment) {
         if visit.may(|seat| seat.permissions.end) {
-            let done = self.end(&visit.room.consultation).await;
+            let done = self.end(&visit.room.clinic, &visit.room.consultation, visit.actor()).await;
             visit.report(done);
         }
     }
@@ -227,6 +249,10 @@ impl Attachment {
     pub fn refuse(&self, id: Option<u32>, code: ErrorCode, message: &str) {
         let error = ServerMessage::Error { id, code, message: message.to_owned() };
         self.with_seat(|seat| seat.channel.send(error));
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::Seat(self.seat.clone())
     }
 
     pub(super) fn current_seat<'a>(&self, state: &'a mut RoomState) -> Option<&'a mut LiveSeat> {

@@ -1,17 +1,37 @@
-//! Persistence behind one trait: clinics, consultations, seats, admission, token epochs, signing keys.
+//! Persistence behind one trait: clinics, consultations, seats, gates, the journal of what happened, deliveries.
 //!
-//! Knows nothing of media, sockets or HTTP. Every write is durable when its future resolves. Running calls never
-//! wait for the store on the media path; losing it stops only what needs a new fact from it. Values that the control
-//! plane understands (act, role, language) travel as the strings it gave: the store does not judge them.
+//! Knows nothing of media, sockets or HTTP. What the control plane understands (act, role, language, kinds of entries) travels
+//! as the strings it gave: the store does not judge them. Running calls never wait for the store on the media path.
+//!
+//! ```text
+//!   use case --Transaction: changes + entries--> commit --> all of it on the disk, or nothing
+//!                                                 \--> each entry chained to the one before (audit)
+//! ```
+//!
+//! Everything is written by [`Store::commit`]: what changed and what is told of it (feed, webhooks, record, audit) cannot
+//! come apart. Entries are told once by their identifier, so that a transaction may be tried again.
 
-mod sqlite;
+pub mod audit;
+mod changes;
+mod database;
+mod engine;
+mod erasure;
+mod head_key;
+mod rows;
 mod writer;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use crate::pii::Pii;
 
-pub use sqlite::SqliteStore;
+pub use database::SqlStore;
+pub use head_key::{HeadKey, KEY_FILE_NAME};
 
 /// What a store call gives back.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -33,6 +53,19 @@ pub struct Clinic {
     pub id: String,
     /// As its administrator typed it.
     pub name: Pii<String>,
+    /// What it demands.
+    pub demands: ClinicDemands,
+}
+
+/// What a clinic demands of its consultations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ClinicDemands {
+    /// Professionals log in before they get media.
+    pub login: bool,
+    /// Professionals' seats are booked with a complete card where the act shows cards.
+    pub cards: bool,
+    /// Acts of one patient in one calendar year; the warning comes one before.
+    pub acts_per_year: Option<u32>,
 }
 
 /// How an API key is kept: found by its prefix, proved by its hash.
@@ -44,6 +77,8 @@ pub struct ApiKeyRecord {
     pub hash: Pii<[u8; 32]>,
     /// Whose key.
     pub clinic: String,
+    /// What it may do, words separated by spaces.
+    pub scopes: String,
 }
 
 /// An appointment.
@@ -53,7 +88,7 @@ pub struct ConsultationRecord {
     pub id: String,
     /// Owner.
     pub clinic: String,
-    /// One of the five acts' names.
+    /// Act's name.
     pub act: String,
     /// `fr` or `en`.
     pub language: String,
@@ -65,10 +100,23 @@ pub struct ConsultationRecord {
     pub created_at: i64,
     /// Unix seconds; set once, for good.
     pub ended_at: Option<i64>,
+    /// Gates instead of the act's own, JSON.
+    pub gates: Option<String>,
+    /// The clinic's pseudonym for the patient.
+    pub patient: Option<Pii<String>>,
+    /// First characters of the patient's postal code, for usage figures.
+    pub postal_prefix: Option<String>,
+    /// The clinic's name for a row of consultations that one practitioner sees after each other.
+    pub queue: Option<String>,
+    /// Professionals log in before they get media.
+    pub login: bool,
+    /// Whoever is not in the room stays outside.
+    pub locked: bool,
 }
 
 /// Whether a seat may pass the waiting room.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Admission {
     /// Must be admitted by a host.
     Waiting,
@@ -78,13 +126,21 @@ pub enum Admission {
     Direct,
     /// Removed or revoked: its links no longer work.
     Refused,
+    /// Its person refused a gate: its links no longer work.
+    Declined,
 }
 
 impl Admission {
-    /// Whether the seat may open media.
+    /// Whether the waiting room lets the seat pass.
     #[must_use]
     pub fn is_admitted(self) -> bool {
         matches!(self, Admission::Admitted | Admission::Direct)
+    }
+
+    /// Whether the seat's links work.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        !matches!(self, Admission::Refused | Admission::Declined)
     }
 }
 
@@ -103,49 +159,384 @@ pub struct SeatRecord {
     pub phone: Option<Pii<String>>,
     /// For invitations.
     pub email: Option<Pii<String>>,
+    /// A professional's card, JSON.
+    pub card: Option<Pii<String>>,
     /// For telephone dial-in: identifies the seat, not the room.
     pub pin: Pii<String>,
     /// Waiting room state.
     pub admission: Admission,
+    /// The clinic vouches for it: no gates are asked.
+    pub vouched: bool,
     /// Tokens of an older epoch are revoked.
     pub token_epoch: u32,
-    /// SHA-256 of the first device's identifier.
+    /// SHA-256 of the identifier of the device it was opened on last.
     pub device: Option<[u8; 32]>,
+    /// It was opened on another device than before, and not admitted since.
+    pub other_device: bool,
+    /// Gates passed, with their answers.
+    pub gates: Vec<PassedGate>,
+    /// The login of its professional.
+    pub login: Option<Login>,
+}
+
+/// A gate that a seat has passed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PassedGate {
+    /// `card:SEAT` (one a card), `consent`, `third_person`, `preference`.
+    pub gate: String,
+    /// Version of the consent text, `yes` or `no`, or empty.
+    pub answer: String,
+    /// Unix seconds.
+    pub at: i64,
+}
+
+/// How a professional proved who they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Login {
+    /// National number of health professionals.
+    pub rpps: Option<Pii<String>>,
+    /// Assurance level as the provider said it.
+    pub level: String,
+    /// Unix seconds.
+    pub at: i64,
 }
 
 /// A key that signs links, sessions and tickets.
 #[derive(Clone, Debug)]
 pub struct SigningKey {
-    /// Names the key inside a token.
+    /// Names the key inside a token. Counts up.
     pub kid: u32,
     /// 256 random bits.
     pub secret: Pii<Vec<u8>>,
+    /// Unix seconds.
+    pub created_at: i64,
 }
 
-/// Everything the control plane keeps. Later engines implement the same.
+/// Where a clinic wants its events.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Public identifier.
+    pub id: String,
+    /// Whose.
+    pub clinic: String,
+    /// `https://…`, or `http://` where the operator allows it.
+    pub url: Pii<String>,
+    /// Signs deliveries, 24 to 64 bytes.
+    pub secret: Pii<Vec<u8>>,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Everything up to this cursor was delivered, or given up.
+    pub cursor: i64,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Not before, Unix seconds.
+    pub retry_at: i64,
+    /// Given up until the clinic sets it again.
+    pub disabled: bool,
+}
+
+/// An invitation that waits to leave.
+#[derive(Clone, Debug)]
+pub struct OutgoingMessage {
+    /// Random identifier; also the message's own (`Message-ID`), so that a second delivery can be recognised.
+    pub id: String,
+    /// Seat that is invited.
+    pub seat: String,
+    /// Consultation of the seat.
+    pub consultation: String,
+    /// Clinic of the consultation.
+    pub clinic: String,
+    /// `email` or `sms`.
+    pub channel: String,
+    /// Address or number.
+    pub to: Pii<String>,
+    /// What to say, JSON of the control plane; holds a link.
+    pub body: Pii<String>,
+    /// Failures so far.
+    pub failures: u32,
+    /// Not before, Unix seconds.
+    pub retry_at: i64,
+}
+
+/// What is told of a change: one line of the journal. Holds no personal data.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Random identifier; a second entry with the same one is not written.
+    pub id: String,
+    /// Unix milliseconds.
+    pub at: i64,
+    /// Whom it concerns; nobody for the server's own.
+    pub clinic: Option<String>,
+    /// Which consultation.
+    pub consultation: Option<String>,
+    /// Which seat.
+    pub seat: Option<String>,
+    /// What: `seat.joined`.
+    pub kind: String,
+    /// JSON object.
+    pub data: String,
+}
+
+/// An entry of the journal with its place and its link in the chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JournalEntry {
+    /// Its place: counts up by one.
+    pub cursor: i64,
+    /// What was told.
+    pub entry: Entry,
+    /// SHA-256 over the hash before and the entry (`audit`).
+    pub hash: [u8; 32],
+}
+
+/// Where the chain begins after old entries were removed, and where it ends; both signed by the server's key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChainMark {
+    /// Cursor of the last entry before, or of the last entry.
+    pub cursor: i64,
+    /// Its hash.
+    pub hash: [u8; 32],
+    /// Ed25519 over `audit::mark_bytes`.
+    pub signature: Vec<u8>,
+}
+
+/// A change of a running consultation. Names nobody, so that it may wait on the disk while the store is down. Applied to what
+/// is gone meanwhile, it does nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum LiveChange {
+    /// Sets the waiting room state of a seat.
+    SetAdmission {
+        /// Which.
+        seat: String,
+        /// State; `Admitted` lifts `other_device` too.
+        admission: Admission,
+    },
+    /// Remembers the device a seat was opened on.
+    SetDevice {
+        /// Which.
+        seat: String,
+        /// SHA-256 of its identifier.
+        device: [u8; 32],
+        /// Another one than before.
+        other: bool,
+    },
+    /// Remembers a gate; a second answer replaces the first.
+    PassGate {
+        /// Which seat.
+        seat: String,
+        /// Which gate.
+        passed: PassedGate,
+    },
+    /// Forgets a gate: consent was withdrawn.
+    ForgetGate {
+        /// Which seat.
+        seat: String,
+        /// Which gate.
+        gate: String,
+    },
+    /// Locks or unlocks.
+    SetLocked {
+        /// Which consultation.
+        consultation: String,
+        /// True to lock.
+        locked: bool,
+    },
+    /// Raises the token epoch to this value, so that every token given out before is refused.
+    SetEpoch {
+        /// Which seat.
+        seat: String,
+        /// New epoch; a lower one does nothing.
+        epoch: u32,
+    },
+    /// Marks a consultation as over; an earlier end stays.
+    End {
+        /// Which.
+        consultation: String,
+        /// Unix seconds.
+        at: i64,
+    },
+}
+
+/// Any change.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Of a running consultation.
+    Live(LiveChange),
+    /// Adds a clinic.
+    AddClinic(Clinic),
+    /// Adds an API key.
+    AddApiKey(ApiKeyRecord, i64),
+    /// Revokes an API key; not applicable when the clinic has none of this prefix.
+    RevokeApiKey {
+        /// Whose.
+        clinic: String,
+        /// Which.
+        prefix: String,
+    },
+    /// Books a consultation with its seats.
+    CreateConsultation(Box<ConsultationRecord>, Vec<SeatRecord>),
+    /// Adds a seat; not applicable when the consultation is over or gone, or has as many open seats of the role, or of all roles.
+    AddSeat {
+        /// The new seat.
+        seat: Box<SeatRecord>,
+        /// Open seats of its role at the same time, this one included.
+        of_role_max: u32,
+        /// Open seats of all roles.
+        seats_max: u32,
+    },
+    /// Ends a consultation; not applicable when it is over already.
+    EndConsultation {
+        /// Which.
+        consultation: String,
+        /// Unix seconds.
+        at: i64,
+    },
+    /// Remembers a professional's login.
+    SetLogin {
+        /// Which seat.
+        seat: String,
+        /// How.
+        login: Login,
+    },
+    /// Adds a signing key. Not applicable when one with this `kid` exists: another process was faster.
+    AddSigningKey(SigningKey),
+    /// Adds a webhook, or replaces the one with the same id.
+    SetWebhook(Webhook),
+    /// Removes a webhook; not applicable when the clinic has none of this id.
+    RemoveWebhook {
+        /// Whose.
+        clinic: String,
+        /// Which.
+        id: String,
+    },
+    /// Where a webhook is now; nothing when it was removed meanwhile.
+    MoveWebhook {
+        /// Which.
+        id: String,
+        /// Delivered up to here.
+        cursor: i64,
+        /// Failures in a row.
+        failures: u32,
+        /// Not before, Unix seconds.
+        retry_at: i64,
+        /// Given up.
+        disabled: bool,
+    },
+    /// Puts an invitation into the outbox.
+    AddMessage(OutgoingMessage),
+    /// An invitation failed: later again.
+    DelayMessage {
+        /// Which.
+        id: String,
+        /// Failures so far.
+        failures: u32,
+        /// Not before, Unix seconds.
+        retry_at: i64,
+    },
+    /// An invitation left, or never will: address and text are forgotten.
+    RemoveMessage {
+        /// Which.
+        id: String,
+    },
+}
+
+/// Changes and what is told of them: all or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// In order.
+    pub changes: Vec<Change>,
+    /// In order.
+    pub entries: Vec<Entry>,
+}
+
+/// Whether a transaction was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Committed {
+    /// On the disk.
+    Done,
+    /// One of its changes was not applicable: nothing was written.
+    NotApplicable,
+}
+
+/// Whose data is erased.
+#[derive(Clone, Debug)]
+pub enum Erasure {
+    /// One consultation with its seats.
+    Consultation {
+        /// Whose.
+        clinic: String,
+        /// Which.
+        consultation: String,
+    },
+    /// Every consultation of a patient, by the clinic's pseudonym.
+    Patient {
+        /// Whose.
+        clinic: String,
+        /// Pseudonym.
+        patient: Pii<String>,
+    },
+}
+
+/// Consultations of one postal prefix.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Usage {
+    /// As the clinic gave it.
+    pub postal_prefix: String,
+    /// Which act.
+    pub act: String,
+    /// How many were held (somebody joined).
+    pub consultations: u32,
+}
+
+/// A consultation with its seats in order of invitation.
+pub type WithSeats = (ConsultationRecord, Vec<SeatRecord>);
+
+/// Everything the control plane keeps. Each engine implements the same, and the same tests run against each.
 pub trait Store: Send + Sync {
-    /// Adds a clinic with its first API key.
-    fn add_clinic(&self, clinic: Clinic, key: ApiKeyRecord, now: i64) -> StoreFuture<'_, ()>;
-    /// The key with this prefix.
+    /// Writes a transaction. Durable when its future resolves; it goes on when the caller gives up waiting.
+    fn commit(&self, transaction: Transaction) -> StoreFuture<'_, Committed>;
+
+    /// A clinic.
+    fn clinic(&self, id: &str) -> StoreFuture<'_, Option<Clinic>>;
+    /// The key with this prefix, unless it was revoked.
     fn api_key(&self, prefix: &str) -> StoreFuture<'_, Option<ApiKeyRecord>>;
-    /// Adds a consultation with its seats, all or nothing.
-    fn create_consultation(&self, consultation: ConsultationRecord, seats: Vec<SeatRecord>) -> StoreFuture<'_, ()>;
-    /// A consultation with its seats in order of invitation.
-    fn consultation(&self, id: &str) -> StoreFuture<'_, Option<(ConsultationRecord, Vec<SeatRecord>)>>;
-    /// Marks a consultation as over; false when it was already, or does not exist.
-    fn end_consultation(&self, id: &str, now: i64) -> StoreFuture<'_, bool>;
-    /// Adds a seat to a consultation that is not over; false when it is, or does not exist.
-    fn add_seat(&self, seat: SeatRecord) -> StoreFuture<'_, bool>;
+    /// A clinic's keys that were not revoked.
+    fn api_keys(&self, clinic: &str) -> StoreFuture<'_, Vec<ApiKeyRecord>>;
+    /// A consultation with its seats.
+    fn consultation(&self, id: &str) -> StoreFuture<'_, Option<WithSeats>>;
     /// One seat with its consultation.
     fn seat(&self, id: &str) -> StoreFuture<'_, Option<(ConsultationRecord, SeatRecord)>>;
-    /// Sets the waiting room state of a seat.
-    fn set_admission(&self, seat: &str, admission: Admission) -> StoreFuture<'_, ()>;
-    /// Raises the token epoch, so that every token given out so far is refused. Gives the new epoch.
-    fn raise_token_epoch(&self, seat: &str) -> StoreFuture<'_, u32>;
-    /// Remembers the device a seat was first opened on, or replaces it.
-    fn set_device(&self, seat: &str, device: [u8; 32]) -> StoreFuture<'_, ()>;
-    /// All signing keys, newest first. Makes the first one from `fresh` when there is none.
-    fn signing_keys(&self, fresh: [u8; 32], now: i64) -> StoreFuture<'_, Vec<SigningKey>>;
+    /// Consultations of a clinic's queue that are not over, by planned begin, then by when they were booked; at most 200.
+    fn queue(&self, clinic: &str, queue: &str) -> StoreFuture<'_, Vec<WithSeats>>;
+    /// How many consultations of a patient were held or booked from one instant to another (Unix seconds, by planned begin or, without
+    /// one, by booking).
+    fn acts_of_patient(&self, clinic: &str, patient: &Pii<String>, from: i64, to: i64) -> StoreFuture<'_, u32>;
+    /// Consultations held in a span (Unix seconds of booking) by postal prefix and act.
+    fn usage(&self, clinic: &str, from: i64, to: i64) -> StoreFuture<'_, Vec<Usage>>;
+    /// The newest signing keys, newest first, at most two.
+    fn signing_keys(&self) -> StoreFuture<'_, Vec<SigningKey>>;
+    /// All webhooks, or a clinic's.
+    fn webhooks(&self, clinic: Option<&str>) -> StoreFuture<'_, Vec<Webhook>>;
+    /// Invitations that are due, oldest first.
+    fn due_messages(&self, now: i64, len_max: u32) -> StoreFuture<'_, Vec<OutgoingMessage>>;
+
+    /// Entries of the whole journal, or of a clinic, after a cursor, in order.
+    fn entries_after(&self, clinic: Option<&str>, cursor: i64, len_max: u32) -> StoreFuture<'_, Vec<JournalEntry>>;
+    /// Entries of a consultation, in order.
+    fn entries_of(&self, consultation: &str) -> StoreFuture<'_, Vec<JournalEntry>>;
+    /// Where the chain begins (nothing before the first pruning) and where it ends (nothing on a new store).
+    fn chain_marks(&self) -> StoreFuture<'_, (Option<ChainMark>, Option<ChainMark>)>;
+
+    /// Erases personal data beyond recovery from the store's files; gives the number of consultations. Entries stay: they name nobody.
+    /// What was erased is remembered by identifier alone, so that a restored backup is erased again when it is opened. The entry is
+    /// written, with the number as `consultations` in its data, when there was something to erase.
+    fn erase(&self, erasure: Erasure, entry: Entry) -> StoreFuture<'_, u32>;
+    /// Removes consultations that ended (or were booked and never held) before this instant, with their seats, and entries that are
+    /// older; at most some thousands a call. Unix seconds. Gives the number of entries removed; the entry is written, with that number
+    /// as `entries` in its data, when there were any.
+    fn prune(&self, before: i64, entry: Entry) -> StoreFuture<'_, u32>;
+    /// Writes a consistent copy while the store is in use. Not for PostgreSQL, which has its own tools.
+    fn back_up(&self, to: &std::path::Path) -> StoreFuture<'_, ()>;
     /// Whether the store answers.
     fn ping(&self) -> StoreFuture<'_, ()>;
 }

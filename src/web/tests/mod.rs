@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use crate::acts::Acts;
 use crate::control::fake_media::FakeMedia;
 use crate::control::{ControlSettings, booking};
-use crate::store::SqliteStore;
+use crate::store::SqlStore;
 
 use super::*;
 
@@ -33,7 +33,7 @@ const CHROMIUM_RECEIVE: &str =
 struct Server {
     consultations: Arc<Consultations>,
     media: Arc<FakeMedia>,
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     router: Router,
     api_key: String,
     address: SocketAddr,
@@ -54,7 +54,7 @@ impl Server {
     async fn start_with(grace: Duration, rooms_max: usize) -> Server {
         let dir = std::env::temp_dir().join(format!("colloque-web-{}-{:x}", std::process::id(), rand::random::<u64>()));
         std::fs::create_dir_all(&dir).unwrap();
-        let store = Arc::new(SqliteStore::open(&dir).await.unwrap());
+        let store = Arc::new(crate::store::testing::open_in(&dir).await);
         let (_, api_key) = booking::add_clinic(&*store, Pii("Clinique Test".into())).await.unwrap();
         let acts = Acts::built_in();
         let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max, acts };
@@ -68,7 +68,7 @@ impl Server {
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 
-    async fn start_on(dir: PathBuf, store: Arc<SqliteStore>, api_key: String, settings: ControlSettings) -> Server {
+    async fn start_on(dir: PathBuf, store: Arc<SqlStore>, api_key: String, settings: ControlSettings) -> Server {
         let media = Arc::new(FakeMedia::new());
         let consultations = Consultations::open(store.clone(), media.clone(), settings).await.unwrap();
         let state = AppState {
