@@ -313,7 +313,8 @@ impl Settings {
             trusted_ca: self.trusted_ca,
         }
         .resolve(&mut faults);
-        let is_postgres = |url: &Pii<String>| ["postgres://", "postgresql://"].iter().any(|scheme| url.0.starts_with(scheme));
+        let is_postgres =
+            |url: &Pii<String>| ["postgres://", "postgresql://"].iter().any(|scheme| url.0.starts_with(scheme));
         if self.store_url.as_ref().is_some_and(|url| !is_postgres(url)) {
             faults.push("store_url must begin with postgres://".to_owned());
         }

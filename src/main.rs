@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use colloque::config::{self, Config, Settings};
-use colloque::control::booking;
+use colloque::control::clinics;
 use colloque::pii::Pii;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -123,7 +123,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Clinic { command: ClinicCommand::Add { name, configured } } => {
             let config = configured.resolve()?;
             let store = serve::open_store(&config).await?;
-            let (_, key) = booking::add_clinic(&store, Pii(name)).await?;
+            let (_, key) = clinics::add_clinic(&store, Pii(name), Default::default()).await?;
             store.close().await;
             println!("{}", key.0);
             Ok(())

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use colloque::config::Config;
-use colloque::control::{Consultations, ControlSettings, GRACE};
+use colloque::config::{Config, LoginConfig};
+use colloque::control::outgoing::Authorities;
+use colloque::control::{Consultations, ControlSettings, GRACE, login};
 use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
 use colloque::web::listener::BoundedListener;
@@ -64,8 +65,18 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     let store = Arc::new(open_store(&config).await?);
     let media_ports = pool.ports();
     let acts = config.acts.clone();
-    let settings = ControlSettings { base_url: base_url.clone(), grace: GRACE, rooms_max: config.rooms_max, acts };
+    let authorities = Authorities::read(config.outbound.trusted_ca.as_deref())?;
+    let settings = ControlSettings {
+        base_url: base_url.clone(),
+        grace: GRACE,
+        rooms_max: config.rooms_max,
+        acts,
+        signing_key_days: config.signing_key_days,
+        login: config.login.clone().map(|login| (login, authorities)),
+    };
     let consultations = Consultations::open(store.clone(), Arc::new(pool), settings).await?;
+    let watching = Arc::clone(&consultations);
+    tokio::spawn(async move { watching.watch_keys().await });
     let reported = Arc::clone(&consultations);
     tokio::spawn(async move {
         while let Some((worker, event)) = events.recv().await {
@@ -148,6 +159,9 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
         report(what, bind_media(first, config.workers).map(|bound| sockets.extend(bound)));
     }
     report("certificate for HTTPS".to_owned(), load_tls(&config).map(drop));
+    if let Some(login) = &config.login {
+        report(format!("login provider {}", login.issuer), check_login(&config, login.clone()).await);
+    }
     for shortcoming in Grants::of(&sockets).shortcomings() {
         println!("warn   {shortcoming}");
     }
@@ -167,6 +181,11 @@ fn bind_media(first: SocketAddr, workers: usize) -> anyhow::Result<Vec<MediaSock
 async fn check_store(config: &Config) -> anyhow::Result<()> {
     open_store(config).await?.close().await;
     Ok(())
+}
+
+async fn check_login(config: &Config, login: LoginConfig) -> anyhow::Result<()> {
+    let authorities = Authorities::read(config.outbound.trusted_ca.as_deref())?;
+    Ok(login::try_provider(login, &authorities).await?)
 }
 
 /// The store that the configuration names, ready for use.

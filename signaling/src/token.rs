@@ -106,7 +106,8 @@ impl Keyring {
     pub fn verify(&self, purpose: Purpose, token: &str, now: u64) -> Result<Claims, TokenError> {
         let mut buffer = [0; BYTES_MAX];
         // What cannot be read is authenticated all the same, as zeros, and found wrong: no answer comes earlier than another's.
-        let len = if token.len() <= TOKEN_LEN_MAX { URL_SAFE_NO_PAD.decode_slice(token, &mut buffer).ok() } else { None };
+        let len =
+            if token.len() <= TOKEN_LEN_MAX { URL_SAFE_NO_PAD.decode_slice(token, &mut buffer).ok() } else { None };
         let bytes = &buffer[..len.unwrap_or(BYTES_MAX)];
         let (signed, tag) = bytes.split_last_chunk::<TAG_BYTES>().unwrap_or((&[], &[0; TAG_BYTES]));
         let kid = signed.get(2).copied();
@@ -232,7 +233,8 @@ mod tests {
             let token = ring.sign(Purpose::Link, &Claims { seat: seat.into(), ..claims() }).unwrap();
             assert!(ring.verify(Purpose::Link, &token, NOW).is_ok());
             let (head, last) = token.split_at(token.len() - 1);
-            let alphabet = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_', '+', '/', '=', '\n', ' ', 'é']);
+            let alphabet =
+                ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_', '+', '/', '=', '\n', ' ', 'é']);
             for other in alphabet.filter(|&c| !last.starts_with(c)) {
                 assert!(ring.verify(Purpose::Link, &format!("{head}{other}"), NOW).is_err(), "{other:?}");
             }
@@ -264,7 +266,9 @@ mod tests {
         // Signed by the right key, in a form that is not ours: a name too long, bytes left over, another format.
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[1; SECRET_BYTES]);
         assert!(ring.verify(Purpose::Link, &assembled(signed, &key), NOW).is_ok(), "the forger's method is right");
-        for change in [|b: &mut Vec<u8>| b.push(0), |b: &mut Vec<u8>| b[0] = 2, |b: &mut Vec<u8>| b[23] = 255, Vec::clear] {
+        for change in
+            [|b: &mut Vec<u8>| b.push(0), |b: &mut Vec<u8>| b[0] = 2, |b: &mut Vec<u8>| b[23] = 255, Vec::clear]
+        {
             let mut changed = signed.to_vec();
             change(&mut changed);
             assert!(ring.verify(Purpose::Link, &assembled(&changed, &key), NOW).is_err());
@@ -278,10 +282,13 @@ mod tests {
         let payload = encoded(r#"{"consultation":"c1","seat":"s","exp":9999999999}"#);
         for header in [r#"{"alg":"none"}"#, r#"{"alg":"None","typ":"JWT"}"#, r#"{"alg":"HS256","kid":"1"}"#] {
             for signature in ["", "AAAA", &encoded(&"s".repeat(32))] {
-                assert!(ring.verify(Purpose::Link, &format!("{}.{payload}.{signature}", encoded(header)), NOW).is_err());
+                assert!(
+                    ring.verify(Purpose::Link, &format!("{}.{payload}.{signature}", encoded(header)), NOW).is_err()
+                );
             }
         }
-        for text in ["", ".", "..", "null", "true", "{}", "ck_0123456789", "Bearer", "../../etc/passwd", "%2e", "\u{0}"] {
+        for text in ["", ".", "..", "null", "true", "{}", "ck_0123456789", "Bearer", "../../etc/passwd", "%2e", "\u{0}"]
+        {
             assert!(ring.verify(Purpose::Link, text, NOW).is_err(), "{text}");
         }
     }

@@ -125,7 +125,8 @@ impl LoginSettings {
 fn is_issuer(issuer: &str) -> bool {
     let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
     let rest = |start: &str| issuer.strip_prefix(start).filter(|rest| rest.is_empty() || rest.starts_with([':', '/']));
-    issuer.strip_prefix("https://").is_some_and(|rest| !rest.is_empty()) || local.iter().any(|start| rest(start).is_some())
+    issuer.strip_prefix("https://").is_some_and(|rest| !rest.is_empty())
+        || local.iter().any(|start| rest(start).is_some())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::pii::Pii;
 use crate::store::{ApiKeyRecord, Change, Clinic, ClinicDemands, Committed, Entry, Store, StoreError, Transaction};
 
 use super::facts::Fact;
-use super::{Consultations, clock, random};
+use super::{Consultations, clock, journal, random};
 
 /// A proved clinic.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -230,12 +230,11 @@ fn new_key(clinic: &ClinicId, scopes: Scopes) -> (Pii<String>, Change) {
 }
 
 fn entry(clinic: &ClinicId, fact: &Fact) -> Entry {
-    let (kind, data) = fact.to_parts();
-    let id = random::text::<12>();
-    Entry { id, at: clock::unix_now() * 1_000, clinic: Some(clinic.0.clone()), consultation: None, seat: None, kind, data }
+    journal::entry(Some(&clinic.0), None, None, fact)
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// Of a key, or a device's identifier: what is looked up without being kept.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, bytes).as_ref());
     out
@@ -255,7 +254,8 @@ const NAME_LEN_MAX: usize = 200;
 const KEYS_MAX: usize = 100;
 /// More than three a day is no limit any more.
 const ACTS_PER_YEAR_MAX: u32 = 1_000;
-const UNKNOWN_SCOPE: &str = "scopes are consultations:write, consultations:read, events:read, record:read, webhooks:write and erase";
+const UNKNOWN_SCOPE: &str =
+    "scopes are consultations:write, consultations:read, events:read, record:read, webhooks:write and erase";
 
 #[cfg(test)]
 mod tests {

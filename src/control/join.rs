@@ -20,7 +20,8 @@ use crate::sfu::command::Command;
 use crate::store::{Admission, Change, ConsultationRecord, LiveChange, SeatRecord, StoreError, Transaction};
 use crate::worker::WorkerId;
 
-use super::booking::{language_from_name, sha256};
+use super::booking::language_from_name;
+use super::clinics::sha256;
 use super::facts::{Cause, Device, Fact};
 use super::room::{MediaPort, Room};
 use super::tokens::Subject;
@@ -196,7 +197,9 @@ impl Consultations {
         let found = self.store.seat(claims.as_ref().map_or(NO_SEAT, |claims| &claims.seat)).await;
         let proved = match (claims, found) {
             (None, _) => None,
-            (Some(claims), found) => found?.filter(|(_, seat)| is_valid(purpose, &claims, seat)).zip(Some(claims.serial)),
+            (Some(claims), found) => {
+                found?.filter(|(_, seat)| is_valid(purpose, &claims, seat)).zip(Some(claims.serial))
+            }
         };
         if proved.is_none() {
             self.metrics.count_refused_credential(match purpose {

@@ -75,11 +75,7 @@ pub fn entry(clinic: Option<&str>, consultation: Option<&str>, seat: Option<&str
     }
 }
 
-async fn write_all(
-    store: Arc<dyn Store>,
-    written: Arc<watch::Sender<u64>>,
-    mut waiting: mpsc::Receiver<Transaction>,
-) {
+async fn write_all(store: Arc<dyn Store>, written: Arc<watch::Sender<u64>>, mut waiting: mpsc::Receiver<Transaction>) {
     while let Some(transaction) = waiting.recv().await {
         match store.commit(transaction).await {
             Ok(_) => announce(&written),

@@ -13,21 +13,24 @@
 
 pub mod booking;
 pub mod channel;
+pub mod clinics;
 pub mod clock;
 pub mod endpoint;
 pub mod facts;
 pub mod join;
 pub mod journal;
 mod leg;
+pub mod login;
 pub mod media;
 pub mod metrics;
 pub mod negotiation;
 pub mod offer;
+pub mod outgoing;
 pub mod policy;
 pub mod random;
 mod reports;
 mod room;
-mod tokens;
+pub mod tokens;
 pub mod visit;
 
 #[cfg(test)]
@@ -40,14 +43,16 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use crate::acts::Acts;
+use crate::config::LoginConfig;
 use crate::ids::{LegId, RoomId};
-use crate::pii::Pii;
-use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
+use crate::store::{Store, StoreError};
 
-use facts::Fact;
+use join::Pace;
 use journal::Journal;
+use login::Logins;
 use media::MediaPlane;
 use metrics::{Census, Metrics};
+use outgoing::{Authorities, OutgoingError};
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
 
@@ -62,6 +67,10 @@ pub struct ControlSettings {
     pub rooms_max: usize,
     /// What may be booked, and what each role may do there.
     pub acts: Acts,
+    /// Days after which a new key signs links.
+    pub signing_key_days: u32,
+    /// Login of professionals, and which further authorities may certify its provider.
+    pub login: Option<(LoginConfig, Authorities)>,
 }
 
 /// How long a seat without a connection is kept: long enough for a lift or a reboot, short enough that a host is
@@ -74,6 +83,8 @@ pub struct Consultations {
     journal: Arc<Journal>,
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
+    pace: Pace,
+    logins: Option<Logins>,
     settings: ControlSettings,
     numbers: Numbers,
     rooms: DashMap<String, Arc<Room>>,
@@ -92,6 +103,9 @@ pub enum StartError {
     /// The store has no usable key.
     #[error(transparent)]
     Keys(#[from] NoSigningKey),
+    /// The login cannot be set up.
+    #[error(transparent)]
+    Login(#[from] OutgoingError),
 }
 
 impl Consultations {
@@ -102,13 +116,13 @@ impl Consultations {
         settings: ControlSettings,
     ) -> Result<Arc<Self>, StartError> {
         let journal = Journal::open(Arc::clone(&store));
-        let mut keys = store.signing_keys().await?;
-        if keys.is_empty() {
-            make_first_key(&journal).await?;
-            keys = store.signing_keys().await?;
-        }
+        let tokens = Tokens::new(tokens::first_keys(&*store).await?)?;
+        let login = settings.login.clone();
+        let login = login.map(|(login, authorities)| Logins::new(login, &authorities, &settings.base_url));
         Ok(Arc::new(Self {
-            tokens: Tokens::new(&keys)?,
+            tokens,
+            pace: Pace::default(),
+            logins: login.transpose()?,
             journal,
             store,
             media,
@@ -221,14 +235,6 @@ impl Consultations {
         self.rooms_by_number.remove(&room.id);
         self.legs.retain(|_, of| *of != room.id);
     }
-}
-
-/// Another process may be faster: then its key is the one.
-async fn make_first_key(journal: &Journal) -> Result<(), StoreError> {
-    let secret = Pii(random::bytes::<{ colloque_signaling::token::SECRET_BYTES }>().to_vec());
-    let key = SigningKey { kid: 1, secret, created_at: clock::unix_now() };
-    let entries = vec![journal.entry(None, None, None, &Fact::SigningKeyRotated {})];
-    journal.commit(Transaction { changes: vec![Change::AddSigningKey(key)], entries }).await.map(drop)
 }
 
 /// Numbers that are unique in this process: rooms, seats, legs, visits.

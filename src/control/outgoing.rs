@@ -74,7 +74,7 @@ pub fn http_client(authorities: &Authorities, resolver: Option<Arc<dyn Resolve>>
         builder = found.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
     }
     if let Some(resolver) = resolver {
-        builder = builder.dns_resolver(Shared(resolver));
+        builder = builder.dns_resolver(Arc::new(Shared(resolver)));
     }
     builder.build().map_err(|error| OutgoingError::Setup(error.to_string()))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use colloque_signaling::message::{
-    Language, MediaSource, Permissions, Presence, Role, SeatInfo, ServerMessage, SlotInfo,
+    ErrorCode, Language, MediaSource, Permissions, Presence, Role, SeatInfo, ServerMessage, SlotInfo,
 };
 use colloque_signaling::session::CloseReason;
 use dashmap::DashMap;
@@ -17,7 +17,7 @@ use crate::ids::{LegId, RoomId, SeatId, TrackId};
 use crate::pii::Pii;
 use crate::rtp::codec::Source;
 use crate::sfu::command::{Command, SeatPolicy, SlotAssignment};
-use crate::store::{Admission, ConsultationRecord, SeatRecord};
+use crate::store::{Admission, ConsultationRecord, Login, SeatRecord};
 use crate::worker::WorkerId;
 
 use super::Numbers;
@@ -254,9 +254,22 @@ impl RoomState {
         true
     }
 
-    /// Sends a seat back to the waiting room with no media; its page starts over.
-    pub(super) fn send_back_to_waiting(&mut self, id: &str) {
-        self.withdraw(id, Admission::Waiting, CloseReason::Replaced);
+    /// The seat was opened on another device. `out`: it waits there to be let in, and its page here has to stop; else it simply
+    /// moves when the other one connects.
+    pub(super) fn move_device(&mut self, id: &str, out: bool) {
+        if out {
+            self.withdraw(id, Admission::Waiting, CloseReason::MovedDevice);
+        }
+    }
+
+    /// Every token of the seat was revoked: whoever sits there is put out.
+    pub(super) fn revoke(&mut self, id: &str, admission: Admission) {
+        self.withdraw(id, admission, CloseReason::Refused(ErrorCode::BadSession));
+    }
+
+    /// The seat's professional logged in.
+    pub(super) fn log_in(&mut self, id: &str, _login: Login) {
+        self.apply_policy(id);
     }
 
     /// Removes a seat from the room, or refuses it while it waits.

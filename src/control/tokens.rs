@@ -9,14 +9,16 @@
 //! good token was revoked since; callers compare its epoch with the seat's.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use colloque_signaling::token::{Claims, Key, Keyring, Purpose, SECRET_BYTES};
 
 use crate::pii::Pii;
-use crate::store::{Change, Committed, Entry, SigningKey, Store, StoreError, Transaction};
+use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
 use super::clock::unix_now;
-use super::random;
+use super::facts::Fact;
+use super::{Consultations, journal, random};
 
 /// Signs and verifies.
 pub(super) struct Tokens(RwLock<Arc<Ring>>);
@@ -97,6 +99,40 @@ impl Ring {
     }
 }
 
+impl Consultations {
+    /// Adds a key that will sign; done too when another process just did.
+    pub async fn rotate_keys(&self) -> Result<(), StoreError> {
+        let change = next_key(&self.store.signing_keys().await?);
+        let entries = vec![self.journal.entry(None, None, None, &Fact::SigningKeyRotated {})];
+        self.journal.commit(Transaction { changes: vec![change], entries }).await?;
+        self.read_keys().await;
+        Ok(())
+    }
+
+    /// Follows the store's keys for as long as the server runs, and adds one when the newest is old enough.
+    pub async fn watch_keys(&self) {
+        let mut every = tokio::time::interval(READ_EVERY);
+        loop {
+            every.tick().await;
+            if is_due(&self.tokens.keys(), self.settings.signing_key_days, unix_now())
+                && let Err(error) = self.rotate_keys().await
+            {
+                tracing::warn!(%error, "the signing key is old and cannot be replaced now");
+            }
+            self.read_keys().await;
+        }
+    }
+
+    async fn read_keys(&self) {
+        // While the store is down the known ones go on; a young one among them may have come of age.
+        let keys = self.store.signing_keys().await.unwrap_or_default();
+        let keys = if keys.is_empty() { self.tokens.keys() } else { keys };
+        if let Err(error) = self.tokens.replace(keys) {
+            tracing::error!(%error, "the keys in use are kept");
+        }
+    }
+}
+
 /// The store's keys; makes the first one on a new store.
 pub(super) async fn first_keys(store: &dyn Store) -> Result<Vec<SigningKey>, StoreError> {
     let keys = store.signing_keys().await?;
@@ -104,19 +140,20 @@ pub(super) async fn first_keys(store: &dyn Store) -> Result<Vec<SigningKey>, Sto
         return Ok(keys);
     }
     // Another process may be faster: then its key is the first.
-    store.commit(Transaction { changes: vec![next_key(&keys)], entries: Vec::new() }).await?;
+    rotate(store).await?;
     store.signing_keys().await
 }
 
 /// Adds a key that signs from soon on; the one before keeps verifying, older ones do not. Done too when another process added one
 /// at the same moment. Needs no running server: those that run read it within a minute.
-pub(super) async fn rotate(store: &dyn Store, entry: Entry) -> Result<Committed, StoreError> {
-    let keys = store.signing_keys().await?;
-    store.commit(Transaction { changes: vec![next_key(&keys)], entries: vec![entry] }).await
+pub async fn rotate(store: &dyn Store) -> Result<(), StoreError> {
+    let changes = vec![next_key(&store.signing_keys().await?)];
+    let entries = vec![journal::entry(None, None, None, &Fact::SigningKeyRotated {})];
+    store.commit(Transaction { changes, entries }).await.map(drop)
 }
 
 /// Whether the newest key has signed for as long as it may.
-pub(super) fn is_due(keys: &[SigningKey], days: u32, now: i64) -> bool {
+fn is_due(keys: &[SigningKey], days: u32, now: i64) -> bool {
     keys.first().is_none_or(|newest| newest.created_at + i64::from(days) * 86_400 <= now)
 }
 
@@ -127,7 +164,7 @@ fn next_key(keys: &[SigningKey]) -> Change {
 }
 
 /// Between two readings of the store's keys by a running server.
-pub(super) const READ_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+const READ_EVERY: Duration = Duration::from_secs(60);
 /// A key signs when it is as old as this: every process has read it twice by then.
 const PUBLISHED_SECONDS: i64 = 2 * READ_EVERY.as_secs() as i64;
 

@@ -4,7 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::engine::{Connection, values};
 use super::rows::{admission_name, gates, gates_json};
-use super::{Admission, Change, ConsultationRecord, LiveChange, Login, OutgoingMessage, PassedGate, SeatRecord, Webhook};
+use super::{
+    Admission, Change, ConsultationRecord, LiveChange, Login, OutgoingMessage, PassedGate, SeatRecord, Webhook,
+};
 
 /// Whether a change was applicable.
 type Applied = Result<bool, sqlx::Error>;
@@ -24,9 +26,7 @@ pub(super) async fn apply(on: &mut Connection, change: &Change) -> Applied {
             let sql = "UPDATE outbox SET failures = $1, retry_at = $2 WHERE id = $3";
             on.execute(sql, values![*failures, *retry_at, id]).await.map(|_| true)
         }
-        Change::RemoveMessage { id } => {
-            on.execute("DELETE FROM outbox WHERE id = $1", values![id]).await.map(|_| true)
-        }
+        Change::RemoveMessage { id } => on.execute("DELETE FROM outbox WHERE id = $1", values![id]).await.map(|_| true),
         administration => administer(on, administration).await,
     }
 }
@@ -42,6 +42,11 @@ async fn administer(on: &mut Connection, change: &Change) -> Applied {
             let values = values![&clinic.id, &clinic.name, unix_now(), demands.login, demands.cards, limit];
             on.execute(sql, values).await.map(|_| true)
         }
+        Change::SetDemands { clinic, demands } => {
+            let sql = "UPDATE clinics SET demands_login = $1, demands_cards = $2, acts_per_year = $3 WHERE id = $4";
+            let limit = demands.acts_per_year.map(i64::from);
+            Ok(on.execute(sql, values![demands.login, demands.cards, limit, clinic]).await? == 1)
+        }
         Change::AddApiKey(key, at) => {
             let sql = "INSERT INTO api_keys (prefix, hash, clinic, created_at, scopes) VALUES ($1, $2, $3, $4, $5)";
             let values = values![&key.prefix, key.hash.0.as_slice(), &key.clinic, *at, &key.scopes];
@@ -55,7 +60,8 @@ async fn administer(on: &mut Connection, change: &Change) -> Applied {
             let sql = "INSERT INTO signing_keys (kid, secret, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
             let added = on.execute(sql, values![key.kid, key.secret.0.as_slice(), key.created_at]).await? == 1;
             // The newest two verify; what older ones signed is worthless, and so are they.
-            let sql = "DELETE FROM signing_keys WHERE kid NOT IN (SELECT kid FROM signing_keys ORDER BY kid DESC LIMIT 2)";
+            let sql =
+                "DELETE FROM signing_keys WHERE kid NOT IN (SELECT kid FROM signing_keys ORDER BY kid DESC LIMIT 2)";
             on.execute(sql, Vec::new()).await?;
             Ok(added)
         }

@@ -49,8 +49,7 @@ impl SqlStore {
         let watch = || url.is_none().then(|| FileIdentity::of(path.clone())).transpose();
         let lost = |error: std::io::Error| StoreError { operation: "open", cause: error.kind().to_string() };
         let writer = Writer::start(writes.clone(), key, watch().map_err(lost)?);
-        let store =
-            Self { readers, writes, writer, file: watch().map_err(lost)?, erased: ErasedList::of(data_dir) };
+        let store = Self { readers, writes, writer, file: watch().map_err(lost)?, erased: ErasedList::of(data_dir) };
         store.erase_again().await?;
         Ok(store)
     }
@@ -186,6 +185,11 @@ impl Store for SqlStore {
 
     fn clinic(&self, id: &str) -> StoreFuture<'_, Option<Clinic>> {
         self.find("find clinic", "SELECT * FROM clinics WHERE id = $1", values![id], rows::clinic)
+    }
+
+    fn clinics(&self) -> StoreFuture<'_, Vec<Clinic>> {
+        let sql = "SELECT * FROM clinics ORDER BY created_at, id";
+        self.list("list clinics", sql, Vec::new(), rows::clinic)
     }
 
     fn api_key(&self, prefix: &str) -> StoreFuture<'_, Option<ApiKeyRecord>> {

@@ -33,7 +33,8 @@ pub(super) async fn find(on: &mut Connection, whose: &Erasure) -> Result<Vec<Str
 
 /// Those of these consultations of which something is kept.
 pub(super) async fn still_there(on: &mut Connection, ids: &[String]) -> Result<Vec<String>, sqlx::Error> {
-    let sql = "SELECT id FROM consultations WHERE id = $1 UNION SELECT consultation FROM past_acts WHERE consultation = $1";
+    let sql =
+        "SELECT id FROM consultations WHERE id = $1 UNION SELECT consultation FROM past_acts WHERE consultation = $1";
     let mut found = Vec::new();
     for id in ids {
         if on.fetch_optional(sql, values![id]).await?.is_some() {

@@ -50,7 +50,8 @@ impl HeadKey {
     }
 
     fn from_pkcs8(bytes: &[u8]) -> Result<Self, StoreError> {
-        let refused = |_| StoreError { operation: "read signing-key", cause: "not an Ed25519 key in PKCS#8".to_owned() };
+        let refused =
+            |_| StoreError { operation: "read signing-key", cause: "not an Ed25519 key in PKCS#8".to_owned() };
         Ed25519KeyPair::from_pkcs8(bytes).map(Self).map_err(refused)
     }
 

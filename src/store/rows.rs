@@ -70,11 +70,7 @@ pub(super) fn seat(row: &Row) -> Result<SeatRecord, sqlx::Error> {
 }
 
 pub(super) fn signing_key(row: &Row) -> Result<SigningKey, sqlx::Error> {
-    Ok(SigningKey {
-        kid: row.count("kid")?,
-        secret: Pii(row.read("secret")?),
-        created_at: row.integer("created_at")?,
-    })
+    Ok(SigningKey { kid: row.count("kid")?, secret: Pii(row.read("secret")?), created_at: row.integer("created_at")? })
 }
 
 pub(super) fn webhook(row: &Row) -> Result<Webhook, sqlx::Error> {

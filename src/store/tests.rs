@@ -65,11 +65,17 @@ async fn a_reopened_store_still_knows_everything(bench: &Bench) {
     assert_eq!((seats[0].device, seats[0].other_device), (Some([9; 32]), true));
     assert_eq!(seats[1].admission, Admission::Admitted);
     let (found, seats) = store.consultation("c2").await.unwrap().unwrap();
-    assert_eq!((found.gates.as_deref(), found.postal_prefix.as_deref(), found.queue.as_deref()), (Some("{}"), Some("75"), Some("q")));
+    assert_eq!(
+        (found.gates.as_deref(), found.postal_prefix.as_deref(), found.queue.as_deref()),
+        (Some("{}"), Some("75"), Some("q"))
+    );
     assert_eq!((found.patient, found.login, found.locked), (Some(Pii("pseudonym".into())), true, true));
     assert_eq!(found.priority.as_deref(), Some("emergency"));
     let full = &seats[0];
-    assert_eq!((full.phone.clone(), full.email.clone()), (Some(Pii("+33 6".into())), Some(Pii("z@example.org".into()))));
+    assert_eq!(
+        (full.phone.clone(), full.email.clone()),
+        (Some(Pii("+33 6".into())), Some(Pii("z@example.org".into())))
+    );
     assert_eq!((full.card.clone(), full.vouched), (Some(Pii("{\"fee\":30}".into())), true));
     assert_eq!(full.login, Some(Login { rpps: Some(Pii("810".into())), level: "eidas2".into(), at: 7 }));
     assert_eq!(full.gates, [PassedGate { gate: "consent".into(), answer: "1".into(), at: 8 }]);
@@ -94,7 +100,8 @@ async fn a_consultation_ends_once_and_takes_no_seat_afterwards(bench: &Bench) {
 
 async fn a_failed_consultation_leaves_nothing_behind(bench: &Bench) {
     let store = bench.open().await;
-    let doubled = Change::CreateConsultation(Box::new(consultation("c2", "k1")), vec![seat("s9", "c2"), seat("s1", "c2")]);
+    let doubled =
+        Change::CreateConsultation(Box::new(consultation("c2", "k1")), vec![seat("s9", "c2"), seat("s1", "c2")]);
     assert!(commit(&store, vec![doubled], vec![]).await.is_err());
     assert!(store.consultation("c2").await.unwrap().is_none());
     assert!(store.seat("s9").await.unwrap().is_none());
@@ -189,7 +196,8 @@ async fn writes_at_the_same_time_all_succeed(bench: &Bench) {
 
 async fn a_write_that_fails_undoes_itself_and_none_of_its_neighbours(bench: &Bench) {
     let store = bench.open().await;
-    let doubled = Change::CreateConsultation(Box::new(consultation("c2", "k1")), vec![seat("s9", "c2"), seat("s1", "c2")]);
+    let doubled =
+        Change::CreateConsultation(Box::new(consultation("c2", "k1")), vec![seat("s9", "c2"), seat("s1", "c2")]);
     // All three wait before the writer looks: one transaction.
     let device = Change::Live(LiveChange::SetDevice { seat: "s1".into(), device: [1; 32], other: false });
     let (before, between, after) = tokio::join!(
@@ -349,7 +357,9 @@ async fn keys_webhooks_and_messages_come_and_go(bench: &Bench) {
 
 async fn a_queue_is_in_the_order_of_its_plan(bench: &Bench) {
     let store = bench.open().await;
-    for (id, starts_at, queue) in [("a", None, "q"), ("b", Some(1), "q"), ("c", None, "q"), ("d", Some(9), "q"), ("e", None, "r")] {
+    for (id, starts_at, queue) in
+        [("a", None, "q"), ("b", Some(1), "q"), ("c", None, "q"), ("d", Some(9), "q"), ("e", None, "r")]
+    {
         let booked = ConsultationRecord { starts_at, queue: Some(queue.into()), ..consultation(id, "k1") };
         done(&store, Change::CreateConsultation(Box::new(booked), vec![seat(&format!("s-{id}"), id)])).await;
     }

@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::control::booking::{BookingError, ClinicId, ConsultationState, Invitation, NewConsultation, NewSeat};
+use crate::control::booking::{BookingError, ConsultationState, Invitation, NewConsultation, NewSeat};
+use crate::control::clinics::{ClinicId, Scope};
 use crate::control::clock;
 use crate::pii::Pii;
 use crate::store::Admission;
@@ -61,9 +62,9 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(credential.trim())
 }
 
-async fn clinic(state: &AppState, headers: &HeaderMap) -> Result<ClinicId, Problem> {
-    let key = bearer(headers).ok_or(BookingError::ApiKey)?;
-    Ok(state.consultations.authenticate(key).await?)
+/// Whose API key the request carries, when it has this scope.
+pub(super) async fn clinic(state: &AppState, headers: &HeaderMap, scope: Scope) -> Result<ClinicId, Problem> {
+    Ok(state.consultations.authorize(bearer(headers).unwrap_or_default(), scope).await?)
 }
 
 /// `POST /v1/consultations`
@@ -238,7 +239,7 @@ pub async fn create(
     headers: HeaderMap,
     JsonBody(body): JsonBody<ConsultationRequest>,
 ) -> Result<Response, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     if body.gates.is_some_and(|gates| !gates.is_empty()) {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -271,7 +272,7 @@ pub async fn state(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<ConsultationView>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsRead).await?;
     Ok(Json(state.consultations.state(&clinic, &id).await?.into()))
 }
 
@@ -283,7 +284,7 @@ pub async fn end(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     state.consultations.end_by_clinic(&clinic, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -297,7 +298,7 @@ pub async fn invite(
     headers: HeaderMap,
     JsonBody(body): JsonBody<SeatRequest>,
 ) -> Result<(StatusCode, Json<SeatInvitation>), Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     let invitation = state.consultations.invite(&clinic, &id, body.into()).await?;
     Ok((StatusCode::CREATED, Json(invitation.into())))
 }
@@ -310,7 +311,7 @@ pub async fn admit(
     headers: HeaderMap,
     Path((id, seat)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     state.consultations.admit_by_clinic(&clinic, &id, &seat).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -323,7 +324,7 @@ pub async fn remove(
     headers: HeaderMap,
     Path((id, seat)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     state.consultations.remove_by_clinic(&clinic, &id, &seat).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -336,7 +337,7 @@ pub async fn revoke(
     headers: HeaderMap,
     Path((id, seat)): Path<(String, String)>,
 ) -> Result<Json<SeatInvitation>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     Ok(Json(state.consultations.revoke(&clinic, &id, &seat).await?.into()))
 }
 

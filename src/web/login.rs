@@ -49,10 +49,7 @@ pub struct LoginFinish {
 /// Says where the professional of a session logs in.
 #[utoipa::path(post, path = "/v1/login", request_body = LoginRequest,
     responses((status = 200, body = LoginResponse), (status = "default", body = ProblemDocument)))]
-pub async fn begin(
-    State(state): State<AppState>,
-    JsonBody(body): JsonBody<LoginRequest>,
-) -> Result<Response, Problem> {
+pub async fn begin(State(state): State<AppState>, JsonBody(body): JsonBody<LoginRequest>) -> Result<Response, Problem> {
     let url = state.consultations.begin_login(&body.session).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(LoginResponse { url })).into_response())
 }
@@ -60,7 +57,10 @@ pub async fn begin(
 /// Takes the provider's answer from the page that began.
 #[utoipa::path(post, path = "/v1/login/finish", request_body = LoginFinish,
     responses((status = 204), (status = "default", body = ProblemDocument)))]
-pub async fn finish(State(state): State<AppState>, JsonBody(body): JsonBody<LoginFinish>) -> Result<StatusCode, Problem> {
+pub async fn finish(
+    State(state): State<AppState>,
+    JsonBody(body): JsonBody<LoginFinish>,
+) -> Result<StatusCode, Problem> {
     let answer = LoginAnswer { code: &body.code, state: &body.state, issuer: body.iss.as_deref() };
     state.consultations.finish_login(&body.session, answer).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -112,7 +112,8 @@ impl Logins {
 
 /// Whether the provider can be reached and used, for `colloque check`.
 pub async fn try_provider(config: LoginConfig, authorities: &Authorities) -> Result<(), LoginError> {
-    let provider = Provider::new(config, authorities, "").map_err(|_| LoginError::Provider("no connection can be made"))?;
+    let provider =
+        Provider::new(config, authorities, "").map_err(|_| LoginError::Provider("no connection can be made"))?;
     provider.metadata().await.map(drop)
 }
 

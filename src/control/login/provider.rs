@@ -90,7 +90,12 @@ impl Provider {
     }
 
     /// Where the person logs in.
-    pub(super) async fn authorization_url(&self, state: &str, nonce: &str, challenge: &str) -> Result<String, LoginError> {
+    pub(super) async fn authorization_url(
+        &self,
+        state: &str,
+        nonce: &str,
+        challenge: &str,
+    ) -> Result<String, LoginError> {
         let metadata = self.metadata().await?;
         let mut url = self.checked(&metadata.authorization_endpoint)?;
         url.query_pairs_mut()
@@ -116,8 +121,7 @@ impl Provider {
         let (access_token, id_token) = (tokens.access_token.0, tokens.id_token.0);
         let LoginConfig { issuer, client_id, .. } = &self.settings;
         let expected = Expected { issuer, client_id, nonce, access_token: &access_token };
-        let mut claims =
-            self.with_keys(&metadata, |keys| id_token::read_id_token(&id_token, keys, &expected)).await?;
+        let mut claims = self.with_keys(&metadata, |keys| id_token::read_id_token(&id_token, keys, &expected)).await?;
         let wanted = [&self.settings.rpps_claim, &self.settings.level_claim];
         if let Some(endpoint) = &metadata.userinfo_endpoint
             && wanted.iter().any(|name| !claims.contains_key(*name))
@@ -228,7 +232,8 @@ async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, LoginEr
 
 /// Media type and body of an answer with status 200.
 async fn answer(request: RequestBuilder) -> Result<(String, Vec<u8>), LoginError> {
-    let mut response = request.timeout(ANSWER_WAIT_MAX).send().await.map_err(|_| LoginError::Provider("it does not answer"))?;
+    let mut response =
+        request.timeout(ANSWER_WAIT_MAX).send().await.map_err(|_| LoginError::Provider("it does not answer"))?;
     let status = response.status();
     if matches!(status.as_u16(), 400 | 401 | 403) {
         return Err(LoginError::Refused("the provider refused the code, or this client"));

@@ -49,14 +49,16 @@ fn login(rpps: Option<&str>) -> Login {
 fn pro_sante_connects_number_is_the_rpps_number_after_its_kind() {
     assert_eq!(rpps_of("810001234567").as_deref(), Some("10001234567"));
     assert_eq!(rpps_of("10001234567").as_deref(), Some("10001234567"));
-    for other in ["", "8", "010001234567", "0123456789", "1000123456a", "8100012345678", "899700218896é", "é0001234567"] {
+    for other in ["", "8", "010001234567", "0123456789", "1000123456a", "8100012345678", "899700218896é", "é0001234567"]
+    {
         assert_eq!(rpps_of(other), None, "{other}");
     }
 }
 
 #[test]
 fn the_level_must_be_one_of_those_asked_for() {
-    let level = |acr: Value, wanted: &[&str]| login_of(&claims(json!({ "acr": acr })), &settings(wanted)).map(|l| l.level);
+    let level =
+        |acr: Value, wanted: &[&str]| login_of(&claims(json!({ "acr": acr })), &settings(wanted)).map(|l| l.level);
     assert_eq!(level(json!("eidas1"), &["eidas1", "eidas2"]).unwrap(), "eidas1");
     assert_eq!(level(json!("eidas1"), &[]).unwrap(), "eidas1");
     for wrong in [json!("eidas0"), json!(""), json!(null), json!(["eidas1"]), json!("eidas1 eidas2")] {

@@ -19,7 +19,7 @@ use tower::ServiceExt;
 
 use crate::acts::Acts;
 use crate::control::fake_media::FakeMedia;
-use crate::control::{ControlSettings, booking};
+use crate::control::{ControlSettings, clinics};
 use crate::store::SqlStore;
 
 use super::*;
@@ -55,16 +55,17 @@ impl Server {
         let dir = std::env::temp_dir().join(format!("colloque-web-{}-{:x}", std::process::id(), rand::random::<u64>()));
         std::fs::create_dir_all(&dir).unwrap();
         let store = Arc::new(crate::store::testing::open_in(&dir).await);
-        let (_, api_key) = booking::add_clinic(&*store, Pii("Clinique Test".into())).await.unwrap();
+        let (_, api_key) = clinics::add_clinic(&*store, Pii("Clinique Test".into()), Default::default()).await.unwrap();
         let acts = Acts::built_in();
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max, acts };
+        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max, acts, ..settings() };
         Self::start_on(dir, store, api_key.0, settings).await
     }
 
     /// Another process on the same store, with other acts in its configuration.
     async fn restarted_with(&self, acts: Acts) -> Server {
         let grace = Duration::from_secs(120);
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max: 10, acts };
+        let settings =
+            ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max: 10, acts, ..settings() };
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 
@@ -130,6 +131,17 @@ impl Server {
         page.session = joined["session"].as_str().unwrap().to_owned();
         page.say(&ClientMessage::Join { version: VERSION, session: page.session.clone(), resume: None }).await;
         page
+    }
+}
+
+fn settings() -> ControlSettings {
+    ControlSettings {
+        base_url: "http://127.0.0.1:1".into(),
+        grace: Duration::from_secs(120),
+        rooms_max: 10,
+        acts: Acts::built_in(),
+        signing_key_days: 365,
+        login: None,
     }
 }
 
