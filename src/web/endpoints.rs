@@ -9,7 +9,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::control::endpoint::EndpointKind;
+use crate::control::endpoint::{EndpointError, EndpointKind};
+use crate::control::join::JoinError;
 
 use super::AppState;
 use super::api::{bearer, too_large};
@@ -57,7 +58,7 @@ pub async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let token = bearer(&headers).unwrap_or_default();
+    let token = bearer(&headers).ok_or(EndpointError::Join(JoinError::Token))?;
     let fragment = text(&headers, FRAGMENT, body)?;
     let if_match = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
     match state.consultations.patch_endpoint(token, &resource, if_match, &fragment).await? {
@@ -76,13 +77,13 @@ pub async fn delete(
     Path(resource): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let token = bearer(&headers).unwrap_or_default();
+    let token = bearer(&headers).ok_or(EndpointError::Join(JoinError::Token))?;
     state.consultations.close_endpoint(token, &resource).await?;
     Ok(StatusCode::OK)
 }
 
 async fn open(state: &AppState, kind: EndpointKind, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    let token = bearer(headers).unwrap_or_default();
+    let token = bearer(headers).ok_or(EndpointError::Join(JoinError::Token))?;
     let sdp = text(headers, SDP, body)?;
     let answer = state.consultations.open_endpoint(token, kind, &sdp).await?;
     let path = match kind {
