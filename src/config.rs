@@ -304,6 +304,11 @@ impl Settings {
             faults.push(format!("signing_key_days must be {least} to {most}, not {signing_key_days}"));
         }
         let login = self.login.resolve(&mut faults);
+        let is_postgres =
+            |url: &Pii<String>| ["postgres://", "postgresql://"].iter().any(|scheme| url.0.starts_with(scheme));
+        if self.store_url.as_ref().is_some_and(|url| !is_postgres(url)) {
+            faults.push("store_url must begin with postgres://".to_owned());
+        }
         let outbound = OutboundSettings {
             webhook_hosts: self.webhook_hosts,
             allow_http_webhooks: self.allow_http_webhooks.unwrap_or(false),
@@ -313,11 +318,6 @@ impl Settings {
             trusted_ca: self.trusted_ca,
         }
         .resolve(&mut faults);
-        let is_postgres =
-            |url: &Pii<String>| ["postgres://", "postgresql://"].iter().any(|scheme| url.0.starts_with(scheme));
-        if self.store_url.as_ref().is_some_and(|url| !is_postgres(url)) {
-            faults.push("store_url must begin with postgres://".to_owned());
-        }
         let acts = match Acts::with_variants(&self.acts) {
             Ok(acts) if faults.is_empty() => acts,
             acts => {

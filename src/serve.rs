@@ -73,6 +73,7 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
         acts,
         signing_key_days: config.signing_key_days,
         login: config.login.clone().map(|login| (login, authorities)),
+        spool_dir: config.data_dir.clone(),
     };
     let consultations = Consultations::open(store.clone(), Arc::new(pool), settings).await?;
     let watching = Arc::clone(&consultations);
@@ -121,6 +122,7 @@ impl Running {
         }
         self.consultations.close_all();
         tokio::time::sleep(FAREWELL).await;
+        self.consultations.journal().flush().await;
         self.store.close().await;
         tracing::info!("stopped");
         Ok(())

@@ -224,7 +224,7 @@ impl Consultations {
     }
 
     async fn own(&self, clinic: &ClinicId, id: &str) -> Result<(ConsultationRecord, Vec<SeatRecord>), BookingError> {
-        let found = self.store.consultation(id).await?;
+        let found = self.journal.consultation(id).await?;
         found.filter(|(consultation, _)| consultation.clinic == clinic.0).ok_or(BookingError::NotFound)
     }
 

@@ -144,7 +144,7 @@ impl Consultations {
             role: acts::role_from_name(&seat.role).unwrap_or(Role::Guest),
             act: consultation.act,
             language: language_from_name(&consultation.language),
-            admitted: seat.admission.is_admitted() && !seat.other_device,
+            admitted: seat.admission.is_admitted(),
             seat: seat.id,
             consultation: consultation.id,
         })
@@ -194,7 +194,7 @@ impl Consultations {
     ) -> Result<(ConsultationRecord, SeatRecord, u64), JoinError> {
         let claims = self.tokens.verify(purpose, token);
         // Never the seat that a forged token names: how long that takes would tell whether it exists.
-        let found = self.store.seat(claims.as_ref().map_or(NO_SEAT, |claims| &claims.seat)).await;
+        let found = self.journal.seat(claims.as_ref().map_or(NO_SEAT, |claims| &claims.seat)).await;
         let proved = match (claims, found) {
             (None, _) => None,
             (Some(claims), found) => {
@@ -233,8 +233,13 @@ impl Consultations {
         }
         // Whoever never waits moves; all others are asked for again, and the host is told why.
         let other = kind == Device::Other && seat.admission != Admission::Direct;
-        let change = LiveChange::SetDevice { seat: seat.id.clone(), device, other };
-        self.journal.commit(Transaction { changes: vec![Change::Live(change)], entries: vec![entry] }).await?;
+        let mut changes = vec![Change::Live(LiveChange::SetDevice { seat: seat.id.clone(), device, other })];
+        if other && seat.admission == Admission::Admitted {
+            seat.admission = Admission::Waiting;
+            let change = LiveChange::SetAdmission { seat: seat.id.clone(), admission: seat.admission };
+            changes.push(Change::Live(change));
+        }
+        self.journal.commit(Transaction { changes, entries: vec![entry] }).await?;
         (seat.device, seat.other_device) = (Some(device), other);
         if let Some(room) = self.live_room(&consultation.id).filter(|_| kind == Device::Other) {
             room.lock().move_device(&seat.id, other);
@@ -261,7 +266,7 @@ impl Consultations {
         if self.rooms.len() >= self.settings.rooms_max && !is_emergency {
             return Err(JoinError::Full);
         }
-        let (consultation, seats) = self.store.consultation(&consultation.id).await?.ok_or(JoinError::Token)?;
+        let ((consultation, seats), hold) = self.journal.hold(&consultation.id).await?.ok_or(JoinError::Token)?;
         if consultation.ended_at.is_some() {
             return Err(JoinError::Over);
         }
@@ -270,6 +275,7 @@ impl Consultations {
             Entry::Vacant(entry) => {
                 let port = self.place_room()?;
                 let room = Arc::new(Room::new(port, act, &consultation, &seats, &self.numbers));
+                self.holds.insert(room.id, hold);
                 self.rooms_by_number.insert(room.id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
                 Ok(room)

@@ -18,7 +18,7 @@ pub struct MediaBusy;
 pub trait MediaPlane: Send + Sync {
     /// How many workers there are; their ids count from 0.
     fn workers(&self) -> usize;
-    /// Queues a command; never waits.
+    /// Queues a command; never waits. One that must arrive is refused only by a worker that is gone.
     fn try_send(&self, worker: WorkerId, command: Command) -> Result<(), MediaBusy>;
     /// What answers advertise for rooms of this worker, most preferred first.
     fn candidates(&self, worker: WorkerId) -> &[SocketAddr];

@@ -22,6 +22,17 @@ pub struct Metrics {
     rooms: IntGauge,
     seats: prometheus::IntGaugeVec,
     draining: IntGauge,
+    /// Of the journal.
+    pub journal: JournalMetrics,
+}
+
+/// What the journal counts.
+#[derive(Clone)]
+pub struct JournalMetrics {
+    /// Lines in the spool.
+    pub spooled: IntGauge,
+    /// Entries that neither the store nor the spool took.
+    pub lost: IntCounter,
 }
 
 impl Default for Metrics {
@@ -64,6 +75,10 @@ impl Metrics {
             )
             .expect("the name is valid"),
             draining: gauge("colloque_draining", "1 while new rooms are refused"),
+            journal: JournalMetrics {
+                spooled: gauge("colloque_journal_spooled", "Lines of the journal that wait for the store"),
+                lost: counter("colloque_journal_lost_total", "Entries that neither the store nor the spool took"),
+            },
         };
         metrics.register_all();
         metrics
@@ -81,6 +96,8 @@ impl Metrics {
             Box::new(self.rooms.clone()),
             Box::new(self.seats.clone()),
             Box::new(self.draining.clone()),
+            Box::new(self.journal.spooled.clone()),
+            Box::new(self.journal.lost.clone()),
         ];
         for collector in collectors {
             self.registry.register(collector).expect("every metric has its own name");

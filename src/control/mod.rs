@@ -23,6 +23,7 @@ mod leg;
 pub mod login;
 pub mod media;
 pub mod metrics;
+mod mirror;
 pub mod negotiation;
 pub mod offer;
 pub mod outgoing;
@@ -30,12 +31,15 @@ pub mod policy;
 pub mod random;
 mod reports;
 mod room;
+mod scribe;
+mod spool;
 pub mod tokens;
 pub mod visit;
 
 #[cfg(test)]
 pub(crate) mod fake_media;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -48,7 +52,7 @@ use crate::ids::{LegId, RoomId};
 use crate::store::{Store, StoreError};
 
 use join::Pace;
-use journal::Journal;
+use journal::{Hold, Journal};
 use login::Logins;
 use media::MediaPlane;
 use metrics::{Census, Metrics};
@@ -71,6 +75,8 @@ pub struct ControlSettings {
     pub signing_key_days: u32,
     /// Login of professionals, and which further authorities may certify its provider.
     pub login: Option<(LoginConfig, Authorities)>,
+    /// Where changes wait while the store is down: the data directory.
+    pub spool_dir: PathBuf,
 }
 
 /// How long a seat without a connection is kept: long enough for a lift or a reboot, short enough that a host is
@@ -89,6 +95,8 @@ pub struct Consultations {
     numbers: Numbers,
     rooms: DashMap<String, Arc<Room>>,
     rooms_by_number: DashMap<RoomId, Arc<Room>>,
+    /// What live rooms may rely on while the store is down.
+    holds: DashMap<RoomId, Hold>,
     legs: Arc<DashMap<LegId, RoomId>>,
     draining: AtomicBool,
     metrics: Metrics,
@@ -115,12 +123,12 @@ impl Consultations {
         media: Arc<dyn MediaPlane>,
         settings: ControlSettings,
     ) -> Result<Arc<Self>, StartError> {
-        let journal = Journal::open(Arc::clone(&store));
-        let tokens = Tokens::new(tokens::first_keys(&*store).await?)?;
         let login = settings.login.clone();
         let login = login.map(|(login, authorities)| Logins::new(login, &authorities, &settings.base_url));
+        let metrics = Metrics::new();
+        let journal = Journal::open(Arc::clone(&store), &settings.spool_dir, metrics.journal.clone()).await?;
         Ok(Arc::new(Self {
-            tokens,
+            tokens: Tokens::new(tokens::first_keys(&*store).await?)?,
             pace: Pace::default(),
             logins: login.transpose()?,
             journal,
@@ -130,9 +138,10 @@ impl Consultations {
             numbers: Numbers::default(),
             rooms: DashMap::new(),
             rooms_by_number: DashMap::new(),
+            holds: DashMap::new(),
             legs: Arc::default(),
             draining: AtomicBool::new(false),
-            metrics: Metrics::new(),
+            metrics,
         }))
     }
 
@@ -149,7 +158,10 @@ impl Consultations {
 
     /// Whether a new room would be taken now.
     pub async fn is_ready(&self) -> bool {
-        !self.is_draining() && self.rooms.len() < self.settings.rooms_max && self.store.ping().await.is_ok()
+        !self.is_draining()
+            && self.rooms.len() < self.settings.rooms_max
+            && self.store.ping().await.is_ok()
+            && self.journal.is_writable().await
     }
 
     /// The one way to the store for what changes.
@@ -233,6 +245,7 @@ impl Consultations {
     fn forget(&self, room: &Arc<Room>) {
         self.rooms.remove_if(&room.consultation, |_, live| live.id == room.id);
         self.rooms_by_number.remove(&room.id);
+        self.holds.remove(&room.id);
         self.legs.retain(|_, of| *of != room.id);
     }
 }

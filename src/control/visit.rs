@@ -112,7 +112,7 @@ impl Consultations {
         seat: &str,
         by: Actor,
     ) -> Result<(), StoreError> {
-        let waits = self.store.seat(seat).await?.is_some_and(|(_, seat)| !seat.admission.is_admitted());
+        let waits = self.journal.seat(seat).await?.is_some_and(|(_, seat)| !seat.admission.is_admitted());
         if waits {
             let change = LiveChange::SetAdmission { seat: seat.to_owned(), admission: Admission::Admitted };
             let told = self.journal.entry(Some(clinic), Some(consultation), Some(seat), &Fact::SeatAdmitted { by });
@@ -145,10 +145,20 @@ impl Consultations {
 
     /// Ends a consultation for everyone, in the store and in the live room.
     pub(super) async fn end(&self, clinic: &str, consultation: &str, by: Actor) -> Result<(), StoreError> {
-        let change = Change::EndConsultation { consultation: consultation.to_owned(), at: super::clock::unix_now() };
-        let told = self.journal.entry(Some(clinic), Some(consultation), None, &Fact::ConsultationEnded { by });
-        // Not applicable: it is over already, and that was told.
-        self.journal.commit(Transaction { changes: vec![change], entries: vec![told] }).await?;
+        let (consultation_id, at) = (consultation.to_owned(), super::clock::unix_now());
+        // While the store is down it is read in the room's copy whether it is over; else the store says so when it writes.
+        let change = if !self.journal.is_behind() {
+            Some(Change::EndConsultation { consultation: consultation_id, at })
+        } else {
+            let found = self.journal.consultation(consultation).await?;
+            let running = found.is_some_and(|(record, _)| record.ended_at.is_none());
+            running.then_some(Change::Live(LiveChange::End { consultation: consultation_id, at }))
+        };
+        if let Some(change) = change {
+            let told = self.journal.entry(Some(clinic), Some(consultation), None, &Fact::ConsultationEnded { by });
+            // Not applicable: it is over already, and that was told.
+            self.journal.commit(Transaction { changes: vec![change], entries: vec![told] }).await?;
+        }
         if let Some(room) = self.live_room(consultation) {
             room.lock().end();
             self.forget(&room);

@@ -70,6 +70,14 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether nobody may refuse it: a permission that changed, a leg or a room that ended.
+    #[must_use]
+    pub fn must_arrive(&self) -> bool {
+        matches!(self, Command::SetPolicy { .. } | Command::RemoveLeg(_) | Command::CloseRoom(_))
+    }
+}
+
 /// What the server lets a seat do with media. The default forbids everything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SeatPolicy {

@@ -213,13 +213,14 @@ const CHAT: Bounds = Bounds {
 
 /// Pieces of 16 KiB: a longer one would hold up the pointer behind it, as SCTP does not interleave messages. 512 kbit/s: a
 /// photograph of 3 MB takes 50 s. More would take the voice's share of a thin line, on which a camera is paused first and a
-/// file is not. The burst is what a sender's line holds back while it loses packets for four seconds.
+/// file is not. The burst is what a sender's line holds back while it loses packets for two seconds; our page paces itself below the
+/// rate.
 const FILE: Bounds = Bounds {
     len_max: 16 * 1024,
     messages_per_second: 16.0,
     messages_burst: 32.0,
     bytes_per_second: 64.0 * 1024.0,
-    bytes_burst: 256.0 * 1024.0,
+    bytes_burst: 128.0 * 1024.0,
     backlog_max: 128 * 1024,
 };
 

@@ -18,6 +18,7 @@ mod engine;
 mod erasure;
 mod head_key;
 mod rows;
+pub mod verify;
 mod writer;
 
 #[cfg(test)]

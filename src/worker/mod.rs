@@ -13,24 +13,23 @@ pub mod counters;
 mod filter;
 pub mod grants;
 mod kernel_drops;
+mod mailbox;
 pub mod pool;
 mod run_loop;
 pub mod socket;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
-use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc;
 
 use crate::sfu::Sfu;
 use crate::sfu::command::{Command, Event};
 use counters::PublishedCounters;
 use grants::Grants;
+use mailbox::{Outbox, mailbox};
 use run_loop::RunLoop;
 use socket::MediaSocket;
 
@@ -47,17 +46,10 @@ pub struct WorkerBusy;
 #[derive(Clone)]
 pub struct WorkerHandle {
     id: WorkerId,
-    mailbox: Mailbox,
+    mailbox: Outbox,
     addresses: Arc<[SocketAddr]>,
     grants: Grants,
     counters: Arc<PublishedCounters>,
-}
-
-/// A bounded queue with a bell that wakes the worker.
-#[derive(Clone)]
-struct Mailbox {
-    commands: SyncSender<Command>,
-    bell: Arc<OwnedFd>,
 }
 
 impl WorkerHandle {
@@ -74,34 +66,27 @@ impl WorkerHandle {
         let sockets = addresses.iter().map(|&address| MediaSocket::bind(address)).collect::<io::Result<Vec<_>>>()?;
         let grants = Grants::of(&sockets);
         let bound: Arc<[SocketAddr]> = sockets.iter().map(MediaSocket::address).collect();
-        let (commands, inbox): (SyncSender<Command>, Receiver<Command>) = sync_channel(MAILBOX_LEN_MAX);
-        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let (mailbox, inbox) = mailbox()?;
         let counters = Arc::new(PublishedCounters::new());
-        let (bell_of_loop, counters_of_loop) = (Arc::clone(&bell), Arc::clone(&counters));
+        let counters_of_loop = Arc::clone(&counters);
         let run = move || {
             pin_to_core(id);
-            match RunLoop::new(id, sfu, sockets, inbox, bell_of_loop, events, counters_of_loop) {
+            match RunLoop::new(id, sfu, sockets, inbox, events, counters_of_loop) {
                 Ok(mut run_loop) => run_loop.run(),
                 Err(error) => tracing::error!(worker = id.0, %error, "the media worker cannot poll its sockets"),
             }
         };
         thread::Builder::new().name(format!("media-{}", id.0)).spawn(run)?;
-        Ok(Self { id, mailbox: Mailbox { commands, bell }, addresses: bound, grants, counters })
+        Ok(Self { id, mailbox, addresses: bound, grants, counters })
     }
 
-    /// Queues a command; never waits.
+    /// Queues a command; never waits. One that must arrive ([`Command::must_arrive`]) is done before the next packet is
+    /// forwarded, however much waits.
     ///
     /// # Errors
-    /// The mailbox is full or the worker ended.
+    /// The worker ended; or the mailbox is full, and the command may be refused.
     pub fn try_send(&self, command: Command) -> Result<(), WorkerBusy> {
-        match self.mailbox.commands.try_send(command) {
-            Ok(()) => {
-                // A full counter already means "ring": nothing is lost when this fails.
-                rustix::io::write(self.mailbox.bell.as_fd(), &1u64.to_ne_bytes()).ok();
-                Ok(())
-            }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(WorkerBusy),
-        }
+        self.mailbox.post(command)
     }
 
     /// Which worker this is.
@@ -141,6 +126,3 @@ fn pin_to_core(id: WorkerId) {
     // A container may forbid it: then the scheduler places us, slower but right.
     sched_setaffinity(None, &only).ok();
 }
-
-/// Commands a worker may have waiting. Fuller means that it is overloaded: callers are told instead of queued.
-const MAILBOX_LEN_MAX: usize = 1024;

@@ -3,23 +3,23 @@
 //! Not here: sockets' details (`socket`), decisions (`sfu`). Batches whatever is ready and never waits for more.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::sfu::command::{Command, Event};
+use crate::sfu::command::Event;
 use crate::sfu::{Flush, Sfu};
 use crate::transport::batch::{Path, TransmitBatch};
 
 use super::WorkerId;
 use super::counters::{IoCounters, PublishedCounters};
 use super::kernel_drops::{KernelDrops, host_overflows};
+use super::mailbox::Inbox;
 use super::socket::{MediaSocket, ReceiveBatch, Sender, local_socket};
 
 pub(super) struct RunLoop {
@@ -27,8 +27,7 @@ pub(super) struct RunLoop {
     sfu: Sfu,
     sockets: Vec<MediaSocket>,
     epoll: OwnedFd,
-    inbox: Receiver<Command>,
-    bell: Arc<OwnedFd>,
+    inbox: Inbox,
     events: mpsc::Sender<(WorkerId, Event)>,
     unsent_event: Option<Event>,
     receive: ReceiveBatch,
@@ -54,8 +53,7 @@ impl RunLoop {
         id: WorkerId,
         sfu: Sfu,
         sockets: Vec<MediaSocket>,
-        inbox: Receiver<Command>,
-        bell: Arc<OwnedFd>,
+        inbox: Inbox,
         events: mpsc::Sender<(WorkerId, Event)>,
         counters: Arc<PublishedCounters>,
     ) -> io::Result<Self> {
@@ -63,14 +61,13 @@ impl RunLoop {
         for (index, socket) in sockets.iter().enumerate() {
             epoll::add(&epoll, socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
         }
-        epoll::add(&epoll, bell.as_fd(), epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
+        epoll::add(&epoll, inbox.bell(), epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
         Ok(Self {
             id,
             sfu,
             sockets,
             epoll,
             inbox,
-            bell,
             events,
             unsent_event: None,
             receive: ReceiveBatch::new(),
@@ -92,8 +89,8 @@ impl RunLoop {
             let now = Instant::now();
             self.io.turns += 1;
             if ready.contains(&BELL) {
-                // One read silences the bell; what was queued is taken below, and also on turns without a ring.
-                rustix::io::read(self.bell.as_fd(), &mut [0; 8]).ok();
+                // What was queued is taken below, and also on turns without a ring.
+                self.inbox.silence();
             }
             if self.take_mail(now) == Mail::Closed {
                 return;
@@ -127,16 +124,30 @@ impl RunLoop {
     }
 
     fn take_mail(&mut self, now: Instant) -> Mail {
+        if self.inbox.is_closed() {
+            return Mail::Closed;
+        }
+        self.take_urgent_mail(now);
         for _ in 0..COMMANDS_MAX {
-            match self.inbox.try_recv() {
-                Ok(command) => self.guarded(now, |sfu, _| sfu.handle_command(now, command)),
-                Err(TryRecvError::Empty) => return Mail::Open,
-                Err(TryRecvError::Disconnected) => return Mail::Closed,
+            if !self.inbox.has_ordinary() {
+                return Mail::Open;
+            }
+            if let Some(command) = self.inbox.take_ordinary() {
+                self.guarded(now, |sfu, _| sfu.handle_command(now, command));
             }
         }
         // The rest waits one turn: media first. Ring again so that the turn comes at once.
-        rustix::io::write(self.bell.as_fd(), &1u64.to_ne_bytes()).ok();
+        self.inbox.ring();
         Mail::Open
+    }
+
+    /// All of it: what a seat may not do any more must not be done with the next packet.
+    fn take_urgent_mail(&mut self, now: Instant) {
+        if self.inbox.has_urgent() {
+            for command in self.inbox.take_urgent() {
+                self.guarded(now, |sfu, _| sfu.handle_command(now, command));
+            }
+        }
     }
 
     fn receive_from(&mut self, index: usize, now: Instant) {
@@ -145,6 +156,8 @@ impl RunLoop {
             let Some(socket) = self.sockets.get_mut(index) else { return };
             let more = self.receive.receive(socket);
             self.io.receive_calls += 1;
+            // A turn under load is long.
+            self.take_urgent_mail(now);
             let Self { sfu, receive, transmit, sender, sockets, io, .. } = self;
             receive.for_each(|remote, age, datagram| {
                 if transmit.is_full() {

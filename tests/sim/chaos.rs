@@ -33,7 +33,7 @@ fn link(random: &mut StdRng) -> Link {
         jitter: Duration::from_millis(random.random_range(0..15)),
         reordered: [0.0, 0.02][random.random_range(0..2)],
         doubled: [0.0, 0.02][random.random_range(0..2)],
-        up: true,
+        ..Link::GOOD
     }
 }
 

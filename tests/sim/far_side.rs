@@ -2,6 +2,7 @@
 //!
 //! Checks are written by `rtc-stun`, which shares no code with the product.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -123,6 +124,8 @@ pub struct FarSide {
     pub receivers: Vec<Receiver>,
     /// Slot and publisher of every packet since the world looked.
     pub heard: Vec<(usize, u32)>,
+    /// Packets of each publisher's that came, those sent again included.
+    pub heard_of: HashMap<u32, u64>,
     pub data: Option<DataSide>,
     pub connected_at: Option<Instant>,
     pub feedback_heard: u64,
@@ -190,6 +193,7 @@ impl FarSide {
             publishers: begin.publishers,
             receivers: begin.receivers,
             heard: Vec::new(),
+            heard_of: HashMap::new(),
             data: begin.data.then(|| DataSide::new(now)),
             connected_at: None,
             feedback_heard: 0,
@@ -490,6 +494,7 @@ impl FarSide {
         };
         if let Some(marker) = Marker::find(payload) {
             self.heard.push((usize::from(receiver.slot.0), marker.publisher));
+            *self.heard_of.entry(marker.publisher).or_default() += 1;
         }
         receiver.level = extension(ExtensionKind::AudioLevel).map(|value| value[0] & 0x7f);
         // Of the Vp9 formats only one is negotiated at a time.

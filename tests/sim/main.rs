@@ -12,6 +12,7 @@ mod layers;
 mod losses;
 mod network;
 mod paths;
+mod permissions;
 mod publisher;
 mod receiver;
 mod rooms;

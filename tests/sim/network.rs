@@ -21,6 +21,8 @@ pub struct Link {
     pub reordered: f64,
     pub doubled: f64,
     pub up: bool,
+    /// Bytes a second; what waits longer than [`Link::QUEUE`] for its turn is lost.
+    pub rate: Option<f64>,
 }
 
 impl Link {
@@ -31,7 +33,11 @@ impl Link {
         reordered: 0.0,
         doubled: 0.0,
         up: true,
+        rate: None,
     };
+
+    /// What a home router holds back on a line that is full.
+    pub const QUEUE: Duration = Duration::from_millis(400);
 
     pub fn losing(loss: f64) -> Link {
         Link { loss, ..Link::GOOD }
@@ -78,6 +84,12 @@ impl Network {
         }
         let jitter = link.jitter.mul_f64(self.random.random::<f64>());
         let mut lands = (now + link.delay + jitter).max(*last);
+        if let Some(rate) = link.rate {
+            if lands > now + link.delay + jitter + Link::QUEUE {
+                return;
+            }
+            lands += Duration::from_secs_f64(bytes.len() as f64 / rate);
+        }
         *last = lands;
         if self.random.random_bool(link.reordered) {
             lands += Duration::from_millis(15);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { SeatInfo, ServerMessage } from "../src/protocol/generated.ts";
-import { INITIAL_STATE, othersPresent, reduce, slotsNeeded, type CallEvent, type CallState } from "../src/sdk/call-state.ts";
+import type { Card, Gate, SeatInfo, ServerMessage } from "../src/protocol/generated.ts";
+import { INITIAL_STATE, cardsPending, othersPresent, reduce, slotsNeeded, type CallEvent, type CallState } from "../src/sdk/call-state.ts";
 
 const WELCOME: ServerMessage = {
   type: "welcome",
@@ -12,6 +12,8 @@ const WELCOME: ServerMessage = {
   grace_seconds: 120,
   admitted: false,
   permissions: { ...INITIAL_STATE.permissions, microphone: true, camera: true },
+  act: "teleconsultation",
+  media: { start: "video", camera: "front", cameras: 1, screen: "motion", low_delay: false },
 };
 
 const said = (message: ServerMessage): CallEvent => ({ kind: "server", message });
@@ -34,6 +36,9 @@ function seat(name: string, more: Partial<SeatInfo> = {}): SeatInfo {
     microphone: true,
     camera: true,
     screen: false,
+    gates_pending: false,
+    other_device: false,
+    third_person: null,
     ...more,
   };
 }
@@ -60,6 +65,79 @@ describe("a patient's way into the call", () => {
     const state = after(...WAITING, { kind: "socket", open: false });
     expect(state.phase).toBe("waiting");
     expect(state.socket).toBe("lost");
+  });
+});
+
+const CARD: Card = { seat: "doctor", title: "Dr", name: "Ada Martin", specialty: null, rpps: null, address: null, fee: "30 €" };
+const GATES: Gate[] = [{ gate: "card", cards: [CARD] }, { gate: "consent", text: "7" }, { gate: "third_person" }];
+const asks = (pending: Gate[]) => said({ type: "gates", pending });
+
+describe("questions before media", () => {
+  test("come before the waiting room, one after another, and count up", () => {
+    const asked = after(...WAITING, asks(GATES));
+    expect(asked).toMatchObject({ phase: "gates", gatesTotal: 3, consentText: "7" });
+    expect(after(...WAITING, asks(GATES), asks(GATES.slice(1)))).toMatchObject({ phase: "gates", gatesTotal: 3 });
+    expect(after(...WAITING, asks(GATES), asks([]))).toMatchObject({ phase: "waiting", gatesTotal: 0, consentText: "7" });
+  });
+
+  test("an answer shows the next question at once, and the server's own list counts", () => {
+    const answered: CallEvent = { kind: "answered", gate: "card" };
+    const state = after(...WAITING, asks(GATES), answered);
+    expect(state.gates.map(({ gate }) => gate)).toEqual(["consent", "third_person"]);
+    expect(reduce(state, asks(GATES)).gates).toEqual(GATES);
+    expect(after(...WAITING, asks(GATES.slice(0, 1)), answered).phase).toBe("waiting");
+  });
+
+  test("the card of a professional who comes later does not end the call", () => {
+    const state = after(...IN_CALL, asks(GATES.slice(0, 1)));
+    expect(state.phase).toBe("in_call");
+    expect(cardsPending(state)).toEqual([CARD]);
+    expect(cardsPending(reduce(state, asks([])))).toEqual([]);
+  });
+
+  test("admission opens the call whatever came before", () => {
+    expect(after(...WAITING, asks(GATES), asks([]), said({ type: "admitted" })).phase).toBe("joining");
+  });
+
+  test("a seat that has to wait again forgets what it was asked", () => {
+    expect(after(...IN_CALL, asks(GATES.slice(0, 1)), said(WELCOME))).toMatchObject({ phase: "waiting", gates: [], aside: "none" });
+  });
+});
+
+describe("news of the consultation", () => {
+  const told = (message: ServerMessage) => after(...IN_CALL, said(message));
+
+  test("an aside has an inside and an outside, and an end", () => {
+    expect(told({ type: "aside", on: true, outside: true }).aside).toBe("outside");
+    expect(told({ type: "aside", on: true, outside: false }).aside).toBe("inside");
+    expect(reduce(told({ type: "aside", on: true, outside: true }), said({ type: "aside", on: false, outside: false })).aside).toBe("none");
+  });
+
+  test("who came is told until it is read, and never of oneself", () => {
+    const arrived = told({ type: "arrived", seat: "a", role: "nurse", display_name: "Lou" });
+    expect(arrived.arrived).toEqual({ seat: "a", role: "nurse", display_name: "Lou" });
+    expect(reduce(arrived, { kind: "read", what: "arrived" }).arrived).toBeNull();
+    expect(told({ type: "arrived", seat: "me", role: "patient", display_name: null }).arrived).toBeNull();
+  });
+
+  test("rights that changed replace the old ones", () => {
+    expect(told({ type: "permissions", permissions: { ...INITIAL_STATE.permissions, hear: true } }).permissions).toEqual({
+      ...INITIAL_STATE.permissions,
+      hear: true,
+    });
+  });
+
+  test("the next patient leaves nothing of this consultation in the state", () => {
+    const full = [...IN_CALL, said({ type: "roster", seats: [seat("a", { display_name: "Noé" })] })];
+    const gone = after(...full, said({ type: "acts", count: 5, limit: 5 }), said({ type: "next", token: "t" }));
+    expect(gone).toEqual({ ...INITIAL_STATE, phase: "next" });
+    expect(after(...full, { kind: "asked_next" }, said({ type: "next", token: null }))).toMatchObject({ phase: "in_call", next: "nobody" });
+  });
+
+  test("the place in the queue is forgotten once one is in", () => {
+    const queue: ServerMessage = { type: "queue", ahead: 2, expected_seconds: 90, practitioner: "Dr Ada Martin" };
+    expect(after(...WAITING, said(queue)).queue).toEqual({ ahead: 2, expectedSeconds: 90, practitioner: "Dr Ada Martin" });
+    expect(after(...WAITING, said(queue), said({ type: "admitted" })).queue).toBeNull();
   });
 });
 
@@ -91,6 +169,9 @@ describe("a connection that breaks in the call", () => {
 describe("the end", () => {
   test.each<[ServerMessage, string]>([
     [{ type: "replaced" }, "replaced"],
+    [{ type: "moved_device" }, "moved"],
+    [{ type: "declined", choice: null }, "declined"],
+    [{ type: "next", token: "t" }, "next"],
     [{ type: "removed" }, "removed"],
     [{ type: "ended" }, "ended"],
   ])("%o is final", (message, phase) => {

@@ -5,13 +5,13 @@ import type { SeatInfo } from "../src/protocol/generated.ts";
 import { INITIAL_STATE, type CallState } from "../src/sdk/call-state.ts";
 import { levelOf, problemOf } from "../src/sdk/devices.ts";
 import { judge } from "../src/sdk/quality.ts";
-import { exchangeToken, socketAddress } from "../src/sdk/session.ts";
+import { exchangeToken, loginAddress, socketAddress } from "../src/sdk/session.ts";
 import { announcements } from "../src/elements/announcements.ts";
 import { STRINGS } from "../src/elements/strings.ts";
 import { initials, stageOf } from "../src/elements/tiles.ts";
 
 function seat(name: string, more: Partial<SeatInfo> = {}): SeatInfo {
-  return { seat: name, role: "patient", display_name: name, presence: "present", microphone: true, camera: true, screen: false, ...more };
+  return { seat: name, role: "patient", display_name: name, presence: "present", microphone: true, camera: true, screen: false, gates_pending: false, other_device: false, third_person: null, ...more };
 }
 
 const state = (more: Partial<CallState>): CallState => ({ ...INITIAL_STATE, phase: "in_call", seat: "me", ...more });
@@ -85,6 +85,26 @@ describe("announcements", () => {
     expect(said({ phase: "reconnecting" }, {})).toEqual([STRINGS.en.saidBack]);
   });
 
+  test("tell who takes over, to whom it concerns most", () => {
+    const handOver = { from: "me", to: "b", toName: "Dr Nadir", reason: "shift_end", done: false } as const;
+    expect(said({}, { handOver })).toEqual([STRINGS.en.handOverSoon("Dr Nadir", "End of shift")]);
+    expect(said({ handOver }, { handOver: { ...handOver, done: true } })).toEqual([STRINGS.en.handOverDone("Dr Nadir")]);
+    expect(said({ seat: "b" }, { seat: "b", handOver })).toEqual([STRINGS.en.handOverSoonYou]);
+  });
+
+  test("tell an aside to those outside and inside, and its end to both", () => {
+    expect(said({}, { aside: "outside" })[0]).toContain(STRINGS.en.asideText);
+    expect(said({}, { aside: "inside" })[0]).toContain(STRINGS.en.asideInsideText);
+    expect(said({ aside: "outside" }, {})).toEqual([STRINGS.en.asideOver]);
+  });
+
+  test("tell the place in the queue when it changes, and nothing of a new estimate", () => {
+    const at = (ahead: number, expectedSeconds: number) => ({ phase: "waiting", queue: { ahead, expectedSeconds, practitioner: null } }) as const;
+    expect(said(at(2, 900), at(1, 600))).toEqual([STRINGS.en.queueAhead(1)]);
+    expect(said(at(1, 600), at(0, 0))).toEqual([STRINGS.en.queueNext]);
+    expect(said(at(1, 600), at(1, 500))).toEqual([]);
+  });
+
   test("say nothing about who speaks", () => expect(said({}, { speaker: "Ann" })).toEqual([]));
 });
 
@@ -133,12 +153,27 @@ describe("the exchange of a link", () => {
   });
 
   test.each([
-    [404, "link_refused"],
-    [410, "link_refused"],
-    [503, "unavailable"],
-    [429, "unavailable"],
-  ])("status %i means %s", async (status, reason) => {
-    await expect(exchangeToken("https://clinic.example", "t", answering(status, {}))).rejects.toMatchObject({ reason });
+    [401, {}, "link_refused"],
+    [404, {}, "link_refused"],
+    [403, { type: "urn:colloque:problem:seat-declined" }, "seat_declined"],
+    [403, { type: "urn:colloque:problem:seat-removed" }, "seat_removed"],
+    [410, { type: "urn:colloque:problem:consultation-over" }, "over"],
+    [503, { type: "urn:colloque:problem:full" }, "full"],
+    [503, { type: "urn:colloque:problem:draining" }, "draining"],
+    [503, { type: "urn:colloque:problem:store-unavailable" }, "unavailable"],
+    [502, null, "unavailable"],
+    [429, {}, "unavailable"],
+  ])("status %i with %o means %s", async (status, body, reason) => {
+    await expect(exchangeToken("https://clinic.example", "t", answering(status, body))).rejects.toMatchObject({ reason });
+  });
+
+  test.each([
+    [200, { url: "https://login.example/authorize?x" }, "https://login.example/authorize?x"],
+    [200, { url: "javascript:alert(1)" }, null],
+    [200, {}, null],
+    [404, { url: "https://login.example/" }, null],
+  ])("the way to the login page: status %i with %o is %s", async (status, body, url) => {
+    expect(await loginAddress("https://clinic.example", "s", answering(status, body))).toBe(url);
   });
 
   test("an answer without a session is no session", async () => {

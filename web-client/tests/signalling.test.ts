@@ -185,6 +185,9 @@ test("acknowledges a burst once", () => {
 
 test.each<ServerMessage>([
   { type: "replaced" },
+  { type: "moved_device" },
+  { type: "declined", choice: "phone" },
+  { type: "next", token: "t" },
   { type: "removed" },
   { type: "ended" },
   { type: "error", code: "bad_session", message: "" } as ServerMessage,

@@ -58,6 +58,8 @@ impl Server {
         let (_, api_key) = clinics::add_clinic(&*store, Pii("Clinique Test".into()), Default::default()).await.unwrap();
         let acts = Acts::built_in();
         let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max, acts, ..settings() };
+        let base_url = "http://127.0.0.1:1".into();
+        let settings = ControlSettings { base_url, grace, rooms_max, acts, spool_dir: dir.clone() };
         Self::start_on(dir, store, api_key.0, settings).await
     }
 
@@ -66,6 +68,8 @@ impl Server {
         let grace = Duration::from_secs(120);
         let settings =
             ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max: 10, acts, ..settings() };
+        let (base_url, spool_dir) = ("http://127.0.0.1:1".into(), self.dir.clone());
+        let settings = ControlSettings { base_url, grace, rooms_max: 10, acts, spool_dir };
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 

@@ -1,8 +1,8 @@
 // What a screen reader is told when the call goes from one state to the next. Pure; the element puts the sentences into
 // its live region. Never announced: who speaks (it would talk over the person) and small changes of quality.
 
-import type { SeatInfo } from "../protocol/generated.ts";
-import { isOver, othersPresent, seatsWaiting } from "../sdk/call-state.ts";
+import type { Permissions, SeatInfo } from "../protocol/generated.ts";
+import { isOnStage, isOver, othersPresent, seatsWaiting } from "../sdk/call-state.ts";
 import type { CallState } from "../sdk/call-state.ts";
 import type { Strings } from "./strings.ts";
 
@@ -11,7 +11,7 @@ export function seatName(info: Pick<SeatInfo, "display_name" | "role">, strings:
 }
 
 export function announcements(before: CallState, now: CallState, strings: Strings): string[] {
-  const said = [...phaseChange(before, now, strings), ...ownSources(before, now, strings)];
+  const said = [...phaseChange(before, now, strings), ...news(before, now, strings), ...ownSources(before, now, strings)];
   if (before.seat === now.seat && !isOver(now.phase)) said.push(...seatChanges(before, now, strings));
   if (now.refusal === "not_permitted" && now.refusal !== before.refusal) said.push(strings.saidRefusal);
   if (now.quality === "poor" && before.quality !== "poor") said.push(strings.quality.poor);
@@ -33,6 +33,42 @@ function phaseChange(before: CallState, now: CallState, strings: Strings): strin
       // The other phases move the focus to their title, which is read then.
       return [];
   }
+}
+
+/** What concerns the consultation as a whole, the person's own place in it first. */
+function news(before: CallState, now: CallState, strings: Strings): string[] {
+  const said: string[] = [];
+  if (isOver(now.phase) || before.seat !== now.seat) return said;
+  if (now.handOver !== null && now.handOver !== before.handOver) said.push(handOverText(now, strings));
+  if (now.aside !== before.aside) {
+    if (now.aside === "outside") said.push(`${strings.asideTitle}. ${strings.asideText}`);
+    else if (now.aside === "inside") said.push(`${strings.asideInside} ${strings.asideInsideText}`);
+    else said.push(strings.asideOver);
+  }
+  if (now.phase === "waiting") {
+    const ahead = now.queue?.ahead;
+    if (ahead !== undefined && ahead !== before.queue?.ahead) said.push(ahead === 0 ? strings.queueNext : strings.queueAhead(ahead));
+    if (now.locked && !before.locked) said.push(strings.waitingLocked);
+  } else if (now.locked && !before.locked && now.permissions.admit) {
+    said.push(strings.lockedNotice);
+  }
+  if (now.acts !== null && now.acts !== before.acts) said.push(strings.acts(now.acts.count, now.acts.limit));
+  if (now.next === "nobody" && before.next !== "nobody") said.push(strings.nextNobody);
+  if (isOnStage(before.phase) && rightsChanged(before, now)) said.push(strings.saidPermissions);
+  return said;
+}
+
+export function handOverText({ seat, handOver }: CallState, strings: Strings): string {
+  if (handOver === null) return "";
+  const { to, toName, reason, done } = handOver;
+  const name = toName ?? strings.colleague;
+  if (to === seat) return done ? strings.handOverDoneYou : strings.handOverSoonYou;
+  return done ? strings.handOverDone(name) : strings.handOverSoon(name, strings.reasons[reason]);
+}
+
+function rightsChanged(before: CallState, now: CallState): boolean {
+  const names = Object.keys(now.permissions) as Array<keyof Permissions>;
+  return names.some((name) => before.permissions[name] !== now.permissions[name]);
 }
 
 function ownSources(before: CallState, now: CallState, strings: Strings): string[] {

@@ -5,27 +5,31 @@
 //
 // Attributes: `token` (out of a join link) or `session` (already exchanged), `base-url` (default: the script's own
 // server), `language` (fr, en). Events, all composed: `colloque-phase`, `colloque-seats`, `colloque-ended`,
-// `colloque-problem`. Holds no rules of the call itself: those are in `Call` and its reducer.
+// `colloque-problem`, `colloque-login`. Holds no rules of the call itself: those are in `Call` and its reducer.
 
 import { LitElement, html, type PropertyValues, type TemplateResult } from "lit";
 import type { Language } from "../protocol/generated.ts";
-import { INITIAL_STATE, isOnStage, isOver, type CallState } from "../sdk/call-state.ts";
+import { INITIAL_STATE, cardsPending, isOnStage, isOver, type CallState } from "../sdk/call-state.ts";
 import { Call } from "../sdk/call.ts";
-import { canShareScreen, listDevices, watchLevel, type DeviceLists } from "../sdk/devices.ts";
+import { canShareScreen, isHandheld, listDevices, watchLevel, type DeviceLists } from "../sdk/devices.ts";
 import type { Session } from "../sdk/session.ts";
 import { announcements } from "./announcements.ts";
-import { closingScreen, connectingScreen, dialogView } from "./closing.ts";
+import { closingScreen, connectingScreen } from "./closing.ts";
+import { dialogView } from "./dialogs.ts";
+import { gateScreen } from "./gates.ts";
 import { ICONS } from "./icons.ts";
 import { MediaView } from "./media-view.ts";
 import { previewScreen } from "./preview.ts";
 import { stageScreen } from "./stage.ts";
 import { STRINGS, isLanguage, type Strings } from "./strings.ts";
 import { STYLES } from "./styles.ts";
-import type { Actions, OpenDialog, View } from "./view.ts";
+import { mayExchange, mayManage, type Actions, type OpenDialog, type Panel, type View } from "./view.ts";
 import { waitingScreen } from "./waiting.ts";
 
 /** From this width on, the list of people is beside the pictures instead of over them. */
 const WIDE_PIXELS = 900;
+/** Long enough to read who has come, short enough not to cover the picture. */
+const ARRIVAL_SHOWN_MS = 10_000;
 
 export class ColloqueCall extends LitElement {
   static override properties = {
@@ -33,6 +37,7 @@ export class ColloqueCall extends LitElement {
     session: { type: String },
     baseUrl: { type: String, attribute: "base-url" },
     language: { type: String },
+    consentTexts: { attribute: false },
   };
   static override styles = STYLES;
 
@@ -40,6 +45,8 @@ export class ColloqueCall extends LitElement {
   declare session: string | null;
   declare baseUrl: string;
   declare language: string | null;
+  /** A clinic's own consent texts: by the version that its act names, then by language; one sentence or two a point. */
+  declare consentTexts: Readonly<Record<string, Readonly<Record<Language, readonly string[]>>>> | null;
   /** A session kept over a reload, in place of the `session` attribute; `enter` goes straight back into the call. */
   resumption: { readonly session: Session; readonly enter: boolean } | null = null;
   /** The call without its looks: state, local tracks, receive streams, statistics. */
@@ -51,9 +58,14 @@ export class ColloqueCall extends LitElement {
   private preview: MediaStream | null = null;
   private asking = false;
   private wide = false;
-  private panelChoice: boolean | null = null;
+  private panelChoice: Panel | "closed" | null = null;
   private soundBlocked = false;
   private dialog: OpenDialog | null = null;
+  private login: View["login"] = "idle";
+  private copied = false;
+  private usedToken: string | null = null;
+  private shownScreen: string | null = null;
+  private arrivalTimer: ReturnType<typeof setTimeout> | undefined;
   private shown: CallState = INITIAL_STATE;
   private said: readonly string[] = [];
   private levelTrack: MediaStreamTrack | null = null;
@@ -66,6 +78,7 @@ export class ColloqueCall extends LitElement {
     this.session = null;
     this.baseUrl = new URL(import.meta.url).origin;
     this.language = null;
+    this.consentTexts = null;
   }
 
   override connectedCallback(): void {
@@ -81,6 +94,7 @@ export class ColloqueCall extends LitElement {
     navigator.mediaDevices?.removeEventListener?.("devicechange", this.refreshDevices);
     this.stopLevel?.();
     this.stopLevel = this.levelTrack = null;
+    clearTimeout(this.arrivalTimer);
     this.call.close();
     this.call = this.newCall();
   }
@@ -91,7 +105,10 @@ export class ColloqueCall extends LitElement {
   }
 
   private newCall(): Call {
-    const call = new Call({ baseUrl: this.baseUrl ?? new URL(import.meta.url).origin });
+    return this.watch(new Call({ baseUrl: this.baseUrl ?? new URL(import.meta.url).origin }));
+  }
+
+  private watch(call: Call): Call {
     call.addEventListener("state", () => this.call === call && this.handleState());
     call.addEventListener("local", () => this.call === call && this.handleLocal());
     call.addEventListener("slots", () => this.call === call && this.requestUpdate());
@@ -102,6 +119,8 @@ export class ColloqueCall extends LitElement {
     // Attributes set right after the element was made are part of the same wish.
     await Promise.resolve();
     this.call = this.newCall();
+    this.usedToken = this.token;
+    this.login = "idle";
     const { call } = this;
     const resumption = this.resumption;
     if (typeof RTCPeerConnection === "undefined") call.fail("unsupported");
@@ -120,23 +139,70 @@ export class ColloqueCall extends LitElement {
     retryDevices: () => void this.openDevices(),
     chooseDevice: (source, device) => void this.chooseDevice(source, device),
     toggle: (source) => void this.toggle(source),
-    togglePanel: () => this.togglePanel(),
+    togglePanel: (panel) => this.togglePanel(panel),
     playAll: () => this.playAll(),
     playBlocked: () => this.change(() => (this.soundBlocked = true)),
     reportView: (slot, width, height) => this.call.setView(slot, width, height),
     switchLanguage: () => this.switchLanguage(),
-    openDialog: (dialog) => this.change(() => (this.dialog = dialog)),
+    openDialog: (dialog) => this.openDialog(dialog),
     closeDialog: () => this.closeDialog(),
     leave: () => this.leave(),
     end: () => {
       this.closeDialog();
       this.call.endForEveryone();
     },
+    login: () => void this.goToLogin(),
+    copy: (text) => void this.copy(text),
   };
 
   private change(what: () => void): void {
     what();
     this.requestUpdate();
+  }
+
+  /** One dialog follows another in the same element, so that the focus is not lost between them. */
+  private openDialog(dialog: OpenDialog): void {
+    this.change(() => {
+      this.dialog = dialog;
+      this.copied = false;
+    });
+    void this.updateComplete.then(() => this.find<HTMLElement>("dialog [autofocus], dialog :is(select, button)")?.focus());
+  }
+
+  /** The next patient: the same device and person, and nothing of the one before. */
+  private async goOn(call: Call, token: string): Promise<void> {
+    this.call = this.watch(call);
+    this.token = this.usedToken = token;
+    this.session = this.resumption = null;
+    this.shown = call.state;
+    this.said = [];
+    this.dialog = null;
+    this.soundBlocked = this.copied = false;
+    this.handleLocal();
+    await call.exchange(token);
+    if (call === this.call) call.enter();
+  }
+
+  /** Away to the provider's page; whoever embeds this element may open it elsewhere instead. */
+  private async goToLogin(): Promise<void> {
+    this.change(() => (this.login = "asked"));
+    const url = await this.call.loginAddress();
+    if (url === null) {
+      this.change(() => (this.login = "failed"));
+      return;
+    }
+    if (this.tell("colloque-login", { url }, true)) location.assign(url);
+  }
+
+  private async copy(text: string): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Not over HTTPS, or forbidden in this frame: by way of the field that shows it.
+      this.find<HTMLInputElement>("#invited-link")?.select();
+      if (!document.execCommand("copy")) return;
+    }
+    this.change(() => (this.copied = true));
   }
 
   private leave(): void {
@@ -185,14 +251,17 @@ export class ColloqueCall extends LitElement {
     else await this.call.setMicrophone(on, this.call.local.microphone.track === null ? this.chosen.microphone : undefined);
   }
 
-  private togglePanel(): void {
-    this.change(() => (this.panelChoice = !this.panelOpen));
-    if (this.panelOpen) return;
-    void this.updateComplete.then(() => this.find<HTMLElement>("[data-action=people]")?.focus());
+  private togglePanel(panel: Panel): void {
+    this.change(() => (this.panelChoice = this.panel === panel ? "closed" : panel));
+    if (this.panel !== null) return;
+    void this.updateComplete.then(() => this.find<HTMLElement>(`[data-action=${panel}]`)?.focus());
   }
 
-  private get panelOpen(): boolean {
-    return this.panelChoice ?? this.wide;
+  private get panel(): Panel | null {
+    const { state } = this.call;
+    const choice = this.panelChoice ?? (this.wide ? "people" : "closed");
+    if (choice === "people") return mayManage(state) ? "people" : null;
+    return choice === "messages" && mayExchange(state) ? "messages" : null;
   }
 
   private playAll(): void {
@@ -231,6 +300,11 @@ export class ColloqueCall extends LitElement {
     this.shown = state;
     const said = announcements(before, state, this.words);
     if (said.length > 0) this.said = said;
+    this.followCards(before, state);
+    if (state.arrived !== null && before.arrived !== state.arrived) {
+      clearTimeout(this.arrivalTimer);
+      this.arrivalTimer = setTimeout(() => this.call.dismiss("arrived"), ARRIVAL_SHOWN_MS);
+    }
     if (before.phase !== state.phase) {
       if (isOver(state.phase)) this.dialog = null;
       this.tell("colloque-phase", { phase: state.phase, failure: state.failure });
@@ -240,6 +314,17 @@ export class ColloqueCall extends LitElement {
       this.tell("colloque-seats", { seats: state.seats.map(({ seat, role, presence }) => ({ seat, role, presence })) });
     }
     this.requestUpdate();
+    const { following } = this.call;
+    if (state.phase === "next" && following !== null) void this.goOn(following.call, following.token);
+  }
+
+  /** The card of a professional who came later opens by itself, and closes once it is read. */
+  private followCards(before: CallState, now: CallState): void {
+    const seats = (state: CallState) => cardsPending(state).map(({ seat }) => seat);
+    const known = seats(before);
+    const fresh = seats(now).some((seat) => !known.includes(seat));
+    if (isOnStage(now.phase) && fresh && this.dialog === null) this.openDialog({ kind: "card" });
+    if (this.dialog?.kind === "card" && seats(now).length === 0) this.closeDialog();
   }
 
   private handleLocal(): void {
@@ -265,8 +350,9 @@ export class ColloqueCall extends LitElement {
     bar.style.setProperty("transform", `scaleX(${(level ?? 0).toFixed(2)})`);
   }
 
-  private tell(type: string, detail: unknown): void {
-    this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
+  /** False when a listener prevented what comes by default. */
+  private tell(type: string, detail: unknown, cancelable = false): boolean {
+    return this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true, cancelable }));
   }
 
   private find<E extends Element>(selector: string): E | null {
@@ -281,10 +367,13 @@ export class ColloqueCall extends LitElement {
     this.lang = this.spoken;
     const dialog = this.find<HTMLDialogElement>("dialog");
     if (dialog !== null && !dialog.open) dialog.showModal();
-    if (before !== undefined && screenOf(before) !== screenOf(phase)) this.moveFocus();
+    const screen = screenOf(this.call.state);
+    if (this.shownScreen !== null && this.shownScreen !== screen) this.moveFocus();
+    this.shownScreen = screen;
     if (phase !== "preview" && this.stopLevel !== null) this.followLevel(this.levelTrack);
     // A framework may set the attributes after it has put the element into the page.
-    if (before !== undefined && (changed.has("token") || changed.has("session"))) this.restart();
+    const other = changed.has("token") && this.token !== this.usedToken;
+    if (before !== undefined && (other || (changed.has("session") && this.session !== null))) this.restart();
   }
 
   /** A new screen is read from its title, unless the person is busy elsewhere on an embedding page. */
@@ -318,9 +407,12 @@ export class ColloqueCall extends LitElement {
   private screen(view: View): TemplateResult {
     switch (view.state.phase) {
       case "connecting":
+      case "next":
         return connectingScreen(view);
       case "preview":
         return previewScreen(view);
+      case "gates":
+        return gateScreen(view);
       case "waiting":
         return waitingScreen(view);
       case "joining":
@@ -330,6 +422,11 @@ export class ColloqueCall extends LitElement {
       default:
         return closingScreen(view);
     }
+  }
+
+  private ownConsentTexts(): View["consentTexts"] {
+    if (this.consentTexts === null) return null;
+    return Object.fromEntries(Object.entries(this.consentTexts).map(([version, texts]) => [version, texts[this.spoken]]));
   }
 
   private view(): View {
@@ -342,17 +439,22 @@ export class ColloqueCall extends LitElement {
       chosen: this.chosen,
       preview: this.preview,
       asking: this.asking,
-      panelOpen: this.panelOpen,
+      panel: this.panel,
       soundBlocked: this.soundBlocked,
       dialog: this.dialog,
       screenPossible: canShareScreen(),
+      cameraTurns: isHandheld() && this.devices.cameras.length > 1,
+      login: this.login,
+      consentTexts: this.ownConsentTexts(),
+      copied: this.copied,
     };
   }
 }
 
-/** Phases that share a screen do not move the focus. */
-function screenOf(phase: string): string {
-  return isOnStage(phase as CallState["phase"]) ? "stage" : phase;
+/** States that share a screen do not move the focus; each question is a screen of its own. */
+function screenOf({ phase, gates }: CallState): string {
+  if (phase === "gates") return `gate ${gates[0]?.gate ?? ""}`;
+  return isOnStage(phase) ? "stage" : phase;
 }
 
 if (customElements.get("colloque-call") === undefined) customElements.define("colloque-call", ColloqueCall);

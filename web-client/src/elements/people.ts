@@ -7,6 +7,7 @@ import type { SeatInfo } from "../protocol/generated.ts";
 import { othersPresent, seatsWaiting } from "../sdk/call-state.ts";
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
+import type { Strings } from "./strings.ts";
 import { initials } from "./tiles.ts";
 import type { View } from "./view.ts";
 
@@ -17,7 +18,7 @@ export function peoplePanel(view: View): TemplateResult {
   return html`<section class="panel" part="people" aria-labelledby="people-title">
     <header>
       <h2 id="people-title">${strings.people}</h2>
-      <button class="bare" data-action="close-people" aria-label=${strings.close} @click=${() => actions.togglePanel()}>
+      <button class="bare" data-action="close-people" aria-label=${strings.close} @click=${() => actions.togglePanel("people")}>
         ${ICONS.close}
       </button>
     </header>
@@ -32,22 +33,56 @@ export function peoplePanel(view: View): TemplateResult {
     <ul data-list="present">
       ${repeat(present, ({ seat }) => seat, (info) => presentRow(view, info))}
       <li class="person">
-        ${identity(view, view.strings.you, state.role === null ? "" : strings.roles[state.role])}
+        ${identity(strings.you, state.role === null ? "" : strings.roles[state.role])}
       </li>
     </ul>
-    ${state.permissions.end
+    ${hostActions(view)}
+  </section>`;
+}
+
+/** What concerns the whole room; each only for whom it is allowed. */
+function hostActions({ strings, state, call, actions }: View): TemplateResult {
+  const { admit, invite, hand_over: handOver, aside, end } = state.permissions;
+  const apart = state.aside === "inside";
+  const button = (action: string, text: string, act: () => void) =>
+    html`<button class="secondary" data-action=${action} @click=${act}>${text}</button>`;
+  const open = (kind: "invite" | "hand_over") => () => {
+    call.dismiss("invited");
+    actions.openDialog({ kind });
+  };
+  return html`<div class="room-actions">
+    ${invite ? button("invite", strings.invite, open("invite")) : nothing}
+    ${admit ? button("lock", state.locked ? strings.unlock : strings.lock, () => call.lock(!state.locked)) : nothing}
+    ${aside ? button("aside", apart ? strings.asideEnd : strings.asideBegin, () => call.setAside(!apart)) : nothing}
+    ${handOver ? button("hand-over", strings.handOver, open("hand_over")) : nothing}
+    ${end && admit
+      ? html`<button class="secondary" data-action="next" ?disabled=${state.next === "asked"} @click=${() => call.nextPatient()}>
+          ${strings.nextPatient}
+        </button>`
+      : nothing}
+    ${end
       ? html`<button class="end" data-action="end" @click=${() => actions.openDialog({ kind: "leave" })}>
           ${strings.endForAll}
         </button>`
       : nothing}
-  </section>`;
+  </div>`;
+}
+
+/** What the host should know before letting somebody in, or while they are there. */
+function tags(info: SeatInfo, strings: Strings): TemplateResult | typeof nothing {
+  const words = [
+    info.other_device ? strings.tagOtherDevice : null,
+    info.gates_pending ? strings.tagGatesPending : null,
+    info.third_person ? strings.tagThirdPerson : null,
+  ].filter((word) => word !== null);
+  return words.length === 0 ? nothing : html`<ul class="tags">${words.map((word) => html`<li>${word}</li>`)}</ul>`;
 }
 
 function waitingRow(view: View, info: SeatInfo): TemplateResult {
   const { strings, state, call, actions } = view;
   const name = seatName(info, strings);
   return html`<li class="person waits" data-seat=${info.seat}>
-    ${identity(view, name, strings.roles[info.role])}
+    ${identity(name, strings.roles[info.role])} ${tags(info, strings)}
     <div class="row">
       <button
         class="primary"
@@ -79,7 +114,7 @@ function presentRow(view: View, info: SeatInfo): TemplateResult {
   const silenced = state.silenced.includes(info.seat);
   const mutes = info.microphone || silenced;
   return html`<li class="person" data-seat=${info.seat} data-presence=${info.presence}>
-    ${identity(view, name, info.presence === "reconnecting" ? strings.seatReconnecting : strings.roles[info.role])}
+    ${identity(name, info.presence === "reconnecting" ? strings.seatReconnecting : strings.roles[info.role])}
     <div class="marks">
       ${state.permissions.mute
         ? html`<button
@@ -107,10 +142,11 @@ function presentRow(view: View, info: SeatInfo): TemplateResult {
           </button>`
         : nothing}
     </div>
+    ${tags(info, strings)}
   </li>`;
 }
 
-function identity(_view: View, name: string, role: string): TemplateResult {
+function identity(name: string, role: string): TemplateResult {
   return html`<span class="monogram" aria-hidden="true">${initials(name)}</span>
     <span class="who"><span class="name">${name}</span>${role === name ? nothing : html`<span class="role">${role}</span>`}</span>`;
 }

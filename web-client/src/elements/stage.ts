@@ -3,25 +3,28 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 import { seatsWaiting } from "../sdk/call-state.ts";
+import { facesAway } from "../sdk/devices.ts";
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
+import { noticeList } from "./notices.ts";
 import { peoplePanel } from "./people.ts";
 import { initials, stageOf, type Tile } from "./tiles.ts";
-import { mayManage, type View } from "./view.ts";
+import { mayManage, mayWithdraw, type View } from "./view.ts";
 
 export function stageScreen(view: View): TemplateResult {
   const { strings, state } = view;
   const { screens, seats } = stageOf(state);
   const layout = screens.length > 0 ? "screen" : "faces";
   const title = state.phase === "joining" ? strings.joiningTitle : strings.brand;
-  return html`<main class="stage" part="stage" data-panel=${mayManage(state) && view.panelOpen ? "open" : "closed"}>
+  return html`<main class="stage" part="stage" data-panel=${view.panel === null ? "closed" : "open"} data-aside=${state.aside}>
     <h1 class="unseen" tabindex="-1">${title}</h1>
-    <div class="notices">${notices(view)}</div>
+    <div class="notices">${noticeList(view)}</div>
     <div class="tiles" data-layout=${layout} data-count=${seats.length + screens.length}>
       ${seats.length + screens.length === 0 ? alone(view) : nothing}
       ${repeat([...screens, ...seats], ({ key }) => key, (tile) => tileView(view, tile))} ${selfTile(view)}
+      ${state.aside === "outside" ? apart(view) : nothing}
     </div>
-    ${mayManage(state) && view.panelOpen ? peoplePanel(view) : nothing} ${controls(view)}
+    ${view.panel === "people" ? peoplePanel(view) : nothing} ${controls(view)}
   </main>`;
 }
 
@@ -31,6 +34,15 @@ function alone({ strings, state }: View): TemplateResult {
     <div class="breath">${ICONS.people}</div>
     <p class="alone-title">${joining ? strings.joiningTitle : strings.aloneTitle}</p>
     ${joining ? nothing : html`<p>${strings.aloneText}</p>`}
+  </div>`;
+}
+
+/** In place of the pictures, which stand still meanwhile: that one is shut out, and that it will be over. */
+function apart({ strings }: View): TemplateResult {
+  return html`<div class="apart" data-notice="aside">
+    <div class="breath">${ICONS.clock}</div>
+    <p class="alone-title">${strings.asideTitle}</p>
+    <p>${strings.asideText}</p>
   </div>`;
 }
 
@@ -75,7 +87,12 @@ function selfTile(view: View): TemplateResult {
   const { strings, call, preview } = view;
   const { camera, microphone } = call.local;
   return html`<figure class="self-tile" part="self" data-camera=${camera.on ? "on" : "off"}>
-    <colloque-media class="mirrored" .muted=${true} .stream=${preview} .label=${strings.previewLabel}></colloque-media>
+    <colloque-media
+      class=${facesAway(camera.track) ? "" : "mirrored"}
+      .muted=${true}
+      .stream=${preview}
+      .label=${strings.previewLabel}
+    ></colloque-media>
     ${camera.on ? nothing : html`<div class="avatar" aria-hidden="true">${ICONS.cameraOff}</div>`}
     <figcaption>
       <span class="name">${strings.you}</span>
@@ -83,48 +100,18 @@ function selfTile(view: View): TemplateResult {
         ? nothing
         : html`<span class="state">${ICONS.microphoneOff}<span class="unseen">${strings.microphoneOff}</span></span>`}
     </figcaption>
-  </figure>`;
-}
-
-function notices(view: View): TemplateResult {
-  const { strings, state, actions } = view;
-  const waiting = seatsWaiting(state);
-  const first = waiting[0];
-  const stopped = [
-    state.stopped.includes("microphone") ? strings.saidStoppedMicrophone : null,
-    state.stopped.includes("camera") ? strings.saidStoppedCamera : null,
-  ].filter((sentence) => sentence !== null);
-  return html`${state.phase === "joining" && state.seats.length > 1
-      ? html`<div class="notice" data-notice="joining">
-          <span class="spinner" aria-hidden="true"></span><span>${strings.joiningTitle}</span>
-        </div>`
-      : nothing}
-    ${state.phase === "reconnecting"
-      ? html`<div class="notice strong" data-notice="reconnecting">
-          <span class="spinner" aria-hidden="true"></span>
-          <span><strong>${strings.reconnectingTitle}</strong> ${strings.reconnectingText}</span>
-        </div>`
-      : state.quality !== "good" && state.phase === "in_call"
-        ? html`<div class="notice" data-notice="quality-${state.quality}">
-            ${ICONS.signal}<span>${strings.quality[state.quality]}</span>
-          </div>`
-        : nothing}
-    ${view.soundBlocked
-      ? html`<button class="primary" data-action="play" @click=${() => actions.playAll()}>
-          ${ICONS.sound}${strings.playBlocked}
+    ${camera.on && view.cameraTurns
+      ? html`<button
+          class="round turn"
+          data-action="turn-camera"
+          title=${strings.turnCamera}
+          aria-label=${strings.turnCamera}
+          @click=${() => void call.turnCamera()}
+        >
+          ${ICONS.turn}
         </button>`
       : nothing}
-    ${stopped.map((sentence) => html`<div class="notice">${ICONS.microphoneOff}<span>${sentence}</span></div>`)}
-    ${state.permissions.admit && !view.panelOpen && first !== undefined
-      ? html`<div class="notice arrival" data-notice="waiting">
-          <span>${waiting.length === 1 ? strings.saidWaiting(seatName(first, strings)) : strings.peopleWaiting(waiting.length)}</span>
-          ${waiting.length === 1
-            ? html`<button class="primary" data-action="admit" data-seat=${first.seat} @click=${() => view.call.admit(first.seat)}>
-                ${strings.admit}
-              </button>`
-            : html`<button class="primary" @click=${() => actions.togglePanel()}>${strings.people}</button>`}
-        </div>`
-      : nothing}`;
+  </figure>`;
 }
 
 function controls(view: View): TemplateResult {
@@ -137,8 +124,8 @@ function controls(view: View): TemplateResult {
     ${mayManage(state)
       ? html`<button
           data-action="people"
-          aria-expanded=${view.panelOpen ? "true" : "false"}
-          @click=${() => actions.togglePanel()}
+          aria-expanded=${view.panel === "people" ? "true" : "false"}
+          @click=${() => actions.togglePanel("people")}
         >
           <span class="disc">${ICONS.people}</span>
           <span class="word">${strings.people}</span>
@@ -146,6 +133,12 @@ function controls(view: View): TemplateResult {
             ? html`<span class="badge" aria-hidden="true">${waiting}</span>
                 <span class="unseen">${strings.peopleWaiting(waiting)}</span>`
             : nothing}
+        </button>`
+      : nothing}
+    ${mayWithdraw(state)
+      ? html`<button data-action="menu" @click=${() => actions.openDialog({ kind: "menu" })}>
+          <span class="disc">${ICONS.more}</span>
+          <span class="word">${strings.more}</span>
         </button>`
       : nothing}
     <button class="danger" data-action="leave" @click=${() => actions.openDialog({ kind: "leave" })}>

@@ -8,6 +8,7 @@ import { BASE } from "./styles/base.ts";
 import { CLOSING } from "./styles/closing.ts";
 import { CONTROLS } from "./styles/controls.ts";
 import { FRAME } from "./styles/frame.ts";
+import { GATES } from "./styles/gates.ts";
 import { PEOPLE } from "./styles/people.ts";
 import { PICTURE } from "./styles/picture.ts";
 import { PREVIEW } from "./styles/preview.ts";
@@ -23,6 +24,7 @@ export const STYLES: CSSResultGroup = [
   SIGNS,
   PICTURE,
   PREVIEW,
+  GATES,
   WAITING,
   CLOSING,
   STAGE,

@@ -5,8 +5,16 @@ import type { Call } from "../sdk/call.ts";
 import type { DeviceLists } from "../sdk/devices.ts";
 import type { Strings } from "./strings.ts";
 
+/** What cannot be taken back: consent refused or withdrawn, another way than video. */
+export type Refusal = "consent" | "withdraw" | "in_person" | "phone";
+
 export type OpenDialog =
   | { readonly kind: "leave" }
+  | { readonly kind: "decline"; readonly refusal: Refusal }
+  | { readonly kind: "card" }
+  | { readonly kind: "menu" }
+  | { readonly kind: "invite" }
+  | { readonly kind: "hand_over" }
   | { readonly kind: "remove"; readonly seat: string; readonly name: string; readonly waiting: boolean };
 
 export interface Actions {
@@ -15,7 +23,7 @@ export interface Actions {
   retryDevices(): void;
   chooseDevice(source: "microphone" | "camera", device: string): void;
   toggle(source: "microphone" | "camera" | "screen"): void;
-  togglePanel(): void;
+  togglePanel(panel: Panel): void;
   playAll(): void;
   playBlocked(): void;
   reportView(slot: number, width: number, height: number): void;
@@ -24,7 +32,11 @@ export interface Actions {
   closeDialog(): void;
   leave(): void;
   end(): void;
+  login(): void;
+  copy(text: string): void;
 }
+
+export type Panel = "people" | "messages";
 
 export interface View {
   readonly call: Call;
@@ -36,13 +48,32 @@ export interface View {
   readonly preview: MediaStream | null;
   /** The question about camera and microphone has not been answered yet. */
   readonly asking: boolean;
-  readonly panelOpen: boolean;
+  readonly panel: Panel | null;
   readonly soundBlocked: boolean;
   readonly dialog: OpenDialog | null;
   readonly screenPossible: boolean;
+  /** This device has one camera before and one behind. */
+  readonly cameraTurns: boolean;
+  /** On the way to the login page, or back from it in vain. */
+  readonly login: "idle" | "asked" | "failed";
+  /** Consent texts of the embedding clinic by version, in the language shown. */
+  readonly consentTexts: Readonly<Record<string, readonly string[]>> | null;
+  /** The invitation's link is on the clipboard. */
+  readonly copied: boolean;
 }
 
 /** May do something about others: sees the list of people. */
 export function mayManage({ permissions }: CallState): boolean {
-  return permissions.admit || permissions.mute || permissions.remove || permissions.end;
+  const { admit, mute, remove, end, invite, hand_over, aside } = permissions;
+  return admit || mute || remove || end || invite || hand_over || aside;
+}
+
+/** Was asked for consent, or is one who is: may withdraw it. */
+export function mayWithdraw(state: CallState): boolean {
+  return state.consentText !== null;
+}
+
+/** May write, send files or readings: sees the messages. */
+export function mayExchange({ permissions }: CallState): boolean {
+  return permissions.chat || permissions.files || permissions.vitals;
 }

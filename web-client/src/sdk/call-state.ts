@@ -4,8 +4,13 @@
 // renders it and nothing else decides what a person sees. An unknown message leaves the state untouched.
 
 import type {
+  Card,
+  Choice,
   ErrorCode,
+  Gate,
+  HandOverReason,
   Language,
+  MediaHints,
   MediaSource,
   Permissions,
   Role,
@@ -17,22 +22,31 @@ import type {
 export type Phase =
   | "connecting" // the link is being exchanged for a session, or the socket opened for the first time
   | "preview" // camera and microphone are tried out; nothing is sent
+  | "gates" // questions before media: login, card, consent, third person, preference
   | "waiting" // in the waiting room
   | "joining" // admitted; media is being set up
   | "in_call"
   | "reconnecting" // was in the call, the connection is lost, the seat is kept
   | "replaced" // opened elsewhere
+  | "moved" // opened on another device, which waits to be admitted there
   | "removed" // by a host
+  | "declined" // consent refused or withdrawn, or another way than video chosen
   | "ended" // for everyone
+  | "next" // this consultation is over, the host goes on with the next one: see `Call.following`
   | "left" // by oneself
   | "failed";
 
 export type FailureReason =
   | "no_link" // the page was opened without a token
   | "link_refused" // unknown, expired or revoked
+  | "seat_removed" // a host has put this seat out
+  | "seat_declined" // this person has refused the consultation at a distance
+  | "over" // the consultation has ended
   | "session_over" // the server no longer knows the session
   | "page_outdated" // the protocol moved on: reload
-  | "unavailable" // full or draining
+  | "full" // the server holds as many as it can
+  | "draining" // the server is about to restart
+  | "unavailable" // it cannot at the moment, and does not say more
   | "unreachable" // no answer from the server
   | "unsupported"; // no WebRTC here, or not over HTTPS
 
@@ -43,6 +57,31 @@ export interface Sending {
   readonly camera: boolean;
   readonly screen: boolean;
 }
+
+/** While waiting: how many are before oneself, and by whom one is awaited. */
+export interface Queue {
+  readonly ahead: number;
+  readonly expectedSeconds: number | null;
+  readonly practitioner: string | null;
+}
+
+/** The consultation is being given to a colleague (`done` false), or has been. */
+export interface HandOver {
+  readonly from: string;
+  readonly to: string;
+  readonly toName: string | null;
+  readonly reason: HandOverReason;
+  readonly done: boolean;
+}
+
+export interface Invitation {
+  readonly seat: string;
+  readonly role: Role;
+  readonly link: string;
+}
+
+/** What the page tells once and the person reads or closes. */
+export type Passing = "arrived" | "handOver" | "invited" | "acts" | "next";
 
 export interface CallState {
   readonly phase: Phase;
@@ -55,6 +94,30 @@ export interface CallState {
   readonly language: Language | null;
   readonly admitted: boolean;
   readonly permissions: Permissions;
+  /** Which act, and how media begins in it. */
+  readonly act: string | null;
+  readonly hints: MediaHints | null;
+  /** Still to be answered, in this order; in the call: the card of a professional who came later. */
+  readonly gates: readonly Gate[];
+  /** How many there were in the most, so that a page can say "2 of 4". */
+  readonly gatesTotal: number;
+  /** The consent text that this person was shown, for withdrawing. */
+  readonly consentText: string | null;
+  readonly queue: Queue | null;
+  readonly locked: boolean;
+  /** Professionals speak apart: `inside` it, or `outside` where nothing is seen, heard or sent meanwhile. */
+  readonly aside: "none" | "inside" | "outside";
+  readonly handOver: HandOver | null;
+  /** The last seat that this one invited. */
+  readonly invited: Invitation | null;
+  /** Who came into the room last. */
+  readonly arrived: Pick<SeatInfo, "seat" | "role" | "display_name"> | null;
+  /** The patient's yearly number of acts, when it is close to the clinic's limit. */
+  readonly acts: { readonly count: number; readonly limit: number } | null;
+  /** The host asked for the next patient, or learned that nobody waits. */
+  readonly next: "none" | "asked" | "nobody";
+  /** How the person wants to be seen instead; null for a refused consent. */
+  readonly choice: Choice | null;
   readonly seats: readonly SeatInfo[];
   readonly slots: readonly SlotInfo[];
   readonly speaker: string | null;
@@ -74,6 +137,7 @@ export interface SessionFacts {
   readonly role?: Role;
   readonly consultation?: string;
   readonly language?: Language;
+  readonly consentText?: string;
 }
 
 export type CallEvent =
@@ -85,6 +149,9 @@ export type CallEvent =
   | { readonly kind: "sending"; readonly sending: Sending }
   | { readonly kind: "silenced"; readonly seat: string; readonly silenced: boolean }
   | { readonly kind: "quality"; readonly quality: Quality }
+  | { readonly kind: "answered"; readonly gate: Gate["gate"] }
+  | { readonly kind: "asked_next" }
+  | { readonly kind: "read"; readonly what: Passing }
   | { readonly kind: "left" }
   | { readonly kind: "server"; readonly message: ServerMessage };
 
@@ -97,6 +164,7 @@ const NOTHING_ALLOWED: Permissions = {
   chat: false,
   files: false,
   point: false,
+  vitals: false,
   admit: false,
   remove: false,
   mute: false,
@@ -117,6 +185,20 @@ export const INITIAL_STATE: CallState = {
   language: null,
   admitted: false,
   permissions: NOTHING_ALLOWED,
+  act: null,
+  hints: null,
+  gates: [],
+  gatesTotal: 0,
+  consentText: null,
+  queue: null,
+  locked: false,
+  aside: "none",
+  handOver: null,
+  invited: null,
+  arrived: null,
+  acts: null,
+  next: "none",
+  choice: null,
   seats: [],
   slots: [],
   speaker: null,
@@ -127,7 +209,7 @@ export const INITIAL_STATE: CallState = {
   refusal: null,
 };
 
-const FINAL_PHASES: readonly Phase[] = ["replaced", "removed", "ended", "left", "failed"];
+const FINAL_PHASES: readonly Phase[] = ["replaced", "moved", "removed", "declined", "ended", "next", "left", "failed"];
 
 /** Nothing leads out of such a phase but a new page. */
 export function isOver(phase: Phase): boolean {
@@ -148,6 +230,13 @@ export function reduce(state: CallState, event: CallEvent): CallState {
       return { ...state, phase: "connecting" };
     case "failed":
       return { ...state, phase: "failed", failure: event.reason };
+    case "answered":
+      // The next question comes at once; the server's own list replaces this one.
+      return settle({ ...state, gates: state.gates.filter(({ gate }) => gate !== event.gate) });
+    case "asked_next":
+      return { ...state, next: "asked" };
+    case "read":
+      return { ...state, [event.what]: event.what === "next" ? "none" : null };
     case "left":
       return { ...state, phase: "left", socket: "idle", media: "none" };
     case "socket":
@@ -168,22 +257,11 @@ export function reduce(state: CallState, event: CallEvent): CallState {
 function reduceMessage(state: CallState, message: ServerMessage): CallState {
   switch (message.type) {
     case "welcome":
-      return settle({
-        ...state,
-        seat: message.seat,
-        role: message.role,
-        consultation: message.consultation,
-        language: message.language,
-        admitted: message.admitted,
-        permissions: message.permissions,
-        seats: [],
-        slots: [],
-        speaker: null,
-        stopped: [],
-        phase: message.admitted ? state.phase : "waiting",
-      });
+      return settle(welcomed(state, message));
     case "admitted":
-      return settle({ ...state, admitted: true });
+      return settle({ ...state, admitted: true, queue: null });
+    case "gates":
+      return settle(asked(state, message.pending));
     case "roster":
       return { ...state, seats: message.seats, refusal: null };
     case "slots":
@@ -192,18 +270,75 @@ function reduceMessage(state: CallState, message: ServerMessage): CallState {
       return { ...state, speaker: message.seat ?? null };
     case "muted":
       return { ...state, stopped: withOrWithout(state.stopped, message.source, message.muted) };
-    case "replaced":
-      return { ...state, phase: "replaced" };
-    case "removed":
-      return { ...state, phase: "removed" };
-    case "ended":
-      return { ...state, phase: "ended" };
+    case "permissions":
+      return { ...state, permissions: message.permissions };
     case "error":
       // An error with an id answers an offer: the media connection tries again, the seat is as good as before.
       return message.id == null ? reduceError(state, message.code) : { ...state, refusal: message.code };
     default:
+      return reduceEnd(reduceNews(state, message), message);
+  }
+}
+
+/** What is told once: who came, who takes over, who waits how long. */
+function reduceNews(state: CallState, message: ServerMessage): CallState {
+  switch (message.type) {
+    case "queue": {
+      const { ahead, expected_seconds: expectedSeconds, practitioner } = message;
+      return { ...state, queue: { ahead, expectedSeconds, practitioner } };
+    }
+    case "locked":
+      return { ...state, locked: message.locked };
+    case "arrived": {
+      const { seat, role, display_name } = message;
+      return seat === state.seat ? state : { ...state, arrived: { seat, role, display_name } };
+    }
+    case "invited":
+      return { ...state, invited: { seat: message.seat, role: message.role, link: message.link } };
+    case "hand_over": {
+      const { from, to, to_name: toName, reason, done } = message;
+      return { ...state, handOver: { from, to, toName, reason, done } };
+    }
+    case "aside":
+      return { ...state, aside: message.on ? (message.outside ? "outside" : "inside") : "none" };
+    case "acts":
+      return { ...state, acts: { count: message.count, limit: message.limit } };
+    default:
       return state;
   }
+}
+
+function reduceEnd(state: CallState, message: ServerMessage): CallState {
+  switch (message.type) {
+    case "replaced":
+    case "removed":
+    case "ended":
+      return { ...state, phase: message.type };
+    case "moved_device":
+      return { ...state, phase: "moved" };
+    case "declined":
+      return { ...state, phase: "declined", choice: message.choice };
+    case "next":
+      // Nothing of this consultation may be left on the page when the next patient is on it.
+      return message.token === null ? { ...state, next: "nobody" } : { ...INITIAL_STATE, phase: "next" };
+    default:
+      return state;
+  }
+}
+
+function welcomed(state: CallState, message: Extract<ServerMessage, { type: "welcome" }>): CallState {
+  const { seat, role, consultation, language, admitted, permissions, act, media } = message;
+  const { gates, gatesTotal, queue, locked, aside, handOver, slots, seats, speaker, stopped } = INITIAL_STATE;
+  const fresh = { gates, gatesTotal, queue, locked, aside, handOver, slots, seats, speaker, stopped };
+  // A server of an earlier version says nothing of the act.
+  const known = { seat, role, consultation, language, admitted, permissions, act: act ?? null, hints: media ?? null };
+  return { ...state, ...fresh, ...known, phase: admitted ? state.phase : "waiting" };
+}
+
+function asked(state: CallState, gates: readonly Gate[]): CallState {
+  const gatesTotal = gates.length === 0 ? 0 : Math.max(state.gatesTotal, gates.length);
+  const consent = gates.find((gate) => gate.gate === "consent");
+  return { ...state, gates, gatesTotal, consentText: consent?.text ?? state.consentText };
 }
 
 function reduceError(state: CallState, code: ErrorCode): CallState {
@@ -220,10 +355,11 @@ function reduceError(state: CallState, code: ErrorCode): CallState {
   }
 }
 
-/** Derives the phase once the seat is admitted: the same facts always show the same thing. */
+/** Derives the phase once the seat has its welcome: the same facts always show the same thing. */
 function settle(state: CallState): CallState {
-  if (!state.admitted) return state;
-  return { ...state, phase: admittedPhase(state) };
+  if (state.admitted) return { ...state, phase: admittedPhase(state) };
+  if (state.phase !== "waiting" && state.phase !== "gates") return state;
+  return { ...state, phase: state.gates.length > 0 ? "gates" : "waiting" };
 }
 
 function admittedPhase({ phase, socket, media }: CallState): Phase {
@@ -241,6 +377,11 @@ export function othersPresent(state: CallState): SeatInfo[] {
 
 export function seatsWaiting(state: CallState): SeatInfo[] {
   return state.seats.filter((info) => info.seat !== state.seat && info.presence === "waiting");
+}
+
+/** The cards of professionals that are still to be read. */
+export function cardsPending(state: CallState): readonly Card[] {
+  return state.gates.flatMap((gate) => (gate.gate === "card" ? gate.cards : []));
 }
 
 export function isHost(role: Role | null): boolean {

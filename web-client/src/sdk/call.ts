@@ -4,19 +4,20 @@
 //   call.addEventListener("state", () => render(call.state));
 //   await call.exchange(token);          // phase: preview
 //   await call.openDevices();            // optional: local.microphone, local.camera
-//   call.enter();                        // phase: waiting, then joining, then in_call
+//   call.enter();                        // phase: gates and waiting, then joining, then in_call
+//   call.answer({ gate: "consent", text: "1", accepted: true });
 //
 // It wires `Signalling`, `MediaConnection` and `reduce` together and decides nothing about looks. Events: "state" after
 // every change, "local" when a local track or its problem changed, "slots" when the receive streams are other ones.
 
-import type { ClientMessage, MediaSource, ServerMessage } from "../protocol/generated.ts";
-import { INITIAL_STATE, isOver, othersPresent, reduce, slotsNeeded } from "./call-state.ts";
-import type { CallEvent, CallState, SessionFacts } from "./call-state.ts";
-import { openBoth, openCamera, openMicrophone, openScreen } from "./devices.ts";
+import type { ClientMessage, GateAnswer, HandOverReason, MediaHints, MediaSource, Role, ServerMessage } from "../protocol/generated.ts";
+import { INITIAL_STATE, isHost, isOver, othersPresent, reduce, slotsNeeded } from "./call-state.ts";
+import type { CallEvent, CallState, Passing, SessionFacts } from "./call-state.ts";
+import { facesAway, isHandheld, openBoth, openCamera, openMicrophone, openRearCamera, openScreen } from "./devices.ts";
 import type { DeviceChoice, DeviceProblem, Opened } from "./devices.ts";
 import { MediaConnection, type ReceiveSlot } from "./media-connection.ts";
 import { judge, readStats, type Reading } from "./quality.ts";
-import { JoinRefused, exchangeToken, socketAddress, type Session } from "./session.ts";
+import { JoinRefused, exchangeToken, loginAddress, socketAddress, type Session } from "./session.ts";
 import { Signalling, type SocketFactory } from "./signalling.ts";
 
 export interface CallOptions {
@@ -40,8 +41,11 @@ const QUALITY_EVERY_MS = 4000;
 export class Call extends EventTarget {
   state: CallState = INITIAL_STATE;
   local: Readonly<Record<MediaSource, LocalSource>> = { microphone: CLOSED, camera: CLOSED, screen: CLOSED };
+  /** In phase `next`: the call that goes on, with the same devices and nothing else of this one; `token` is for it. */
+  following: { readonly call: Call; readonly token: string } | null = null;
   private session: Session | null = null;
   private token: string | null = null;
+  private hinted = false;
   private exchangedAgain = false;
   private watching = false;
   private signalling: Signalling | null = null;
@@ -70,7 +74,8 @@ export class Call extends EventTarget {
 
   /** The session, for a page that wants to survive a reload. */
   get credentials(): Session | null {
-    return this.session;
+    const { consentText } = this.state;
+    return this.session === null ? null : { ...this.session, ...(consentText === null ? {} : { consentText }) };
   }
 
   /** The browser's own connection, for statistics; null before admission. */
@@ -91,8 +96,8 @@ export class Call extends EventTarget {
   useSession(session: Session, token: string | null = this.token): void {
     this.session = session;
     this.token = token;
-    const { seat, role, consultation, language }: SessionFacts = session;
-    this.apply({ kind: "session", facts: { seat, role, consultation, language } });
+    const { seat, role, consultation, language, consentText }: SessionFacts = session;
+    this.apply({ kind: "session", facts: { seat, role, consultation, language, consentText } });
   }
 
   fail(reason: NonNullable<CallState["failure"]>): void {
@@ -133,7 +138,8 @@ export class Call extends EventTarget {
   }
 
   async setScreen(on: boolean): Promise<void> {
-    await this.setSource("screen", on, undefined, openScreen);
+    const hint = this.state.hints?.screen === "motion" ? "motion" : "detail";
+    await this.setSource("screen", on, undefined, () => openScreen(hint));
   }
 
   /** The size a slot is shown at, in device pixels; 0 by 0 when it is hidden. */
@@ -156,6 +162,52 @@ export class Call extends EventTarget {
   mute(seat: string, source: MediaSource, muted: boolean): void {
     this.command({ type: "mute", seat, source, muted });
     if (source === "microphone") this.apply({ kind: "silenced", seat, silenced: muted });
+  }
+
+  /** Answers a question before media. Refusing consent, or choosing anything but video, closes the seat for good. */
+  answer(answer: GateAnswer): void {
+    this.command({ type: "gate", answer });
+    if (!isRefusal(answer)) this.apply({ kind: "answered", gate: answer.gate });
+  }
+
+  /** Consent may be withdrawn at any time; the seat closes for good. */
+  withdrawConsent(): void {
+    this.answer({ gate: "consent", text: this.state.consentText ?? "1", accepted: false });
+  }
+
+  /** Where the professional logs in, or null when the server does not say; this page must be left for it. */
+  loginAddress(): Promise<string | null> {
+    if (this.session === null) return Promise.resolve(null);
+    return loginAddress(this.options.baseUrl, this.session.session, this.options.fetcher);
+  }
+
+  lock(locked: boolean): void {
+    this.command({ type: "lock", locked });
+  }
+
+  /** The answer is `state.invited`, with the link to give to the person. */
+  invite(role: Role, name: string): void {
+    const display_name = name.trim();
+    this.command({ type: "invite", role, ...(display_name === "" ? {} : { display_name }) });
+  }
+
+  handOver(to: string, reason: HandOverReason): void {
+    this.command({ type: "hand_over", to, reason });
+  }
+
+  setAside(on: boolean): void {
+    this.command({ type: "aside", on });
+  }
+
+  /** Ends this consultation for the next one of the queue: phase `next` and `following`, or `state.next` is `nobody`. */
+  nextPatient(): void {
+    this.command({ type: "next" });
+    this.apply({ kind: "asked_next" });
+  }
+
+  /** The person has read it: it goes from the state. */
+  dismiss(what: Passing): void {
+    this.apply({ kind: "read", what });
   }
 
   endForEveryone(): void {
@@ -184,9 +236,11 @@ export class Call extends EventTarget {
 
   private handleMessage(message: ServerMessage): void {
     if (message.type === "error" && message.code === "bad_session" && this.renewSession()) return;
+    if (message.type === "next" && message.token !== null) this.prepareFollowing(message.token);
     this.apply({ kind: "server", message });
     switch (message.type) {
       case "welcome":
+        this.followHints(message.media);
         if (message.admitted) this.media.start();
         else this.media.stop();
         break;
@@ -219,6 +273,50 @@ export class Call extends EventTarget {
     this.sendSending();
     this.sendViews();
     if (resumed) this.media.handleSocketOpen();
+  }
+
+  /** How the act begins: without pictures, or with the camera at the back. Once; afterwards the person chooses. */
+  private followHints(hints: MediaHints | undefined): void {
+    if (hints === undefined) return;
+    this.media.setHints({ motion: hints.screen === "motion", lowDelay: hints.low_delay });
+    if (this.hinted) return;
+    this.hinted = true;
+    if (hints.start !== "video") void this.setCamera(false);
+    else if (hints.camera === "rear" && !isHost(this.state.role) && isHandheld()) void this.turnCamera();
+  }
+
+  /** To the device's other camera: from the face to the back, or from the back to the face. */
+  async turnCamera(): Promise<void> {
+    const { track, on } = this.local.camera;
+    if (!on || track === null) return;
+    const away = facesAway(track);
+    // A phone opens one camera at a time.
+    track.onended = null;
+    track.stop();
+    const rear = away ? null : await openRearCamera();
+    this.replaceLocal("camera", rear ?? (await openCamera()), true);
+  }
+
+  /** Camera and microphone go on without a new question to the person; a shared screen may show the patient's papers. */
+  private prepareFollowing(token: string): void {
+    const call = new Call(this.options);
+    call.hinted = true;
+    call.local = { ...this.local, screen: CLOSED };
+    call.adoptTracks();
+    this.local.screen.track?.stop();
+    this.local = { microphone: CLOSED, camera: CLOSED, screen: CLOSED };
+    this.following = { call, token };
+  }
+
+  private adoptTracks(): void {
+    for (const source of ["microphone", "camera"] as const) {
+      const { track, on } = this.local[source];
+      if (track === null) continue;
+      track.onended = () => this.handleEnded(source, track);
+      void this.media.setTrack(source, on ? track : null);
+    }
+    const { microphone, camera } = this.local;
+    this.apply({ kind: "sending", sending: { microphone: microphone.on, camera: camera.on, screen: false } });
   }
 
   /** A kept session may have expired over night while its link is still good: once, quietly, ask for a new one. */
@@ -346,6 +444,10 @@ export class Call extends EventTarget {
     if (this.lastReading !== null) this.apply({ kind: "quality", quality: judge(this.lastReading, reading) });
     this.lastReading = reading;
   }
+}
+
+function isRefusal(answer: GateAnswer): boolean {
+  return (answer.gate === "consent" && !answer.accepted) || (answer.gate === "preference" && answer.choice !== "video");
 }
 
 function networkKind(network: EventTarget | undefined): unknown {

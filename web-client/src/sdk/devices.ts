@@ -40,6 +40,16 @@ export function openCamera(device?: string): Promise<Opened> {
   return open({ video: { ...CAMERA, ...wanted } }, { video: true });
 }
 
+/** What the hands do, where a device has a camera at its back; null where it has none. */
+export async function openRearCamera(): Promise<Opened | null> {
+  const rear = await open({ video: { ...CAMERA, facingMode: { exact: "environment" } } }, null);
+  return rear.track === null ? null : rear;
+}
+
+export function facesAway(track: MediaStreamTrack | null): boolean {
+  return track?.getSettings?.().facingMode === "environment";
+}
+
 /** Both by one question to the person; when that fails, each by itself, so that one missing device costs only itself. */
 export async function openBoth(choice: DeviceChoice): Promise<{ microphone: Opened; camera: Opened }> {
   if (choice.microphone === undefined && choice.camera === undefined) {
@@ -57,21 +67,27 @@ export async function openBoth(choice: DeviceChoice): Promise<{ microphone: Open
   return { microphone, camera };
 }
 
-export async function openScreen(): Promise<Opened> {
+/** `detail`: letters and X-rays stay sharp at few pictures a second; `motion`: an ultrasound moves. */
+export async function openScreen(hint: "detail" | "motion" = "detail"): Promise<Opened> {
   try {
-    const stream = await media().getDisplayMedia({ video: { frameRate: { max: 15 } }, audio: false });
+    const frameRate = { max: hint === "detail" ? 15 : 30 };
+    const stream = await media().getDisplayMedia({ video: { frameRate }, audio: false });
     const track = stream.getVideoTracks()[0];
-    if (track) track.contentHint = "detail";
+    if (track) track.contentHint = hint;
     return opened(track);
   } catch (error) {
     return failed(problemOf(error));
   }
 }
 
+/** A phone or a tablet: has a camera at its back. */
+export function isHandheld(): boolean {
+  return typeof matchMedia === "function" && matchMedia("(pointer: coarse)").matches;
+}
+
 /** Phones have the function but not the use; there the button is not shown. */
 export function canShareScreen(): boolean {
-  const coarse = typeof matchMedia === "function" && matchMedia("(pointer: coarse)").matches;
-  return !coarse && typeof navigator.mediaDevices?.getDisplayMedia === "function";
+  return !isHandheld() && typeof navigator.mediaDevices?.getDisplayMedia === "function";
 }
 
 export interface DeviceLists {

@@ -45,7 +45,15 @@ const CAMERA_ENCODINGS: RTCRtpEncodingParameters[] = [
   { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
   { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
 ];
-const SCREEN_ENCODINGS: RTCRtpEncodingParameters[] = [{ maxBitrate: 2_500_000, maxFramerate: 15 }];
+const SCREEN_BITRATE_MAX = 2_500_000;
+/** Letters need no more pictures than that; an ultrasound does. */
+const SCREEN_FRAMERATE_MAX = { detail: 15, motion: 30 };
+
+/** How the act wants media: what the shared screen is tuned for, and whether delay counts more than smoothness. */
+export interface ConnectionHints {
+  readonly motion: boolean;
+  readonly lowDelay: boolean;
+}
 
 export class MediaConnection {
   private connection: RTCPeerConnection | null = null;
@@ -53,6 +61,7 @@ export class MediaConnection {
   private readonly tracks = new Map<MediaSource, MediaStreamTrack | null>();
   private slotTransceivers: Array<[RTCRtpTransceiver, RTCRtpTransceiver]> = [];
   private receiveSlots: ReceiveSlot[] = [];
+  private hints: ConnectionHints = { motion: false, lowDelay: false };
   private offerId = 0;
   private awaiting: number | null = null;
   private offerDue = false;
@@ -89,7 +98,7 @@ export class MediaConnection {
     connection.createDataChannel("colloque", { ordered: true });
     this.addSender(connection, "microphone", {});
     this.addSender(connection, "camera", { sendEncodings: cameraEncodings(this.codecs) });
-    this.addSender(connection, "screen", { sendEncodings: SCREEN_ENCODINGS });
+    this.addSender(connection, "screen", { sendEncodings: [this.screenEncoding()] });
     this.addSlots(slots);
     this.handlers.status("connecting");
     this.offer(false);
@@ -113,6 +122,16 @@ export class MediaConnection {
   async setTrack(source: MediaSource, track: MediaStreamTrack | null): Promise<void> {
     this.tracks.set(source, track);
     await this.transceivers.get(source)?.sender.replaceTrack(track);
+  }
+
+  /** Before `start`; what stands already keeps what it has. */
+  setHints(hints: ConnectionHints): void {
+    this.hints = hints;
+  }
+
+  private screenEncoding(): RTCRtpEncodingParameters {
+    const maxFramerate = SCREEN_FRAMERATE_MAX[this.hints.motion ? "motion" : "detail"];
+    return { maxBitrate: SCREEN_BITRATE_MAX, maxFramerate };
   }
 
   /** The room grew: adds receive slots and offers again. */
@@ -190,6 +209,7 @@ export class MediaConnection {
     for (let added = 0; added < count; added += 1) {
       const audio = connection.addTransceiver("audio", { direction: "recvonly" });
       const video = connection.addTransceiver("video", { direction: "recvonly" });
+      if (this.hints.lowDelay) for (const { receiver } of [audio, video]) shortenBuffer(receiver);
       const stream = new MediaStream([audio.receiver.track, video.receiver.track]);
       this.slotTransceivers.push([audio, video]);
       this.receiveSlots = [...this.receiveSlots, { index: this.receiveSlots.length, stream }];
@@ -284,6 +304,12 @@ export class MediaConnection {
       this.handleFailed();
     }, RESTART_EVERY_MS);
   }
+}
+
+/** The shortest buffer that the browser thinks it can play from; more stalls, and hands that follow what is said. */
+function shortenBuffer(receiver: RTCRtpReceiver): void {
+  const name = "jitterBufferTarget" in receiver ? "jitterBufferTarget" : "playoutDelayHint";
+  if (name in receiver) Object.assign(receiver, { [name]: 0 });
 }
 
 function isConnected(connection: RTCPeerConnection): boolean {

@@ -32,14 +32,47 @@ export async function exchangeToken(
   } catch {
     throw new JoinRefused("unreachable");
   }
-  if (!response.ok) throw new JoinRefused(isOverloaded(response.status) ? "unavailable" : "link_refused");
   const body: unknown = await response.json().catch(() => null);
+  if (!response.ok) throw new JoinRefused(reasonOf(response.status, body));
   if (!isSession(body)) throw new JoinRefused("unreachable");
   return body;
 }
 
-function isOverloaded(status: number): boolean {
-  return status >= 500 || status === 429;
+/** By the problem document's stable type; by the status when there is none, as from a proxy. */
+const REASONS: Readonly<Record<string, FailureReason>> = {
+  "seat-removed": "seat_removed",
+  "seat-declined": "seat_declined",
+  "consultation-over": "over",
+  full: "full",
+  draining: "draining",
+};
+
+function reasonOf(status: number, body: unknown): FailureReason {
+  const type = (body as { type?: unknown } | null)?.type;
+  const name = typeof type === "string" ? type.replace(/^urn:colloque:problem:/, "") : "";
+  return REASONS[name] ?? (status >= 500 || status === 429 ? "unavailable" : "link_refused");
+}
+
+/** Where the professional of a seat logs in; afterwards the browser comes back to this page. */
+export async function loginAddress(
+  baseUrl: string,
+  session: string,
+  fetcher: typeof fetch = (input, init) => fetch(input, init),
+): Promise<string | null> {
+  try {
+    const response = await fetcher(new URL("/v1/login", baseUrl), {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ session }),
+      credentials: "same-origin",
+      cache: "no-store",
+    });
+    const { url } = (await response.json()) as { url?: unknown };
+    // Nothing but a web address may be followed, whatever the answer says.
+    return response.ok && typeof url === "string" && /^https?:$/.test(new URL(url, baseUrl).protocol) ? url : null;
+  } catch {
+    return null;
+  }
 }
 
 const DEVICE_KEY = "colloque-device";

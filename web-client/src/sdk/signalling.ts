@@ -204,9 +204,11 @@ function step(values: readonly [number, ...number[]], failures: number): number 
   return values[Math.min(failures, values.length - 1)] ?? values[0];
 }
 
+const FINAL_TYPES: readonly ServerMessage["type"][] = ["replaced", "moved_device", "removed", "declined", "ended"];
+
 function isFinal(message: ServerMessage): boolean {
   if (message.type === "error") return message.code === "bad_session" || message.code === "bad_version";
-  return message.type === "replaced" || message.type === "removed" || message.type === "ended";
+  return FINAL_TYPES.includes(message.type) || (message.type === "next" && message.token !== null);
 }
 
 /** Null for anything that is not an envelope: a broken proxy's text must not break the page. */

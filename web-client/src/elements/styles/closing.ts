@@ -71,6 +71,12 @@ export const CLOSING = css`
     margin-top: 0.5rem;
   }
 
+  .answers label {
+    margin-bottom: -0.45rem;
+    font-size: 1rem;
+    font-weight: 600;
+  }
+
   .answers button {
     min-height: 3.25rem;
   }

@@ -111,8 +111,29 @@ export const PEOPLE = css`
     color: var(--alarm);
   }
 
-  .panel .end {
+  .tags.tags {
+    grid-column: 1 / -1;
+    display: flex;
+    flex-wrap: wrap;
+    gap: 0.35rem;
+  }
+
+  .tags li {
+    padding: 0.1rem 0.6rem;
+    border: 1px solid var(--amber-line);
+    border-radius: 0.6rem;
+    background: var(--card);
+    font-size: 1rem;
+    line-height: 1.4;
+  }
+
+  .room-actions {
+    display: grid;
+    gap: 0.5rem;
     margin-top: 0.5rem;
+  }
+
+  .panel .end {
     border-color: var(--alarm);
     color: var(--alarm);
   }
@@ -142,7 +163,7 @@ export const PEOPLE = css`
       box-shadow: none;
     }
 
-    .panel .end {
+    .room-actions {
       margin-top: auto;
     }
   }

@@ -31,7 +31,7 @@ export const PREVIEW = css`
     font-size: 1rem;
   }
 
-  select {
+  :is(select, input) {
     width: 100%;
     min-height: 3rem;
     padding: 0.4rem 0.8rem;

@@ -82,12 +82,22 @@ export const SIGNS = css`
     font-weight: 600;
   }
 
+  .notice.told {
+    padding-block: 0.1rem;
+    padding-right: 0.2rem;
+  }
+
   .arrival button {
     white-space: nowrap;
   }
 
   @container (max-width: 15rem) {
-    .arrival button {
+    .notice.told {
+    padding-block: 0.1rem;
+    padding-right: 0.2rem;
+  }
+
+  .arrival button {
       white-space: normal;
     }
   }

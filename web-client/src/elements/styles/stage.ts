@@ -158,6 +158,35 @@ export const STAGE = css`
     color: var(--night-soft);
   }
 
+  .apart {
+    position: absolute;
+    z-index: 2;
+    inset: 0;
+    display: grid;
+    align-content: center;
+    justify-items: center;
+    gap: 0.5rem;
+    padding: 1.25rem;
+    overflow: auto;
+    background: var(--night);
+    text-align: center;
+    text-wrap: balance;
+  }
+
+  .stage[data-aside="outside"] .tile {
+    visibility: hidden;
+  }
+
+  .self-tile .turn {
+    position: absolute;
+    right: 0.2rem;
+    top: 0.2rem;
+    width: 44px;
+    min-width: 44px;
+    height: 44px;
+    min-height: 44px;
+  }
+
   .alone-title {
     font-size: 1.3rem;
     font-weight: 600;

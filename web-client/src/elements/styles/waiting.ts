@@ -3,6 +3,13 @@
 import { css } from "lit";
 
 export const WAITING = css`
+  .place {
+    display: grid;
+    padding: 0.7rem 1rem;
+    border-radius: 0.9rem;
+    background: var(--accent-tint);
+  }
+
   .waiting-self {
     display: grid;
     gap: 0.75rem;
