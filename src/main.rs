@@ -2,6 +2,7 @@
 
 mod demo;
 mod serve;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,6 +44,11 @@ enum Command {
     Clinic {
         #[command(subcommand)]
         command: ClinicCommand,
+    },
+    /// Check what the server has signed
+    Record {
+        #[command(subcommand)]
+        command: verify::RecordCommand,
     },
     /// Validate the configuration and say what can be reached
     Check(Configured),
@@ -128,6 +134,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             println!("{}", key.0);
             Ok(())
         }
+        Command::Record { command: verify::RecordCommand::Verify(verify) } => verify::run(verify),
         Command::Check(configured) => serve::check(configured.resolve()?).await,
     }
 }

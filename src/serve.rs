@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use colloque::config::{Config, LoginConfig};
 use colloque::control::outgoing::Authorities;
+use colloque::control::record::{Witness, runs};
 use colloque::control::{Consultations, ControlSettings, GRACE, login};
 use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
@@ -66,6 +67,7 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     let media_ports = pool.ports();
     let acts = config.acts.clone();
     let authorities = Authorities::read(config.outbound.trusted_ca.as_deref())?;
+    let witness = Witness::begin(&config.data_dir)?;
     let settings = ControlSettings {
         base_url: base_url.clone(),
         grace: GRACE,
@@ -75,9 +77,10 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
         login: config.login.clone().map(|login| (login, authorities)),
         spool_dir: config.data_dir.clone(),
     };
-    let consultations = Consultations::open(store.clone(), Arc::new(pool), settings).await?;
+    let consultations = Consultations::open(store.clone(), Arc::new(pool), settings, witness.clone()).await?;
     let watching = Arc::clone(&consultations);
     tokio::spawn(async move { watching.watch_keys().await });
+    tokio::spawn(give_signs_of_life(witness));
     let reported = Arc::clone(&consultations);
     tokio::spawn(async move {
         while let Some((worker, event)) = events.recv().await {
@@ -100,6 +103,17 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     tokio::spawn(async move { axum::serve(admin_listener, operations).await });
     let drain = Duration::from_secs(config.drain_seconds.into());
     Ok(Running { consultations, base_url, admin_url, media_ports, store, drain })
+}
+
+/// For the record: how long the server was there to see.
+async fn give_signs_of_life(witness: Witness) {
+    let mut beats = tokio::time::interval(runs::BEAT);
+    loop {
+        beats.tick().await;
+        if let Err(error) = witness.beat() {
+            tracing::error!(%error, "cannot write to the data directory");
+        }
+    }
 }
 
 impl Running {

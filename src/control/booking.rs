@@ -223,7 +223,11 @@ impl Consultations {
         Ok(self.invitation(&consultation, &record))
     }
 
-    async fn own(&self, clinic: &ClinicId, id: &str) -> Result<(ConsultationRecord, Vec<SeatRecord>), BookingError> {
+    pub(super) async fn own(
+        &self,
+        clinic: &ClinicId,
+        id: &str,
+    ) -> Result<(ConsultationRecord, Vec<SeatRecord>), BookingError> {
         let found = self.journal.consultation(id).await?;
         found.filter(|(consultation, _)| consultation.clinic == clinic.0).ok_or(BookingError::NotFound)
     }

@@ -51,8 +51,15 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
 /// Writes Unix seconds as `2026-03-01T09:30:00Z`.
 #[must_use]
 pub fn format_rfc3339(unix: i64) -> String {
-    let (days, seconds) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
-    let (mut year, mut rest) = (1970, days);
+    let seconds = unix.rem_euclid(86_400);
+    let (year, month, day) = date_of(unix);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day in UTC.
+fn date_of(unix: i64) -> (i64, i64, i64) {
+    let (mut year, mut rest) = (1970, unix.div_euclid(86_400));
     loop {
         let len = if is_leap(year) { 366 } else { 365 };
         if rest < 0 {
@@ -70,8 +77,22 @@ pub fn format_rfc3339(unix: i64) -> String {
         rest -= days_in_month(year, month);
         month += 1;
     }
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", rest + 1)
+    (year, month, rest + 1)
+}
+
+/// Begin and end (exclusive) of the calendar year of an instant, in UTC.
+#[must_use]
+pub fn year_of(unix: i64) -> (i64, i64) {
+    let (year, _, _) = date_of(unix);
+    (days_from_epoch(year, 1, 1) * 86_400, days_from_epoch(year + 1, 1, 1) * 86_400)
+}
+
+/// Begin and end (exclusive) of the calendar month of an instant, in UTC.
+#[must_use]
+pub fn month_of(unix: i64) -> (i64, i64) {
+    let (year, month, _) = date_of(unix);
+    let begin = days_from_epoch(year, month, 1);
+    (begin * 86_400, (begin + days_in_month(year, month)) * 86_400)
 }
 
 fn offset_seconds(zone: &str) -> Option<i64> {
@@ -125,6 +146,17 @@ mod tests {
             assert_eq!(parse_rfc3339(text), Some(unix), "{text}");
             assert_eq!(format_rfc3339(unix), text);
         }
+    }
+
+    #[test]
+    fn years_and_months_have_their_ends() {
+        let at = |text: &str| parse_rfc3339(text).unwrap();
+        let year = (at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
+        assert_eq!(year_of(at("2026-12-31T23:59:59Z")), year);
+        assert_eq!(year_of(year.0), year);
+        let leap = (at("2028-02-01T00:00:00Z"), at("2028-03-01T00:00:00Z"));
+        assert_eq!(month_of(at("2028-02-29T12:00:00Z")), leap);
+        assert_eq!(month_of(-1), (at("1969-12-01T00:00:00Z"), 0));
     }
 
     #[test]

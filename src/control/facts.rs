@@ -341,6 +341,16 @@ pub enum Cause {
     MediaSilent,
     /// A fault of the server closed the room's media; it was opened again.
     ServerFault,
+    /// The server stopped while the seat was in the room.
+    ServerStopped,
+}
+
+impl Cause {
+    /// Its code, as in JSON.
+    #[must_use]
+    pub fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|code| Some(code.as_str()?.to_owned())).unwrap_or_default()
+    }
 }
 
 impl Fact {

@@ -85,7 +85,7 @@ impl Metrics {
     }
 
     fn register_all(&self) {
-        let collectors: [Box<dyn Collector>; 10] = [
+        let collectors: [Box<dyn Collector>; 12] = [
             Box::new(self.joins.clone()),
             Box::new(self.offers.clone()),
             Box::new(self.logins.clone()),

@@ -29,12 +29,15 @@ pub mod offer;
 pub mod outgoing;
 pub mod policy;
 pub mod random;
+pub mod record;
 mod reports;
 mod room;
 mod scribe;
 mod spool;
 pub mod tokens;
+pub mod usage;
 pub mod visit;
+pub mod yearly;
 
 #[cfg(test)]
 pub(crate) mod fake_media;
@@ -57,6 +60,7 @@ use login::Logins;
 use media::MediaPlane;
 use metrics::{Census, Metrics};
 use outgoing::{Authorities, OutgoingError};
+use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
 
@@ -92,6 +96,7 @@ pub struct Consultations {
     pace: Pace,
     logins: Option<Logins>,
     settings: ControlSettings,
+    witness: Witness,
     numbers: Numbers,
     rooms: DashMap<String, Arc<Room>>,
     rooms_by_number: DashMap<RoomId, Arc<Room>>,
@@ -122,6 +127,7 @@ impl Consultations {
         store: Arc<dyn Store>,
         media: Arc<dyn MediaPlane>,
         settings: ControlSettings,
+        witness: Witness,
     ) -> Result<Arc<Self>, StartError> {
         let login = settings.login.clone();
         let login = login.map(|(login, authorities)| Logins::new(login, &authorities, &settings.base_url));
@@ -135,6 +141,7 @@ impl Consultations {
             store,
             media,
             settings,
+            witness,
             numbers: Numbers::default(),
             rooms: DashMap::new(),
             rooms_by_number: DashMap::new(),

@@ -9,6 +9,8 @@ mod openapi;
 pub mod operations;
 pub mod pages;
 pub mod problem;
+pub mod record;
+pub mod schemas;
 pub mod security;
 pub mod socket;
 pub mod tls;
@@ -70,6 +72,10 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/consultations/{id}/seats/{seat}/admit", post(api::admit))
         .route("/v1/consultations/{id}/seats/{seat}/remove", post(api::remove))
         .route("/v1/consultations/{id}/seats/{seat}/revoke", post(api::revoke))
+        .route("/v1/consultations/{id}/record", get(record::record))
+        .route("/v1/keys", get(record::keys))
+        .route("/v1/usage", get(record::usage))
+        .route("/v1/schemas/{name}", get(schemas::schema))
         .route("/v1/join", post(api::join))
         .route("/v1/login", post(login::begin))
         .route("/v1/login/callback", get(login::callback))
@@ -142,6 +148,10 @@ async fn method_not_allowed() -> Problem {
         api::admit,
         api::remove,
         api::revoke,
+        record::record,
+        record::keys,
+        record::usage,
+        schemas::schema,
         api::join,
         login::begin,
         login::callback,

@@ -38,22 +38,66 @@ pub async fn ready(State(state): State<AppState>) -> Result<StatusCode, Problem>
     }
 }
 
-/// What this server can do.
+/// What this server can do, for catalogues and for the programs of clinics. Its schema is at `/v1/schemas/capabilities.json`.
 #[derive(Serialize, ToSchema)]
 pub struct Capabilities {
+    /// `colloque`.
     product: &'static str,
+    /// Of the program.
     version: &'static str,
+    /// Of the signalling protocol.
     protocol_versions: [u16; 1],
+    /// What may be booked.
     acts: Vec<String>,
+    /// Functions of seats.
     roles: Vec<&'static str>,
-    recording: &'static str,
-    telephone: &'static str,
-    end_to_end_encryption: &'static str,
+    /// What may stand before media.
+    gates: [&'static str; 5],
+    recording: Recording,
+    telephone: Absent,
+    end_to_end_encryption: Absent,
+    /// Ways to send and receive media.
     endpoints: [&'static str; 3],
     audio_codecs: [&'static str; 1],
     video_codecs: [&'static str; 4],
     srtp_profiles: [&'static str; 3],
+    /// Key exchange that resists quantum computers, used with whoever can.
+    post_quantum: [&'static str; 1],
+    record: RecordCapabilities,
+    /// How clinics learn what happened.
+    events: [&'static str; 2],
     limits: Limits,
+}
+
+/// Nothing is recorded: there is no recorder in this program.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Recording {
+    /// No picture, no voice and no message is kept, anywhere.
+    Absent,
+}
+
+/// Something that this version does not have.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Absent {
+    /// Not built.
+    Absent,
+}
+
+/// The legal record.
+#[derive(Serialize, ToSchema)]
+pub struct RecordCapabilities {
+    /// Media types of `GET /v1/consultations/{id}/record`.
+    formats: [&'static str; 2],
+    /// Of `application/fhir+json`.
+    fhir_version: &'static str,
+    /// Which FHIR profile it follows.
+    fhir_profile: &'static str,
+    /// How the statement of minutes is signed.
+    signature: &'static str,
+    /// What has a JSON Schema under `/v1/schemas/`.
+    schemas: [&'static str; 4],
 }
 
 /// Bounds of this server.
@@ -73,13 +117,23 @@ pub async fn capabilities(State(state): State<AppState>) -> Json<Capabilities> {
         protocol_versions: [colloque_signaling::message::VERSION],
         acts: state.consultations.acts().iter().map(|act| act.name.clone()).collect(),
         roles: ROLES.map(role_name).to_vec(),
-        recording: "absent",
-        telephone: "absent",
-        end_to_end_encryption: "absent",
+        gates: ["login", "card", "consent", "third_person", "preference"],
+        recording: Recording::Absent,
+        telephone: Absent::Absent,
+        end_to_end_encryption: Absent::Absent,
         endpoints: ["websocket", "whip", "whep"],
         audio_codecs: ["opus"],
         video_codecs: ["vp8", "vp9", "h264", "av1"],
         srtp_profiles: ["AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES128_CM_HMAC_SHA1_80"],
+        post_quantum: ["X25519MLKEM768"],
+        record: RecordCapabilities {
+            formats: ["application/json", "application/fhir+json"],
+            fhir_version: "4.0.1",
+            fhir_profile: crate::control::record::encounter::PROFILE,
+            signature: "EdDSA",
+            schemas: ["record.json", "statement.json", "usage.json", "capabilities.json"],
+        },
+        events: ["feed", "webhooks"],
         limits: Limits {
             seats_per_consultation: crate::control::booking::SEATS_MAX,
             rooms: state.consultations.rooms_max(),

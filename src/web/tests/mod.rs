@@ -5,7 +5,7 @@ mod calls;
 mod refusals;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::acts::Acts;
 use crate::control::fake_media::FakeMedia;
+use crate::control::record::Witness;
 use crate::control::{ControlSettings, clinics};
 use crate::store::SqlStore;
 
@@ -56,26 +57,20 @@ impl Server {
         std::fs::create_dir_all(&dir).unwrap();
         let store = Arc::new(crate::store::testing::open_in(&dir).await);
         let (_, api_key) = clinics::add_clinic(&*store, Pii("Clinique Test".into()), Default::default()).await.unwrap();
-        let acts = Acts::built_in();
-        let settings = ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max, acts, ..settings() };
-        let base_url = "http://127.0.0.1:1".into();
-        let settings = ControlSettings { base_url, grace, rooms_max, acts, spool_dir: dir.clone() };
+        let settings = ControlSettings { grace, rooms_max, ..settings(Acts::built_in(), &dir) };
         Self::start_on(dir, store, api_key.0, settings).await
     }
 
     /// Another process on the same store, with other acts in its configuration.
     async fn restarted_with(&self, acts: Acts) -> Server {
-        let grace = Duration::from_secs(120);
-        let settings =
-            ControlSettings { base_url: "http://127.0.0.1:1".into(), grace, rooms_max: 10, acts, ..settings() };
-        let (base_url, spool_dir) = ("http://127.0.0.1:1".into(), self.dir.clone());
-        let settings = ControlSettings { base_url, grace, rooms_max: 10, acts, spool_dir };
+        let settings = settings(acts, &self.dir);
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 
     async fn start_on(dir: PathBuf, store: Arc<SqlStore>, api_key: String, settings: ControlSettings) -> Server {
         let media = Arc::new(FakeMedia::new());
-        let consultations = Consultations::open(store.clone(), media.clone(), settings).await.unwrap();
+        let consultations =
+            Consultations::open(store.clone(), media.clone(), settings, Witness::begin(&dir).unwrap()).await.unwrap();
         let state = AppState {
             consultations: consultations.clone(),
             operator_token: Some(Pii("o".repeat(32).into())),
@@ -138,14 +133,15 @@ impl Server {
     }
 }
 
-fn settings() -> ControlSettings {
+fn settings(acts: Acts, dir: &Path) -> ControlSettings {
     ControlSettings {
         base_url: "http://127.0.0.1:1".into(),
         grace: Duration::from_secs(120),
         rooms_max: 10,
-        acts: Acts::built_in(),
+        acts,
         signing_key_days: 365,
         login: None,
+        spool_dir: dir.to_owned(),
     }
 }
 
