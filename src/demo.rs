@@ -83,7 +83,14 @@ async fn print(running: &serve::Running, operator_token: &Pii<String>, json: boo
 }
 
 fn seat(role: Role, name: &str) -> NewSeat {
-    NewSeat { role, display_name: Some(Pii(name.to_owned())), phone: None, email: None, admitted: false }
+    NewSeat {
+        role,
+        display_name: Some(Pii(name.to_owned())),
+        phone: None,
+        email: None,
+        admitted: false,
+        notify: Vec::new(),
+    }
 }
 
 fn certificate_names(config: &config::Config) -> Vec<String> {

@@ -85,10 +85,21 @@ impl Clinic {
 
     /// Books a consultation; each seat says whether it skips the waiting room.
     pub async fn book_seats(&self, seats: &[(Role, bool)]) -> Result<Consultation> {
+        self.book_act("teleconsultation", seats).await
+    }
+
+    /// The same for any act.
+    pub async fn book_act(&self, act: &str, seats: &[(Role, bool)]) -> Result<Consultation> {
         let seats: Vec<_> = seats.iter().map(|(role, admitted)| json!({"role": role, "admitted": admitted})).collect();
-        let body = json!({"act": "teleconsultation", "language": "en", "seats": seats});
+        let body = json!({"act": act, "language": "en", "seats": seats});
         let request = self.http.post(self.url("/v1/consultations")?).bearer_auth(&self.api_key).json(&body);
         Ok(accepted(request.send().await?).await?.json().await?)
+    }
+
+    /// What the clinic is told of a consultation.
+    pub async fn state(&self, consultation: &str) -> Result<serde_json::Value> {
+        let url = self.url(&format!("/v1/consultations/{consultation}"))?;
+        Ok(accepted(self.http.get(url).bearer_auth(&self.api_key).send().await?).await?.json().await?)
     }
 
     /// Ends a consultation for everyone.

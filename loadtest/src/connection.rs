@@ -30,6 +30,8 @@ pub struct Sections {
     pub microphone: bool,
     /// Sends a picture.
     pub camera: bool,
+    /// Shares a screen.
+    pub screen: bool,
     /// Pairs of receiving sections.
     pub slots: usize,
     /// Opens a data channel of this label.
@@ -47,6 +49,7 @@ pub struct Connection {
     wake_at: Instant,
     microphone: Option<Track>,
     camera: Option<Track>,
+    screen: Option<Track>,
     channel: Option<ChannelId>,
     srtp_overhead: Option<usize>,
     send_errors: u64,
@@ -80,6 +83,7 @@ impl Connection {
             wake_at: Instant::now(),
             microphone: None,
             camera: None,
+            screen: None,
             channel: None,
             srtp_overhead: None,
             send_errors: 0,
@@ -102,6 +106,9 @@ impl Connection {
         }
         if sections.camera {
             self.camera = Some(sender(&mut changes, MediaKind::Video, MediaSource::Camera, picture));
+        }
+        if sections.screen {
+            self.screen = Some(sender(&mut changes, MediaKind::Video, MediaSource::Screen, picture));
         }
         for _ in 0..sections.slots {
             changes.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
@@ -126,7 +133,11 @@ impl Connection {
         let named = |track: &Option<Track>, source| {
             track.as_ref().map(|track| SenderInfo { mid: track.mid.to_string(), source })
         };
-        let senders = [named(&self.microphone, MediaSource::Microphone), named(&self.camera, MediaSource::Camera)];
+        let senders = [
+            named(&self.microphone, MediaSource::Microphone),
+            named(&self.camera, MediaSource::Camera),
+            named(&self.screen, MediaSource::Screen),
+        ];
         Ok(Offer { sdp: offer.to_sdp_string(), senders: senders.into_iter().flatten().collect() })
     }
 
@@ -196,6 +207,14 @@ impl Connection {
     pub fn send_frame(&mut self, now: Instant, pieces: Vec<Piece>) -> Result<()> {
         for piece in pieces {
             write(&mut self.rtc, self.camera.as_mut(), now, piece, ExtensionValues::default())?;
+        }
+        self.handle_timeout(now)
+    }
+
+    /// Sends a frame of the shared screen.
+    pub fn send_screen(&mut self, now: Instant, pieces: Vec<Piece>) -> Result<()> {
+        for piece in pieces {
+            write(&mut self.rtc, self.screen.as_mut(), now, piece, ExtensionValues::default())?;
         }
         self.handle_timeout(now)
     }

@@ -11,6 +11,7 @@ use crate::pii::Pii;
 use crate::store::{Admission, Change, Committed, ConsultationRecord, LiveChange, SeatRecord, StoreError, Transaction};
 
 use super::facts::{Actor, Fact};
+use super::outbox::NotifyBy;
 use super::tokens::Subject;
 use super::{Consultations, clock, policy, random};
 
@@ -45,6 +46,8 @@ pub struct NewSeat {
     pub email: Option<Pii<String>>,
     /// Skips the waiting room.
     pub admitted: bool,
+    /// Ways by which the invitation is sent to its person.
+    pub notify: Vec<NotifyBy>,
 }
 
 /// What a clinic gets for each seat.
@@ -125,15 +128,22 @@ impl Consultations {
             login: false,
             locked: false,
         };
+        let notify: Vec<Vec<NotifyBy>> = new.seats.iter().map(|seat| seat.notify.clone()).collect();
         let seats: Vec<SeatRecord> =
             new.seats.into_iter().map(|seat| seat_record(&consultation.id, act, seat)).collect();
+        let mut messages = Vec::new();
+        for (seat, channels) in seats.iter().zip(&notify) {
+            messages.extend(self.outbox.invitations(&consultation, seat, channels)?);
+        }
         let invitations = seats.iter().map(|seat| self.invitation(&consultation, seat)).collect();
         let id = consultation.id.clone();
         let tell = |seat: Option<&str>, fact: &Fact| self.journal.entry(Some(&clinic.0), Some(&id), seat, fact);
         let mut entries = vec![tell(None, &Fact::ConsultationCreated { act: consultation.act.clone() })];
         entries.extend(seats.iter().map(|seat| tell(Some(&seat.id), &invited(seat))));
-        let changes = vec![Change::CreateConsultation(Box::new(consultation), seats)];
+        let booked = Change::CreateConsultation(Box::new(consultation), seats);
+        let changes = [booked].into_iter().chain(messages).collect();
         self.journal.commit(Transaction { changes, entries }).await?;
+        self.outbox.wake();
         Ok((id, invitations))
     }
 
@@ -152,8 +162,9 @@ impl Consultations {
         let act = self.settings.acts.of_stored(&consultation.act);
         let seated = seated().filter_map(|seat| acts::role_from_name(&seat.role));
         check_roles(act, seated.filter(|&role| role == new.role).chain([new.role]))?;
-        let new_role = new.role;
+        let (new_role, notify) = (new.role, new.notify.clone());
         let seat = seat_record(id, act, new);
+        let messages = self.outbox.invitations(&consultation, &seat, &notify)?;
         let invitation = self.invitation(&consultation, &seat);
         let change = Change::AddSeat {
             seat: Box::new(seat.clone()),
@@ -161,10 +172,12 @@ impl Consultations {
             seats_max: SEATS_MAX as u32,
         };
         let entries = vec![self.journal.entry(Some(&clinic.0), Some(id), Some(&seat.id), &invited(&seat))];
-        if self.journal.commit(Transaction { changes: vec![change], entries }).await? == Committed::NotApplicable {
+        let changes = [change].into_iter().chain(messages).collect();
+        if self.journal.commit(Transaction { changes, entries }).await? == Committed::NotApplicable {
             // Ended, or filled by somebody else meanwhile.
             return Err(BookingError::Over);
         }
+        self.outbox.wake();
         if let Some(room) = self.live_room(id) {
             room.lock().add_seat(&seat, &room.act, &self.numbers);
         }
@@ -243,7 +256,7 @@ impl Consultations {
         if consultation.ended_at.is_some() { Err(BookingError::Over) } else { Ok((consultation, seat)) }
     }
 
-    fn invitation(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Invitation {
+    pub(super) fn invitation(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Invitation {
         let from = consultation.starts_at.unwrap_or(0).max(clock::unix_now());
         let subject = Subject { consultation: &consultation.id, seat: &seat.id, epoch: seat.token_epoch };
         let token = self.tokens.sign(Purpose::Link, subject, 0, from + LINK_SECONDS);

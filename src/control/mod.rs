@@ -17,6 +17,7 @@ pub mod clinics;
 pub mod clock;
 pub mod endpoint;
 pub mod facts;
+pub mod feed;
 pub mod join;
 pub mod journal;
 mod leg;
@@ -26,6 +27,7 @@ pub mod metrics;
 mod mirror;
 pub mod negotiation;
 pub mod offer;
+pub mod outbox;
 pub mod outgoing;
 pub mod policy;
 pub mod random;
@@ -37,6 +39,7 @@ mod spool;
 pub mod tokens;
 pub mod usage;
 pub mod visit;
+pub mod webhooks;
 pub mod yearly;
 
 #[cfg(test)]
@@ -51,18 +54,22 @@ use dashmap::DashMap;
 
 use crate::acts::Acts;
 use crate::config::LoginConfig;
+use crate::config::outbound::Outbound;
 use crate::ids::{LegId, RoomId};
 use crate::store::{Store, StoreError};
 
+use feed::Waiters;
 use join::Pace;
 use journal::{Hold, Journal};
 use login::Logins;
 use media::MediaPlane;
 use metrics::{Census, Metrics};
+use outbox::Outbox;
 use outgoing::{Authorities, OutgoingError};
 use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
+use webhooks::Webhooks;
 
 /// What the control plane is told once.
 #[derive(Clone, Debug)]
@@ -77,8 +84,10 @@ pub struct ControlSettings {
     pub acts: Acts,
     /// Days after which a new key signs links.
     pub signing_key_days: u32,
-    /// Login of professionals, and which further authorities may certify its provider.
-    pub login: Option<(LoginConfig, Authorities)>,
+    /// Login of professionals.
+    pub login: Option<LoginConfig>,
+    /// What may be sent to others.
+    pub outbound: Outbound,
     /// Where changes wait while the store is down: the data directory.
     pub spool_dir: PathBuf,
 }
@@ -105,6 +114,9 @@ pub struct Consultations {
     legs: Arc<DashMap<LegId, RoomId>>,
     draining: AtomicBool,
     metrics: Metrics,
+    waiters: Waiters,
+    webhooks: Arc<Webhooks>,
+    outbox: Outbox,
 }
 
 /// The control plane could not start.
@@ -116,9 +128,9 @@ pub enum StartError {
     /// The store has no usable key.
     #[error(transparent)]
     Keys(#[from] NoSigningKey),
-    /// The login cannot be set up.
+    /// Nothing can be sent as it is configured.
     #[error(transparent)]
-    Login(#[from] OutgoingError),
+    Outgoing(#[from] OutgoingError),
 }
 
 impl Consultations {
@@ -129,14 +141,16 @@ impl Consultations {
         settings: ControlSettings,
         witness: Witness,
     ) -> Result<Arc<Self>, StartError> {
-        let login = settings.login.clone();
-        let login = login.map(|(login, authorities)| Logins::new(login, &authorities, &settings.base_url));
         let metrics = Metrics::new();
         let journal = Journal::open(Arc::clone(&store), &settings.spool_dir, metrics.journal.clone()).await?;
+        let authorities = Authorities::read(settings.outbound.trusted_ca.as_deref())?;
+        let webhooks = Webhooks::new(&journal, &store, &settings.outbound, &authorities, metrics.registry())?;
+        let outbox = Outbox::new(&settings.outbound, &authorities, metrics.registry())?;
+        let logins = settings.login.clone().map(|login| Logins::new(login, &authorities, &settings.base_url));
         Ok(Arc::new(Self {
             tokens: Tokens::new(tokens::first_keys(&*store).await?)?,
             pace: Pace::default(),
-            logins: login.transpose()?,
+            logins: logins.transpose()?,
             journal,
             store,
             media,
@@ -149,7 +163,22 @@ impl Consultations {
             legs: Arc::default(),
             draining: AtomicBool::new(false),
             metrics,
+            waiters: Waiters::default(),
+            webhooks: Arc::new(webhooks),
+            outbox,
         }))
+    }
+
+    /// Sends what leaves, for as long as the process runs.
+    pub fn start_sending(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(&self.webhooks).deliver());
+        tokio::spawn(Arc::clone(self).send_messages());
+    }
+
+    /// Where clinics have their events sent.
+    #[must_use]
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// Refuses new rooms from now on, or takes them again.

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::control::booking::{BookingError, ConsultationState, Invitation, NewConsultation, NewSeat};
 use crate::control::clinics::{ClinicId, Scope};
 use crate::control::clock;
+use crate::control::outbox::NotifyBy;
 use crate::pii::Pii;
 use crate::store::Admission;
 
@@ -112,6 +113,9 @@ pub struct SeatRequest {
     /// Skips the waiting room.
     #[serde(default)]
     admitted: bool,
+    /// Sends the link to the seat's `email` or `phone`, where the operator has configured that.
+    #[serde(default)]
+    notify: Vec<NotifyBy>,
 }
 
 impl From<SeatRequest> for NewSeat {
@@ -122,6 +126,7 @@ impl From<SeatRequest> for NewSeat {
             phone: seat.phone.map(Pii),
             email: seat.email.map(Pii),
             admitted: seat.admitted,
+            notify: seat.notify,
         }
     }
 }

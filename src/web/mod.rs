@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod endpoints;
+pub mod events;
 pub mod listener;
 pub mod login;
 mod openapi;
@@ -72,6 +73,12 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/consultations/{id}/seats/{seat}/admit", post(api::admit))
         .route("/v1/consultations/{id}/seats/{seat}/remove", post(api::remove))
         .route("/v1/consultations/{id}/seats/{seat}/revoke", post(api::revoke))
+        .route("/v1/events", get(events::events))
+        .route("/v1/webhooks", get(events::webhooks).post(events::add_webhook))
+        .route("/v1/webhooks/{id}", get(events::webhook).delete(events::remove_webhook))
+        .route("/v1/webhooks/{id}/test", post(events::test_webhook))
+        .route("/v1/webhooks/{id}/replay", post(events::replay_webhook))
+        .route("/v1/webhooks/{id}/rotate", post(events::rotate_webhook))
         .route("/v1/consultations/{id}/record", get(record::record))
         .route("/v1/keys", get(record::keys))
         .route("/v1/usage", get(record::usage))
@@ -148,6 +155,14 @@ async fn method_not_allowed() -> Problem {
         api::admit,
         api::remove,
         api::revoke,
+        events::events,
+        events::webhooks,
+        events::add_webhook,
+        events::webhook,
+        events::remove_webhook,
+        events::test_webhook,
+        events::replay_webhook,
+        events::rotate_webhook,
         record::record,
         record::keys,
         record::usage,

@@ -94,7 +94,7 @@ pub struct Caller {
 }
 
 /// Voice and picture both ways.
-pub const PAGE: Sections = Sections { microphone: true, camera: true, slots: 1, channel: None };
+pub const PAGE: Sections = Sections { microphone: true, camera: true, screen: false, slots: 1, channel: None };
 
 impl Caller {
     fn new(connection: Connection, signalling: Option<Signalling>, sends: bool) -> Self {

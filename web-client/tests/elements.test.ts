@@ -35,7 +35,14 @@ describe("the words", () => {
       expect(at(STRINGS.en, path), path).not.toBe("");
     }
     const same = empty.filter((path) => typeof at(STRINGS.fr, path) === "string" && at(STRINGS.fr, path) === at(STRINGS.en, path));
-    expect(same.sort()).toEqual([".absent", ".roles.expert", ".roles.patient"].sort());
+    expect(same.sort()).toEqual([
+      ".absent",
+      ".messages",
+      ".roles.expert",
+      ".roles.patient",
+      ".vitals.spo2.0",
+      ...["spo2", "heart_rate", "systolic", "diastolic", "temperature", "weight"].map((name) => `.vitals.${name}.1`),
+    ].sort());
   });
 });
 
@@ -122,6 +129,23 @@ describe("the picture's fit", () => {
     ["the same shape fills", [640, 360], [1280, 720], "cover"],
   ] as const)("%s", (_, [width, height], [pictureWidth, pictureHeight], expected) => {
     expect(fit({ width, height }, { width: pictureWidth, height: pictureHeight })).toBe(expected);
+  });
+});
+
+describe("where the whole picture lies, for pointing", () => {
+  let placeOf: typeof import("../src/elements/media-view.ts").placeOf;
+  beforeAll(async () => void ({ placeOf } = await import("../src/elements/media-view.ts")));
+
+  test.each([
+    ["cut at the sides", [400, 400], true, [-160, 0, 720, 400]],
+    ["shown whole", [400, 400], false, [0, 88.89, 400, 222.22]],
+    ["the same shape", [900, 500], true, [0, 0, 900, 500]],
+  ] as const)("%s", (_, [width, height], filled, [left, top, across, down]) => {
+    const place = placeOf({ width, height }, { width: 1800, height: 1000 }, filled);
+    expect(place.left).toBeCloseTo(left, 1);
+    expect(place.top).toBeCloseTo(top, 1);
+    expect(place.width).toBeCloseTo(across, 1);
+    expect(place.height).toBeCloseTo(down, 1);
   });
 });
 

@@ -39,6 +39,7 @@ class FakeConnection {
 
   createDataChannel(label: string) {
     this.channels.push(label);
+    return {};
   }
 
   createOffer() {
@@ -93,6 +94,7 @@ beforeEach(() => {
       send: (message) => reachable && sent.push(message) > 0,
       status: (status) => statuses.push(status),
       slots: () => undefined,
+      data: () => undefined,
       probeSocket: () => undefined,
     },
     () => {

@@ -66,7 +66,12 @@ impl Provider {
     /// Nothing is fetched before the first login.
     pub(super) fn new(settings: LoginConfig, authorities: &Authorities, base_url: &str) -> Result<Self, OutgoingError> {
         let redirect_uri = format!("{base_url}{CALLBACK_PATH}");
-        Ok(Self { settings, http: http_client(authorities, None)?, redirect_uri, known: Mutex::default() })
+        Ok(Self {
+            settings,
+            http: http_client(authorities)?.timeout(ANSWER_WAIT_MAX).build()?,
+            redirect_uri,
+            known: Mutex::default(),
+        })
     }
 
     /// What the provider says of itself, at most an hour old.
@@ -232,8 +237,7 @@ async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, LoginEr
 
 /// Media type and body of an answer with status 200.
 async fn answer(request: RequestBuilder) -> Result<(String, Vec<u8>), LoginError> {
-    let mut response =
-        request.timeout(ANSWER_WAIT_MAX).send().await.map_err(|_| LoginError::Provider("it does not answer"))?;
+    let mut response = request.send().await.map_err(|_| LoginError::Provider("it does not answer"))?;
     let status = response.status();
     if matches!(status.as_u16(), 400 | 401 | 403) {
         return Err(LoginError::Refused("the provider refused the code, or this client"));

@@ -2,6 +2,7 @@
 
 mod acts;
 mod calls;
+mod events;
 mod refusals;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 use tower::ServiceExt;
 
 use crate::acts::Acts;
+use crate::config::outbound::Outbound;
 use crate::control::fake_media::FakeMedia;
 use crate::control::record::Witness;
 use crate::control::{ControlSettings, clinics};
@@ -57,13 +59,13 @@ impl Server {
         std::fs::create_dir_all(&dir).unwrap();
         let store = Arc::new(crate::store::testing::open_in(&dir).await);
         let (_, api_key) = clinics::add_clinic(&*store, Pii("Clinique Test".into()), Default::default()).await.unwrap();
-        let settings = ControlSettings { grace, rooms_max, ..settings(Acts::built_in(), &dir) };
+        let settings = ControlSettings { grace, rooms_max, ..settings(&dir) };
         Self::start_on(dir, store, api_key.0, settings).await
     }
 
     /// Another process on the same store, with other acts in its configuration.
     async fn restarted_with(&self, acts: Acts) -> Server {
-        let settings = settings(acts, &self.dir);
+        let settings = ControlSettings { acts, ..settings(&self.dir) };
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 
@@ -133,14 +135,16 @@ impl Server {
     }
 }
 
-fn settings(acts: Acts, dir: &Path) -> ControlSettings {
+/// As a small server has them, with its spool in this directory.
+fn settings(dir: &Path) -> ControlSettings {
     ControlSettings {
-        base_url: "http://127.0.0.1:1".into(),
+        base_url: "http://127.0.0.1:1".to_owned(),
         grace: Duration::from_secs(120),
         rooms_max: 10,
-        acts,
+        acts: Acts::built_in(),
         signing_key_days: 365,
         login: None,
+        outbound: Outbound::default(),
         spool_dir: dir.to_owned(),
     }
 }

@@ -63,6 +63,10 @@ export class ColloqueCall extends LitElement {
   private dialog: OpenDialog | null = null;
   private login: View["login"] = "idle";
   private copied = false;
+  private fileRefused = false;
+  private pointingAt: string | null = null;
+  private unread = 0;
+  private logLength = 0;
   private usedToken: string | null = null;
   private shownScreen: string | null = null;
   private arrivalTimer: ReturnType<typeof setTimeout> | undefined;
@@ -111,6 +115,7 @@ export class ColloqueCall extends LitElement {
   private watch(call: Call): Call {
     call.addEventListener("state", () => this.call === call && this.handleState());
     call.addEventListener("local", () => this.call === call && this.handleLocal());
+    call.addEventListener("exchange", () => this.call === call && this.handleExchange());
     call.addEventListener("slots", () => this.call === call && this.requestUpdate());
     return call;
   }
@@ -153,6 +158,8 @@ export class ColloqueCall extends LitElement {
     },
     login: () => void this.goToLogin(),
     copy: (text) => void this.copy(text),
+    fileRefused: (refused) => this.change(() => (this.fileRefused = refused)),
+    togglePointing: (tile) => this.change(() => (this.pointingAt = this.pointingAt === tile ? null : tile)),
   };
 
   private change(what: () => void): void {
@@ -166,7 +173,10 @@ export class ColloqueCall extends LitElement {
       this.dialog = dialog;
       this.copied = false;
     });
-    void this.updateComplete.then(() => this.find<HTMLElement>("dialog [autofocus], dialog :is(select, button)")?.focus());
+    void this.updateComplete.then(() => {
+      const first = this.find<HTMLElement>("dialog [autofocus]") ?? this.find<HTMLElement>("dialog :is(select, input, button)");
+      first?.focus();
+    });
   }
 
   /** The next patient: the same device and person, and nothing of the one before. */
@@ -177,7 +187,8 @@ export class ColloqueCall extends LitElement {
     this.shown = call.state;
     this.said = [];
     this.dialog = null;
-    this.soundBlocked = this.copied = false;
+    this.pointingAt = null;
+    this.soundBlocked = this.copied = this.fileRefused = false;
     this.handleLocal();
     await call.exchange(token);
     if (call === this.call) call.enter();
@@ -253,6 +264,7 @@ export class ColloqueCall extends LitElement {
 
   private togglePanel(panel: Panel): void {
     this.change(() => (this.panelChoice = this.panel === panel ? "closed" : panel));
+    if (this.panel === "messages") this.handleExchange();
     if (this.panel !== null) return;
     void this.updateComplete.then(() => this.find<HTMLElement>(`[data-action=${panel}]`)?.focus());
   }
@@ -327,6 +339,15 @@ export class ColloqueCall extends LitElement {
     if (this.dialog?.kind === "card" && seats(now).length === 0) this.closeDialog();
   }
 
+  /** What comes while the messages are open has been seen; otherwise it is said that there is something. */
+  private handleExchange(): void {
+    const { exchanges } = this.call;
+    if (this.panel === "messages" && exchanges.unread > 0) exchanges.markRead();
+    if (exchanges.unread > this.unread) this.said = [this.words.unread(exchanges.unread)];
+    this.unread = exchanges.unread;
+    this.requestUpdate();
+  }
+
   private handleLocal(): void {
     const { camera, microphone } = this.call.local;
     if (this.preview?.getVideoTracks()[0] !== (camera.track ?? undefined)) {
@@ -370,6 +391,9 @@ export class ColloqueCall extends LitElement {
     const screen = screenOf(this.call.state);
     if (this.shownScreen !== null && this.shownScreen !== screen) this.moveFocus();
     this.shownScreen = screen;
+    const log = this.find<HTMLElement>(".notes");
+    if (log !== null && log.childElementCount !== this.logLength) log.scrollTop = log.scrollHeight;
+    this.logLength = log?.childElementCount ?? 0;
     if (phase !== "preview" && this.stopLevel !== null) this.followLevel(this.levelTrack);
     // A framework may set the attributes after it has put the element into the page.
     const other = changed.has("token") && this.token !== this.usedToken;
@@ -446,6 +470,8 @@ export class ColloqueCall extends LitElement {
       cameraTurns: isHandheld() && this.devices.cameras.length > 1,
       login: this.login,
       consentTexts: this.ownConsentTexts(),
+      fileRefused: this.fileRefused,
+      pointingAt: this.pointingAt,
       copied: this.copied,
     };
   }

@@ -7,6 +7,7 @@ import { cardsPending, isOnStage } from "../sdk/call-state.ts";
 import { seatName } from "./announcements.ts";
 import { cardButton, cardList, declineQuestion } from "./gates.ts";
 import { ICONS } from "./icons.ts";
+import { vitalsQuestion } from "./messages.ts";
 import { mayWithdraw, type OpenDialog, type View } from "./view.ts";
 
 export function dialogView(view: View): TemplateResult | typeof nothing {
@@ -35,6 +36,8 @@ function content(view: View, dialog: OpenDialog): TemplateResult {
       return lateCard(view);
     case "menu":
       return menu(view);
+    case "vitals":
+      return vitalsQuestion(view);
     case "invite":
       return view.state.invited === null ? inviteQuestion(view) : invitedLink(view, view.state.invited);
     case "hand_over":

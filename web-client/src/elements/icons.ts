@@ -36,6 +36,7 @@ export const ICONS = {
   clock: icon(svg`<circle cx="12" cy="12" r="9"/><path d="M12 7v5.3l3.5 2"/>`),
   more: icon(svg`<path d="M5.5 12h.01M12 12h.01M18.5 12h.01" stroke-width="3.2"/>`),
   turn: icon(svg`<path d="M4 9.5a8 8 0 0 1 14.2-2.2M20 14.5a8 8 0 0 1-14.2 2.2M18.8 3.5v4h-4M5.2 20.5v-4h4"/>`),
+  point: icon(svg`<path d="M9 11.5V4.8a1.6 1.6 0 0 1 3.2 0V10l5.3 1.1a2.2 2.2 0 0 1 1.7 2.5l-.8 4.6a2.8 2.8 0 0 1-2.8 2.3h-3.4a3 3 0 0 1-2.3-1.1L5.6 14.7a1.6 1.6 0 0 1 2.3-2.2z"/>`),
   messages: icon(svg`<path d="M4 5.5h16a1 1 0 0 1 1 1v9a1 1 0 0 1-1 1h-9l-4.5 4v-4H4a1 1 0 0 1-1-1v-9a1 1 0 0 1 1-1z"/>`),
   file: icon(svg`<path d="M6.5 3h7.5l4.5 4.5V20a1 1 0 0 1-1 1h-11a1 1 0 0 1-1-1V4a1 1 0 0 1 1-1zM13.5 3v5h5"/>`),
   link: icon(svg`<path d="M10 14a4 4 0 0 0 5.7 0l3.6-3.6a4 4 0 0 0-5.7-5.7l-1.3 1.3M14 10a4 4 0 0 0-5.7 0l-3.6 3.6a4 4 0 0 0 5.7 5.7l1.3-1.3"/>`),

@@ -6,10 +6,12 @@ import { seatsWaiting } from "../sdk/call-state.ts";
 import { facesAway } from "../sdk/devices.ts";
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
+import type { Point } from "./media-view.ts";
+import { messagesPanel, vitalsOf } from "./messages.ts";
 import { noticeList } from "./notices.ts";
 import { peoplePanel } from "./people.ts";
 import { initials, stageOf, type Tile } from "./tiles.ts";
-import { mayManage, mayWithdraw, type View } from "./view.ts";
+import { mayExchange, mayManage, mayWithdraw, type View } from "./view.ts";
 
 export function stageScreen(view: View): TemplateResult {
   const { strings, state } = view;
@@ -24,7 +26,8 @@ export function stageScreen(view: View): TemplateResult {
       ${repeat([...screens, ...seats], ({ key }) => key, (tile) => tileView(view, tile))} ${selfTile(view)}
       ${state.aside === "outside" ? apart(view) : nothing}
     </div>
-    ${view.panel === "people" ? peoplePanel(view) : nothing} ${controls(view)}
+    ${view.panel === "people" ? peoplePanel(view) : nothing} ${view.panel === "messages" ? messagesPanel(view) : nothing}
+    ${controls(view)}
   </main>`;
 }
 
@@ -47,11 +50,13 @@ function apart({ strings }: View): TemplateResult {
 }
 
 function tileView(view: View, tile: Tile): TemplateResult {
-  const { strings, call } = view;
+  const { strings, call, state } = view;
   const name = seatName({ display_name: tile.displayName, role: tile.role }, strings);
   const screen = tile.source === "screen";
   const stream = tile.slot === null ? null : (call.slots[tile.slot]?.stream ?? null);
   const picture = tile.picture && !tile.codecMissing && stream !== null;
+  const points = state.permissions.point && picture;
+  const pointing = points && view.pointingAt === tile.key;
   return html`<figure
     class="tile"
     part="tile"
@@ -69,7 +74,22 @@ function tileView(view: View, tile: Tile): TemplateResult {
       .slotNumber=${tile.slot}
       .onBlocked=${() => view.actions.playBlocked()}
       .stream=${stream}
+      .points=${pointsOn(view, tile.seat, tile.source)}
+      .onPoint=${pointing ? (x: number, y: number) => call.exchanges.point(tile.seat, tile.source, x, y) : null}
     ></colloque-media>
+    ${screen ? nothing : vitalsOf(view, tile.seat)}
+    ${points
+      ? html`<button
+          class="round point"
+          data-action="point"
+          aria-pressed=${pointing ? "true" : "false"}
+          title=${strings.point}
+          aria-label=${strings.point}
+          @click=${() => view.actions.togglePointing(tile.key)}
+        >
+          ${ICONS.point}
+        </button>`
+      : nothing}
     ${picture ? nothing : html`<div class="avatar" aria-hidden="true"><span>${initials(name)}</span></div>`}
     ${tile.codecMissing ? html`<p class="tile-note">${strings.codecMissing}</p>` : nothing}
     ${tile.reconnecting ? html`<p class="tile-note">${strings.seatReconnecting}</p>` : nothing}
@@ -83,6 +103,10 @@ function tileView(view: View, tile: Tile): TemplateResult {
   </figure>`;
 }
 
+function pointsOn({ call }: View, seat: string | null, source: "camera" | "screen" | "microphone"): readonly Point[] {
+  return call.exchanges.pointings.filter((pointing) => pointing.seat === seat && pointing.source === source);
+}
+
 function selfTile(view: View): TemplateResult {
   const { strings, call, preview } = view;
   const { camera, microphone } = call.local;
@@ -92,6 +116,7 @@ function selfTile(view: View): TemplateResult {
       .muted=${true}
       .stream=${preview}
       .label=${strings.previewLabel}
+      .points=${pointsOn(view, view.state.seat, "camera")}
     ></colloque-media>
     ${camera.on ? nothing : html`<div class="avatar" aria-hidden="true">${ICONS.cameraOff}</div>`}
     <figcaption>
@@ -117,6 +142,7 @@ function selfTile(view: View): TemplateResult {
 function controls(view: View): TemplateResult {
   const { strings, state, actions } = view;
   const waiting = seatsWaiting(state).length;
+  const { unread } = view.call.exchanges;
   return html`<div class="controls" part="controls" role="group" aria-label=${strings.controls}>
     ${state.permissions.microphone ? sourceButton(view, "microphone") : nothing}
     ${state.permissions.camera ? sourceButton(view, "camera") : nothing}
@@ -132,6 +158,19 @@ function controls(view: View): TemplateResult {
           ${waiting > 0
             ? html`<span class="badge" aria-hidden="true">${waiting}</span>
                 <span class="unseen">${strings.peopleWaiting(waiting)}</span>`
+            : nothing}
+        </button>`
+      : nothing}
+    ${mayExchange(state)
+      ? html`<button
+          data-action="messages"
+          aria-expanded=${view.panel === "messages" ? "true" : "false"}
+          @click=${() => actions.togglePanel("messages")}
+        >
+          <span class="disc">${ICONS.messages}</span>
+          <span class="word">${strings.messages}</span>
+          ${unread > 0
+            ? html`<span class="badge" aria-hidden="true">${unread}</span><span class="unseen">${strings.unread(unread)}</span>`
             : nothing}
         </button>`
       : nothing}

@@ -9,6 +9,7 @@ import { CLOSING } from "./styles/closing.ts";
 import { CONTROLS } from "./styles/controls.ts";
 import { FRAME } from "./styles/frame.ts";
 import { GATES } from "./styles/gates.ts";
+import { MESSAGES } from "./styles/messages.ts";
 import { PEOPLE } from "./styles/people.ts";
 import { PICTURE } from "./styles/picture.ts";
 import { PREVIEW } from "./styles/preview.ts";
@@ -30,4 +31,5 @@ export const STYLES: CSSResultGroup = [
   STAGE,
   CONTROLS,
   PEOPLE,
+  MESSAGES,
 ];

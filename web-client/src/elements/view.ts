@@ -13,6 +13,7 @@ export type OpenDialog =
   | { readonly kind: "decline"; readonly refusal: Refusal }
   | { readonly kind: "card" }
   | { readonly kind: "menu" }
+  | { readonly kind: "vitals" }
   | { readonly kind: "invite" }
   | { readonly kind: "hand_over" }
   | { readonly kind: "remove"; readonly seat: string; readonly name: string; readonly waiting: boolean };
@@ -34,6 +35,9 @@ export interface Actions {
   end(): void;
   login(): void;
   copy(text: string): void;
+  fileRefused(refused: boolean): void;
+  /** Begins or stops pointing on a tile. */
+  togglePointing(tile: string): void;
 }
 
 export type Panel = "people" | "messages";
@@ -58,6 +62,10 @@ export interface View {
   readonly login: "idle" | "asked" | "failed";
   /** Consent texts of the embedding clinic by version, in the language shown. */
   readonly consentTexts: Readonly<Record<string, readonly string[]>> | null;
+  /** The last file was too large, or too many are on their way. */
+  readonly fileRefused: boolean;
+  /** The tile on which the person points. */
+  readonly pointingAt: string | null;
   /** The invitation's link is on the clipboard. */
   readonly copied: boolean;
 }

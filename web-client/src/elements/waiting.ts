@@ -56,5 +56,5 @@ function reason({ strings, state }: View): TemplateResult | typeof nothing {
   const text = own?.other_device ? strings.waitingOtherDevice : state.locked ? strings.waitingLocked : null;
   if (text === null) return nothing;
   const kind = own?.other_device ? "other-device" : "locked";
-  return html`<p class="notice" data-notice=${kind}>${ICONS.lock}<span>${text}</span></p>`;
+  return html`<p class="notice" data-notice=${kind}>${own?.other_device ? ICONS.screen : ICONS.lock}<span>${text}</span></p>`;
 }

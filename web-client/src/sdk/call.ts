@@ -8,13 +8,15 @@
 //   call.answer({ gate: "consent", text: "1", accepted: true });
 //
 // It wires `Signalling`, `MediaConnection` and `reduce` together and decides nothing about looks. Events: "state" after
-// every change, "local" when a local track or its problem changed, "slots" when the receive streams are other ones.
+// every change, "local" when a local track or its problem changed, "slots" when the receive streams are other ones,
+// "exchange" when a message, file, point or vital sign came or went.
 
 import type { ClientMessage, GateAnswer, HandOverReason, MediaHints, MediaSource, Role, ServerMessage } from "../protocol/generated.ts";
 import { INITIAL_STATE, isHost, isOver, othersPresent, reduce, slotsNeeded } from "./call-state.ts";
 import type { CallEvent, CallState, Passing, SessionFacts } from "./call-state.ts";
 import { facesAway, isHandheld, openBoth, openCamera, openMicrophone, openRearCamera, openScreen } from "./devices.ts";
 import type { DeviceChoice, DeviceProblem, Opened } from "./devices.ts";
+import { Exchange } from "./exchange.ts";
 import { MediaConnection, type ReceiveSlot } from "./media-connection.ts";
 import { judge, readStats, type Reading } from "./quality.ts";
 import { JoinRefused, exchangeToken, loginAddress, socketAddress, type Session } from "./session.ts";
@@ -43,6 +45,8 @@ export class Call extends EventTarget {
   local: Readonly<Record<MediaSource, LocalSource>> = { microphone: CLOSED, camera: CLOSED, screen: CLOSED };
   /** In phase `next`: the call that goes on, with the same devices and nothing else of this one; `token` is for it. */
   following: { readonly call: Call; readonly token: string } | null = null;
+  /** Messages, files, pointing and vital signs; event "exchange". */
+  readonly exchanges: Exchange;
   private session: Session | null = null;
   private token: string | null = null;
   private hinted = false;
@@ -57,11 +61,16 @@ export class Call extends EventTarget {
 
   constructor(private readonly options: CallOptions) {
     super();
+    this.exchanges = new Exchange(
+      { send: (text) => this.media.sendData(text), backlog: () => this.media.dataBacklog },
+      () => this.dispatchEvent(new Event("exchange")),
+    );
     this.media = new MediaConnection(
       {
         send: (message) => this.signalling?.send(message) ?? false,
         status: (media) => this.apply({ kind: "media", media }),
         slots: () => this.dispatchEvent(new Event("slots")),
+        data: (text) => this.exchanges.handle(text),
         probeSocket: () => this.signalling?.probe(1500),
       },
       options.createConnection,
@@ -225,6 +234,7 @@ export class Call extends EventTarget {
     clearInterval(this.qualityTimer);
     this.signalling?.close();
     this.media.stop();
+    this.exchanges.clear();
     for (const source of Object.values(this.local)) source.track?.stop();
     this.local = { microphone: CLOSED, camera: CLOSED, screen: CLOSED };
     this.dispatchEvent(new Event("local"));

@@ -22,6 +22,8 @@ export interface MediaHandlers {
   status(status: MediaStatus): void;
   /** Slots were added, or all of them are new after a fresh connection. */
   slots(slots: readonly ReceiveSlot[]): void;
+  /** Text on the data channel. */
+  data(text: string): void;
   /** The connection is interrupted: is the socket still alive? */
   probeSocket(): void;
 }
@@ -61,6 +63,7 @@ export class MediaConnection {
   private readonly tracks = new Map<MediaSource, MediaStreamTrack | null>();
   private slotTransceivers: Array<[RTCRtpTransceiver, RTCRtpTransceiver]> = [];
   private receiveSlots: ReceiveSlot[] = [];
+  private channel: RTCDataChannel | null = null;
   private hints: ConnectionHints = { motion: false, lowDelay: false };
   private offerId = 0;
   private awaiting: number | null = null;
@@ -95,7 +98,8 @@ export class MediaConnection {
     this.connection = connection;
     connection.onconnectionstatechange = () => this.handleConnectionState(connection);
     connection.oniceconnectionstatechange = () => this.handleConnectionState(connection);
-    connection.createDataChannel("colloque", { ordered: true });
+    this.channel = connection.createDataChannel("colloque", { ordered: true });
+    this.channel.onmessage = ({ data }) => typeof data === "string" && this.handlers.data(data);
     this.addSender(connection, "microphone", {});
     this.addSender(connection, "camera", { sendEncodings: cameraEncodings(this.codecs) });
     this.addSender(connection, "screen", { sendEncodings: [this.screenEncoding()] });
@@ -114,8 +118,20 @@ export class MediaConnection {
     this.slotTransceivers = [];
     this.receiveSlots = [];
     const connection = this.connection;
-    this.connection = null;
+    this.connection = this.channel = null;
     connection?.close();
+  }
+
+  /** On the data channel; false while it is not open. */
+  sendData(text: string): boolean {
+    if (this.channel?.readyState !== "open") return false;
+    this.channel.send(text);
+    return true;
+  }
+
+  /** Bytes given to the data channel that have not left yet. */
+  get dataBacklog(): number {
+    return this.channel?.bufferedAmount ?? 0;
   }
 
   /** Fills or empties a sending section; nothing is negotiated. */

@@ -34,7 +34,7 @@ export const BASE = css`
     hyphens: auto;
   }
 
-  h1:focus {
+  :is(h1, h2):focus {
     outline: none;
   }
 
@@ -64,12 +64,13 @@ export const BASE = css`
 
   button,
   select,
+  input,
   a {
     font: inherit;
     color: inherit;
   }
 
-  button {
+  :is(button, .button) {
     max-width: 100%;
     display: inline-flex;
     align-items: center;
@@ -94,31 +95,34 @@ export const BASE = css`
     cursor: default;
   }
 
-  :is(button, select, a):focus-visible {
+  :is(button, select, input, a, .notes):focus-visible,
+  label:has(:focus-visible) {
     outline: 3px solid var(--accent);
     outline-offset: 3px;
   }
 
-  .dark :is(button, select, a):focus-visible {
+  .dark :is(button, select, input, a, .notes):focus-visible,
+  .dark label:has(:focus-visible) {
     outline-color: var(--warm);
   }
 
-  button.primary {
+  .primary {
     background: var(--accent);
     color: #fff;
+    text-decoration: none;
   }
 
-  button.primary:hover {
+  .primary:hover {
     background: var(--accent-deep);
   }
 
-  button.secondary {
+  .secondary {
     border-color: var(--edge);
     background: var(--card);
     color: var(--ink);
   }
 
-  button.secondary:hover {
+  .secondary:hover {
     background: var(--accent-tint);
   }
 

@@ -50,7 +50,7 @@ export const CLOSING = css`
     background: rgb(8 18 17 / 66%);
   }
 
-  dialog button:focus-visible {
+  dialog :is(button, select, input):focus-visible {
     outline-color: var(--accent) !important;
   }
 

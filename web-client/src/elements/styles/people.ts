@@ -23,7 +23,8 @@ export const PEOPLE = css`
     box-shadow: 0 -0.4rem 2rem rgb(0 0 0 / 35%);
   }
 
-  .panel :is(button, a):focus-visible {
+  .panel :is(button, input, a, .notes):focus-visible,
+  .panel label:has(:focus-visible) {
     outline-color: var(--accent);
   }
 
@@ -72,6 +73,7 @@ export const PEOPLE = css`
 
   .person .row button {
     flex: 1 1 auto;
+    min-width: min-content;
     padding-inline: 0.8rem;
     white-space: nowrap;
   }
@@ -164,7 +166,13 @@ export const PEOPLE = css`
     }
 
     .room-actions {
+      grid-template-columns: repeat(2, minmax(0, 1fr));
       margin-top: auto;
+    }
+
+    .room-actions button {
+      padding-inline: 0.5rem;
+      font-size: 1rem;
     }
   }
 

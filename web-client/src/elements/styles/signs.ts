@@ -83,8 +83,8 @@ export const SIGNS = css`
   }
 
   .notice.told {
-    padding-block: 0.1rem;
-    padding-right: 0.2rem;
+    padding-block: 0.35rem;
+    padding-right: 0.3rem;
   }
 
   .arrival button {

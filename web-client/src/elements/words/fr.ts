@@ -1,5 +1,6 @@
 // French words. Short, no jargon, the formal "vous".
 
+import type { VitalName } from "../../sdk/exchange.ts";
 import type { DeviceProblem } from "../../sdk/devices.ts";
 import type { FailureReason, Quality } from "../../sdk/call-state.ts";
 import type { Choice, HandOverReason, Role } from "../../protocol/generated.ts";
@@ -93,7 +94,7 @@ export const fr = {
   thirdText: "Le praticien doit savoir qui peut entendre la consultation. Les deux réponses conviennent.",
   thirdAlone: "Non, je suis seul",
   thirdPresent: "Oui, quelqu’un est avec moi",
-  preferenceTitle: "Comment voulez-vous consulter ?",
+  preferenceTitle: "Comment voulez‑vous consulter ?",
   preferenceText: "Vous avez le choix.",
   choices: { video: "En vidéo, maintenant", in_person: "Au cabinet", phone: "Par téléphone" } satisfies Record<
     Choice,
@@ -227,6 +228,27 @@ export const fr = {
   nextPatient: "Patient suivant",
   nextNobody: "Personne d’autre n’attend.",
   acts: (count: number, limit: number) => `Acte n° ${count} de l’année pour ce patient. Limite du cabinet : ${limit}.`,
+  messages: "Messages",
+  messagesGo: "Messages et fichiers disparaissent à la fin de la consultation.",
+  yourMessage: "Votre message",
+  send: "Envoyer",
+  sendFile: "Envoyer un fichier",
+  saveFile: "Enregistrer le fichier",
+  fileMoving: (percent: number) => `En cours : ${percent} %`,
+  fileSent: "Envoyé",
+  fileFailed: "Le fichier n’est pas arrivé.",
+  fileRefused: (megabytes: number) => `Ce fichier ne peut pas partir : ${megabytes} Mo au plus, et trois à la fois.`,
+  unread: (count: number) => (count === 1 ? "1 nouveau message" : `${count} nouveaux messages`),
+  point: "Montrer du doigt sur cette image",
+  sendVitals: "Envoyer des mesures",
+  vitals: {
+    spo2: ["SpO₂", "%"],
+    heart_rate: ["Pouls", "/min"],
+    systolic: ["Tension maximale", "mmHg"],
+    diastolic: ["Tension minimale", "mmHg"],
+    temperature: ["Température", "°C"],
+    weight: ["Poids", "kg"],
+  } satisfies Record<VitalName, [string, string]> as Record<VitalName, [string, string]>,
   understood: "J’ai compris",
   turnCamera: "Changer de caméra",
   close: "Fermer",
