@@ -12,7 +12,7 @@ use colloque::config::{Config, LoginConfig};
 use colloque::control::outbox;
 use colloque::control::outgoing::Authorities;
 use colloque::control::record::{Witness, runs};
-use colloque::control::{Consultations, ControlSettings, GRACE, login};
+use colloque::control::{Consultations, ControlSettings, GRACE, erasure, login};
 use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
 use colloque::web::listener::BoundedListener;
@@ -89,6 +89,9 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
             reported.handle_event(worker, event);
         }
     });
+
+    let retention = Duration::from_secs(u64::from(config.retention_days) * 24 * 3_600);
+    tokio::spawn(erasure::keep_up(Arc::clone(&consultations), config.data_dir.clone(), retention));
 
     let state = AppState {
         consultations: Arc::clone(&consultations),
@@ -245,7 +248,7 @@ pub async fn open_store(config: &Config) -> anyhow::Result<SqlStore> {
 }
 
 /// Health data: for this user only.
-fn make_data_dir(path: &Path) -> anyhow::Result<()> {
+pub fn make_data_dir(path: &Path) -> anyhow::Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     crate::with_path(made, "make the data directory", path)
 }

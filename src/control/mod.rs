@@ -16,6 +16,7 @@ pub mod channel;
 pub mod clinics;
 pub mod clock;
 pub mod endpoint;
+pub mod erasure;
 pub mod facts;
 pub mod feed;
 pub mod join;

@@ -17,6 +17,7 @@ mod database;
 mod engine;
 mod erasure;
 mod head_key;
+mod reader;
 mod rows;
 pub mod verify;
 mod writer;
@@ -31,8 +32,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::pii::Pii;
 
-pub use database::SqlStore;
+pub use database::{STORE_FILE_NAME, SqlStore};
+pub use erasure::{ErasedList, LIST_FILE_NAME as ERASED_FILE_NAME};
 pub use head_key::{HeadKey, KEY_FILE_NAME};
+pub use reader::{JournalReader, ReadEntry};
 
 /// What a store call gives back.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod endpoints;
+pub mod erasure;
 pub mod events;
 pub mod listener;
 pub mod login;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, options, patch, post};
+use axum::routing::{delete, get, options, patch, post};
 use axum::{Json, Router};
 use utoipa::OpenApi;
 
@@ -83,6 +84,8 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/keys", get(record::keys))
         .route("/v1/usage", get(record::usage))
         .route("/v1/schemas/{name}", get(schemas::schema))
+        .route("/v1/consultations/{id}/data", delete(erasure::consultation))
+        .route("/v1/patients/{pseudonym}/data", delete(erasure::patient))
         .route("/v1/join", post(api::join))
         .route("/v1/login", post(login::begin))
         .route("/v1/login/callback", get(login::callback))
@@ -167,6 +170,8 @@ async fn method_not_allowed() -> Problem {
         record::keys,
         record::usage,
         schemas::schema,
+        erasure::consultation,
+        erasure::patient,
         api::join,
         login::begin,
         login::callback,
