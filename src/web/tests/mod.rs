@@ -2,6 +2,7 @@
 
 mod acts;
 mod calls;
+mod record;
 mod events;
 mod refusals;
 
