@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::control::clinics::Scope;
 use crate::pii::Pii;
 
 use super::AppState;
