@@ -23,7 +23,7 @@ use crate::worker::WorkerId;
 use super::booking::language_from_name;
 use super::clinics::sha256;
 use super::facts::{Cause, Device, Fact};
-use super::room::{MediaPort, Room};
+use super::room::{Founding, MediaPort, Room};
 use super::tokens::Subject;
 use super::{Consultations, clock, random};
 
@@ -52,6 +52,9 @@ pub enum JoinError {
     /// Forged, unknown, expired or revoked: never told apart.
     #[error("the link or session is not valid")]
     Token,
+    /// A good session of a device that the seat has left.
+    #[error("the seat was opened on another device")]
+    Moved,
     /// A host removed or refused this seat.
     #[error("this seat was removed")]
     Removed,
@@ -64,6 +67,9 @@ pub enum JoinError {
     /// The seat still waits.
     #[error("the seat is not admitted yet")]
     NotAdmitted,
+    /// The room is locked, and the seat is not in it.
+    #[error("the room is locked")]
+    Locked,
     /// The seat is not past its gates.
     #[error("the seat has questions to answer first")]
     GatesPending,
@@ -90,10 +96,12 @@ impl JoinError {
     pub fn label(&self) -> &'static str {
         match self {
             JoinError::Token => "token-refused",
+            JoinError::Moved => "seat-moved",
             JoinError::Removed => "seat-removed",
             JoinError::Over => "consultation-over",
             JoinError::Declined => "seat-declined",
             JoinError::NotAdmitted => "not-admitted",
+            JoinError::Locked => "room-locked",
             JoinError::GatesPending => "gates-pending",
             JoinError::LoginRequired => "login-required",
             JoinError::TooOften => "too-often",
@@ -106,11 +114,12 @@ impl JoinError {
     /// The one cause that the record names; nothing when whoever asked proved nothing.
     pub(super) fn cause(&self) -> Option<Cause> {
         match self {
-            JoinError::Token | JoinError::TooOften => None,
+            JoinError::Token | JoinError::Moved | JoinError::TooOften => None,
             JoinError::Removed => Some(Cause::SeatRemoved),
             JoinError::Declined => Some(Cause::SeatDeclined),
             JoinError::Over => Some(Cause::ConsultationOver),
             JoinError::NotAdmitted => Some(Cause::NotAdmitted),
+            JoinError::Locked => Some(Cause::RoomLocked),
             JoinError::GatesPending => Some(Cause::GatesPending),
             JoinError::LoginRequired => Some(Cause::LoginRequired),
             JoinError::Draining => Some(Cause::Draining),
@@ -144,7 +153,7 @@ impl Consultations {
             role: acts::role_from_name(&seat.role).unwrap_or(Role::Guest),
             act: consultation.act,
             language: language_from_name(&consultation.language),
-            admitted: seat.admission.is_admitted(),
+            admitted: seat.admission.is_admitted() && !seat.other_device,
             seat: seat.id,
             consultation: consultation.id,
         })
@@ -161,6 +170,9 @@ impl Consultations {
         session: &str,
     ) -> Result<(ConsultationRecord, SeatRecord, u64), JoinError> {
         let (consultation, seat, serial) = self.proved_seat(Purpose::Session, session).await?;
+        if serial != device_serial(&seat) {
+            return Err(JoinError::Moved);
+        }
         check_open(&consultation, &seat)?;
         Ok((consultation, seat, serial))
     }
@@ -197,9 +209,7 @@ impl Consultations {
         let found = self.journal.seat(claims.as_ref().map_or(NO_SEAT, |claims| &claims.seat)).await;
         let proved = match (claims, found) {
             (None, _) => None,
-            (Some(claims), found) => {
-                found?.filter(|(_, seat)| is_valid(purpose, &claims, seat)).zip(Some(claims.serial))
-            }
+            (Some(claims), found) => found?.filter(|(_, seat)| is_valid(&claims, seat)).zip(Some(claims.serial)),
         };
         if proved.is_none() {
             self.metrics.count_refused_credential(match purpose {
@@ -233,12 +243,7 @@ impl Consultations {
         }
         // Whoever never waits moves; all others are asked for again, and the host is told why.
         let other = kind == Device::Other && seat.admission != Admission::Direct;
-        let mut changes = vec![Change::Live(LiveChange::SetDevice { seat: seat.id.clone(), device, other })];
-        if other && seat.admission == Admission::Admitted {
-            seat.admission = Admission::Waiting;
-            let change = LiveChange::SetAdmission { seat: seat.id.clone(), admission: seat.admission };
-            changes.push(Change::Live(change));
-        }
+        let changes = vec![Change::Live(LiveChange::SetDevice { seat: seat.id.clone(), device, other })];
         self.journal.commit(Transaction { changes, entries: vec![entry] }).await?;
         (seat.device, seat.other_device) = (Some(device), other);
         if let Some(room) = self.live_room(&consultation.id).filter(|_| kind == Device::Other) {
@@ -274,7 +279,11 @@ impl Consultations {
             Entry::Occupied(entry) => Ok(Arc::clone(entry.get())),
             Entry::Vacant(entry) => {
                 let port = self.place_room()?;
-                let room = Arc::new(Room::new(port, act, &consultation, &seats, &self.numbers));
+                // Whatever is changed from here on finds the room and tells it; what was changed before is in the copy.
+                let (consultation, seats) = self.journal.copy(&consultation.id).unwrap_or((consultation, seats));
+                let (journal, lines) = (&self.journal, &self.lines);
+                let founding = Founding { port, act, consultation: &consultation, seats: &seats, journal, lines };
+                let room = Arc::new(Room::new(founding, &self.numbers));
                 self.holds.insert(room.id, hold);
                 self.rooms_by_number.insert(room.id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
@@ -300,9 +309,8 @@ impl Consultations {
     }
 }
 
-fn is_valid(purpose: Purpose, claims: &Claims, seat: &SeatRecord) -> bool {
-    let of_device = purpose != Purpose::Session || claims.serial == device_serial(seat);
-    seat.token_epoch == claims.epoch && seat.consultation == claims.consultation && of_device
+fn is_valid(claims: &Claims, seat: &SeatRecord) -> bool {
+    seat.token_epoch == claims.epoch && seat.consultation == claims.consultation
 }
 
 /// What a seat's state says to somebody who proved to be its own.

@@ -11,18 +11,25 @@
 //! A consultation's live state is one `Room` behind one lock that is never held across an await. The store has the
 //! last word on who is admitted; the room is its cache while somebody is there.
 
+mod aside;
 pub mod booking;
 pub mod channel;
 pub mod clinics;
+mod chronicle;
 pub mod clock;
 pub mod endpoint;
 pub mod erasure;
 pub mod facts;
+mod form;
+mod gates;
+mod hand_over;
+mod hosting;
 pub mod feed;
 pub mod join;
 pub mod journal;
 mod leg;
 pub mod login;
+mod lock;
 pub mod media;
 pub mod metrics;
 mod mirror;
@@ -31,15 +38,20 @@ pub mod offer;
 pub mod outbox;
 pub mod outgoing;
 pub mod policy;
+mod queue;
 pub mod random;
 pub mod record;
 mod reports;
 mod room;
+mod seat;
+mod settle;
+mod stage;
 mod scribe;
 mod spool;
 pub mod tokens;
 pub mod usage;
 pub mod visit;
+pub mod waiting_line;
 pub mod webhooks;
 pub mod yearly;
 
@@ -59,6 +71,7 @@ use crate::config::outbound::Outbound;
 use crate::ids::{LegId, RoomId};
 use crate::store::{Store, StoreError};
 
+use facts::Departure;
 use feed::Waiters;
 use join::Pace;
 use journal::{Hold, Journal};
@@ -70,6 +83,7 @@ use outgoing::{Authorities, OutgoingError};
 use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
+use waiting_line::Lines;
 use webhooks::Webhooks;
 
 /// What the control plane is told once.
@@ -113,6 +127,7 @@ pub struct Consultations {
     /// What live rooms may rely on while the store is down.
     holds: DashMap<RoomId, Hold>,
     legs: Arc<DashMap<LegId, RoomId>>,
+    lines: Arc<Lines>,
     draining: AtomicBool,
     metrics: Metrics,
     waiters: Waiters,
@@ -148,7 +163,8 @@ impl Consultations {
         let webhooks = Webhooks::new(&journal, &store, &settings.outbound, &authorities, metrics.registry())?;
         let outbox = Outbox::new(&settings.outbound, &authorities, metrics.registry())?;
         let logins = settings.login.clone().map(|login| Logins::new(login, &authorities, &settings.base_url));
-        Ok(Arc::new(Self {
+        let lines = Arc::<Lines>::default();
+        let consultations = Arc::new(Self {
             tokens: Tokens::new(tokens::first_keys(&*store).await?)?,
             pace: Pace::default(),
             logins: logins.transpose()?,
@@ -162,12 +178,15 @@ impl Consultations {
             rooms_by_number: DashMap::new(),
             holds: DashMap::new(),
             legs: Arc::default(),
+            lines: Arc::clone(&lines),
             draining: AtomicBool::new(false),
             metrics,
             waiters: Waiters::default(),
             webhooks: Arc::new(webhooks),
             outbox,
-        }))
+        });
+        tokio::spawn(Self::follow_lines(lines, Arc::downgrade(&consultations)));
+        Ok(consultations)
     }
 
     /// Sends what leaves, for as long as the process runs.
@@ -261,7 +280,7 @@ impl Consultations {
     pub fn close_all(&self) {
         let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(&entry)).collect();
         for room in rooms {
-            room.lock().end();
+            room.lock().end(Departure::Lost);
             self.forget(&room);
         }
     }

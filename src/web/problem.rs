@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::control::booking::BookingError;
+use crate::control::booking::{BookingError, HandOverRefusal};
 use crate::control::clinics::ClinicError;
 use crate::control::endpoint::EndpointError;
 use crate::control::join::JoinError;
@@ -104,7 +104,17 @@ impl From<BookingError> for Problem {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request asks for something impossible")
                     .detail(why)
             }
-            BookingError::NotFound => Problem::not_found(),
+            BookingError::Impossible(why) => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request asks for something impossible")
+                    .detail(why)
+            }
+            BookingError::HandOver(HandOverRefusal::NoSuchSeat) | BookingError::NotFound => Problem::not_found(),
+            BookingError::HandOver(refusal) => Problem::new(
+                StatusCode::CONFLICT,
+                "hand-over-refused",
+                "The consultation cannot be handed over like this",
+            )
+            .detail(refusal.to_string()),
             BookingError::Over => Problem::from(JoinError::Over),
             BookingError::Store(error) => {
                 tracing::error!(%error, "the store does not answer");
@@ -155,7 +165,7 @@ impl From<LoginError> for Problem {
 impl From<JoinError> for Problem {
     fn from(error: JoinError) -> Self {
         match error {
-            JoinError::Token => Problem::unauthorized(),
+            JoinError::Token | JoinError::Moved => Problem::unauthorized(),
             JoinError::Removed => {
                 Problem::new(StatusCode::FORBIDDEN, "seat-removed", "This seat was removed from the consultation")
             }
@@ -166,6 +176,7 @@ impl From<JoinError> for Problem {
             JoinError::Declined => {
                 Problem::new(StatusCode::FORBIDDEN, "seat-declined", "The person of this seat declined")
             }
+            JoinError::Locked => Problem::new(StatusCode::FORBIDDEN, "room-locked", "The room is locked"),
             JoinError::GatesPending => {
                 Problem::new(StatusCode::FORBIDDEN, "gates-pending", "The seat has questions to answer first")
             }

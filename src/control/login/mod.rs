@@ -182,13 +182,13 @@ impl Consultations {
     ) -> Result<(), LoginError> {
         let fact = Fact::LoggedIn { level: login.level.clone() };
         let entry = self.journal.entry(Some(&consultation.clinic), Some(&consultation.id), Some(&seat.id), &fact);
-        let change = Change::SetLogin { seat: seat.id.clone(), login: login.clone() };
+        let change = Change::SetLogin { seat: seat.id.clone(), login };
         match self.journal.commit(Transaction { changes: vec![change], entries: vec![entry] }).await? {
             Committed::NotApplicable => return Err(JoinError::Token.into()),
             Committed::Done => {}
         }
         if let Some(room) = self.live_room(&consultation.id) {
-            room.lock().log_in(&seat.id, login);
+            room.lock().log_in(&seat.id);
         }
         Ok(())
     }
