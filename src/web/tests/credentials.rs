@@ -157,7 +157,8 @@ async fn no_forged_session_begins_a_login_and_all_are_refused_alike() {
 async fn no_forged_session_or_ticket_joins_a_socket_and_all_are_refused_alike() {
     let server = Server::start().await;
     let mut seen = Vec::new();
-    for (name, session) in mutants(&server, Purpose::Session).await.into_iter().step_by(7) {
+    let fits_a_message = |(_, token): &(String, String)| token.len() < 1_000;
+    for (name, session) in mutants(&server, Purpose::Session).await.into_iter().filter(fits_a_message).step_by(7) {
         let mut page = Page::open(server.address).await;
         page.say(&ClientMessage::Join { version: VERSION, session, resume: None }).await;
         seen.push((name, page.hear().await, page.hear().await));
