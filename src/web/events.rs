@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::control::booking::BookingError;
 use crate::control::clinics::Scope;
 use crate::control::clock;
-use crate::control::feed::{EVENTS_MAX, EventPage, EventQuery, FeedError, format_cursor, parse_cursor};
+use crate::control::feed::{EVENTS_MAX, EventPage, EventQuery, FeedError, WAIT_MAX, format_cursor, parse_cursor};
 use crate::control::webhooks::{Outcome, WebhookError};
 use crate::pii::Pii;
 use crate::store::Webhook;
@@ -174,8 +174,11 @@ pub async fn events(
     if !(1..=EVENTS_MAX).contains(&limit) {
         return Err(Problem::bad_request("limit must be 1 to 500"));
     }
-    let after = cursor(query.after.as_deref())?;
     let wait = Duration::from_secs(query.wait.unwrap_or(0).into());
+    if wait > WAIT_MAX {
+        return Err(Problem::bad_request("wait must be 0 to 25"));
+    }
+    let after = cursor(query.after.as_deref())?;
     let page = state.consultations.events(&clinic, EventQuery { after, limit, wait }).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }

@@ -36,6 +36,7 @@ pub enum RecordFormat {
 #[serde(deny_unknown_fields)]
 pub struct RecordQuery {
     /// Instead of an `Accept` header.
+    #[param(inline)]
     format: Option<RecordFormat>,
 }
 
@@ -83,6 +84,7 @@ fn accepted(headers: &HeaderMap) -> RecordFormat {
 #[serde(deny_unknown_fields)]
 pub struct KeysQuery {
     /// A key set, or the key as openssl reads it.
+    #[param(inline)]
     format: Option<KeyFormat>,
 }
 
