@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::control::booking::BookingError;
+use crate::control::clinics::Scope;
 use crate::control::clock;
 use crate::control::feed::{EVENTS_MAX, EventPage, EventQuery, FeedError, WAIT_MAX, format_cursor, parse_cursor};
 use crate::control::webhooks::{Outcome, WebhookError};
@@ -167,7 +168,7 @@ pub async fn events(
     headers: HeaderMap,
     query: Result<Query<FeedQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::EventsRead).await?;
     let Query(query) = query.map_err(|_| Problem::bad_request("after, limit and wait are all there is to ask"))?;
     let limit = query.limit.unwrap_or(EVENTS_DEFAULT);
     if !(1..=EVENTS_MAX).contains(&limit) {
@@ -190,7 +191,7 @@ pub async fn add_webhook(
     headers: HeaderMap,
     JsonBody(body): JsonBody<WebhookRequest>,
 ) -> Result<Response, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     let (webhook, secret) = state.consultations.webhooks().add(&clinic, Pii(body.url)).await?;
     let location = format!("/v1/webhooks/{}", webhook.id);
     let body = WebhookSecret { webhook: webhook.into(), secret: secret.0 };
@@ -202,7 +203,7 @@ pub async fn add_webhook(
 #[utoipa::path(get, path = "/v1/webhooks",
     responses((status = 200, body = WebhookList), (status = "default", body = ProblemDocument)))]
 pub async fn webhooks(State(state): State<AppState>, headers: HeaderMap) -> Result<Json<WebhookList>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     let webhooks = state.consultations.webhooks().list(&clinic).await?;
     Ok(Json(WebhookList { webhooks: webhooks.into_iter().map(WebhookView::from).collect() }))
 }
@@ -215,7 +216,7 @@ pub async fn webhook(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     Ok(Json(state.consultations.webhooks().find(&clinic, &id).await?.into()))
 }
 
@@ -227,7 +228,7 @@ pub async fn remove_webhook(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     state.consultations.webhooks().remove(&clinic, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -240,7 +241,7 @@ pub async fn test_webhook(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<WebhookTest>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     Ok(Json(state.consultations.webhooks().test(&clinic, &id).await?.into()))
 }
 
@@ -253,7 +254,7 @@ pub async fn replay_webhook(
     headers: HeaderMap,
     JsonBody(body): JsonBody<ReplayRequest>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     let after = cursor(body.after.as_deref())?;
     Ok(Json(state.consultations.webhooks().replay(&clinic, &id, after).await?.into()))
 }
@@ -266,7 +267,7 @@ pub async fn rotate_webhook(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     let (webhook, secret) = state.consultations.webhooks().rotate_secret(&clinic, &id).await?;
     let body = WebhookSecret { webhook: webhook.into(), secret: secret.0 };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
