@@ -244,7 +244,8 @@ impl Courier {
                 if let Err(error) = &ended {
                     tracing::warn!(%error, "a webhook waits for the store");
                 }
-                let ((delivered, drained), failed) = (ended.as_ref().map_or((0, false), |ended| *ended), ended.is_err());
+                let ((delivered, drained), failed) =
+                    (ended.as_ref().map_or((0, false), |ended| *ended), ended.is_err());
                 drop(place);
                 reports.send(Report { id: webhook.id, clinic: webhook.clinic, delivered, drained, failed }).ok();
             });
