@@ -271,6 +271,8 @@ export class ColloqueCall extends LitElement {
 
   private get panel(): Panel | null {
     const { state } = this.call;
+    // Shut out of an aside there is one thing to read, and it must not be covered.
+    if (state.aside === "outside") return null;
     const choice = this.panelChoice ?? (this.wide ? "people" : "closed");
     if (choice === "people") return mayManage(state) ? "people" : null;
     return choice === "messages" && mayExchange(state) ? "messages" : null;

@@ -82,6 +82,6 @@ export function mayWithdraw(state: CallState): boolean {
 }
 
 /** May write, send files or readings: sees the messages. */
-export function mayExchange({ permissions }: CallState): boolean {
-  return permissions.chat || permissions.files || permissions.vitals;
+export function mayExchange({ permissions, aside }: CallState): boolean {
+  return aside !== "outside" && (permissions.chat || permissions.files || permissions.vitals);
 }
