@@ -44,6 +44,9 @@ pub struct Settings {
     /// PostgreSQL server (postgres://USER:PASSWORD@HOST/DATABASE) instead of a file in the data directory
     #[arg(long, env = "COLLOQUE_STORE_URL", value_name = "URL", hide_env_values = true)]
     pub store_url: Option<Pii<String>>,
+    /// Days after which consultations that are over, and what the journal tells of them, are removed
+    #[arg(long, env = "COLLOQUE_RETENTION_DAYS", value_name = "N")]
+    pub retention_days: Option<u32>,
     /// Certificate chain (PEM) for HTTPS and WSS
     #[arg(long, env = "COLLOQUE_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
@@ -110,6 +113,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// PostgreSQL instead of a file there.
     pub store_url: Option<Pii<String>>,
+    /// Days that technical data is kept, at least 1.
+    pub retention_days: u32,
     /// Certificate chain and key for HTTPS.
     pub tls: Option<TlsFiles>,
     /// Without a slash at the end.
@@ -232,6 +237,7 @@ impl Settings {
             workers: self.workers.or(other.workers),
             data_dir: self.data_dir.or(other.data_dir),
             store_url: self.store_url.or(other.store_url),
+            retention_days: self.retention_days.or(other.retention_days),
             tls_cert: self.tls_cert.or(other.tls_cert),
             tls_key: self.tls_key.or(other.tls_key),
             public_url: self.public_url.or(other.public_url),
@@ -267,6 +273,10 @@ impl Settings {
         let media_port = self.media_port.unwrap_or(40_000);
         if media_port != 0 && usize::from(media_port) + workers > 65_536 {
             faults.push(format!("media_port {media_port} leaves no room for {workers} workers below 65536"));
+        }
+        let retention_days = self.retention_days.unwrap_or(90);
+        if !(1..=RETENTION_DAYS_MAX).contains(&retention_days) {
+            faults.push(format!("retention_days must be 1 to {RETENTION_DAYS_MAX}, not {retention_days}"));
         }
         let public_url = self.public_url.map(|url| url.trim_end_matches('/').to_owned());
         if let Some(url) = &public_url
@@ -311,6 +321,7 @@ impl Settings {
             workers,
             data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from("data")),
             store_url: self.store_url,
+            retention_days,
             tls,
             public_url,
             embed_origins: self.embed_origin,
@@ -381,6 +392,8 @@ fn is_origin(origin: &str) -> bool {
 
 /// A socket and a thread each; more than any machine has cores for.
 const WORKERS_MAX: usize = 256;
+/// Twenty years: whoever wants it for ever exports the journal.
+const RETENTION_DAYS_MAX: u32 = 7_305;
 /// Sockets per worker; candidates in every answer.
 const MEDIA_ADDRS_MAX: usize = 16;
 /// 128 bits and more when random hexadecimal; shorter ones could be guessed.

@@ -1,5 +1,6 @@
 //! The `colloque` program: command line, wiring, signals. Nothing is decided here that a test would want to see.
 
+mod commands;
 mod demo;
 mod serve;
 mod verify;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use colloque::config::{self, Config, Settings};
 use colloque::control::booking;
 use colloque::pii::Pii;
+use commands::{audit, backup, erase};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -52,6 +54,23 @@ enum Command {
     },
     /// Validate the configuration and say what can be reached
     Check(Configured),
+    /// Check or export the audit chain
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
+    /// Erase a patient's or a consultation's data
+    Erase {
+        #[command(subcommand)]
+        command: erase::EraseCommand,
+    },
+    /// Copy everything that a restore needs into a new directory, while the server runs
+    Backup {
+        /// The new directory
+        to: PathBuf,
+        #[command(flatten)]
+        configured: Configured,
+    },
 }
 
 #[derive(Subcommand)]
@@ -136,6 +155,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Record { command: verify::RecordCommand::Verify(verify) } => verify::run(verify),
         Command::Check(configured) => serve::check(configured.resolve()?).await,
+        Command::Audit { command } => audit::run(command).await,
+        Command::Erase { command } => erase::run(command).await,
+        Command::Backup { to, configured } => backup::run(&to, configured).await,
     }
 }
 

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use colloque::config::Config;
+use colloque::config::outbound::{HostRule, Outbound};
+use colloque::control::outbox;
+use colloque::control::outgoing::Authorities;
 use colloque::control::record::{Witness, runs};
-use colloque::control::{Consultations, ControlSettings, GRACE};
+use colloque::control::{Consultations, ControlSettings, GRACE, erasure};
 use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
 use colloque::web::listener::BoundedListener;
@@ -64,16 +67,17 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     crate::give_way();
     let store = Arc::new(open_store(&config).await?);
     let media_ports = pool.ports();
-    let acts = config.acts.clone();
     let witness = Witness::begin(&config.data_dir)?;
     let settings = ControlSettings {
         base_url: base_url.clone(),
         grace: GRACE,
         rooms_max: config.rooms_max,
-        acts,
+        acts: config.acts.clone(),
+        outbound: config.outbound.clone(),
         spool_dir: config.data_dir.clone(),
     };
     let consultations = Consultations::open(store.clone(), Arc::new(pool), settings, witness.clone()).await?;
+    consultations.start_sending();
     tokio::spawn(give_signs_of_life(witness));
     let reported = Arc::clone(&consultations);
     tokio::spawn(async move {
@@ -81,6 +85,9 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
             reported.handle_event(worker, event);
         }
     });
+
+    let retention = Duration::from_secs(u64::from(config.retention_days) * 24 * 3_600);
+    tokio::spawn(erasure::keep_up(Arc::clone(&consultations), config.data_dir.clone(), retention));
 
     let state = AppState {
         consultations: Arc::clone(&consultations),
@@ -169,10 +176,41 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
         report(what, bind_media(first, config.workers).map(|bound| sockets.extend(bound)));
     }
     report("certificate for HTTPS".to_owned(), load_tls(&config).map(drop));
+    check_outbound(&config.outbound, &mut report).await;
     for shortcoming in Grants::of(&sockets).shortcomings() {
         println!("warn   {shortcoming}");
     }
     if faults.is_empty() { Ok(()) } else { anyhow::bail!("{} of the above failed", faults.len()) }
+}
+
+/// What may leave, and whether it could: nothing is sent.
+async fn check_outbound(outbound: &Outbound, report: &mut impl FnMut(String, anyhow::Result<()>)) {
+    let authorities = Authorities::read(outbound.trusted_ca.as_deref());
+    if let Some(file) = &outbound.trusted_ca {
+        let read = authorities.as_ref().map(drop).map_err(|error| anyhow::anyhow!("{error}"));
+        report(format!("further authorities {}", file.display()), read);
+    }
+    let authorities = authorities.unwrap_or_default();
+    if let Some(email) = &outbound.email {
+        let tried = outbox::check_email(outbound, &authorities).await.map_err(anyhow::Error::msg);
+        report(format!("mail server {} port {}", email.host, email.port), tried);
+    }
+    if let Some(sms) = &outbound.sms {
+        // Its path may hold a key.
+        let host = sms.url.0.host_str().unwrap_or_default().to_owned();
+        let port = sms.url.0.port_or_known_default().unwrap_or_default();
+        let tried = tokio::time::timeout(
+            CONNECT_TIME_MAX,
+            tokio::net::TcpStream::connect((host.trim_matches(['[', ']']), port)),
+        );
+        let tried = tried.await.map_err(anyhow::Error::from).and_then(|connected| Ok(connected.map(drop)?));
+        report(format!("SMS gateway {host} port {port}"), tried);
+    }
+    if !outbound.webhook_hosts.is_empty() {
+        let shown = |rule: &HostRule| rule.port.map_or(rule.host.clone(), |port| format!("{}:{port}", rule.host));
+        let hosts: Vec<String> = outbound.webhook_hosts.iter().map(shown).collect();
+        report(format!("webhooks to {}", hosts.join(", ")), Ok(()));
+    }
 }
 
 /// One socket a worker, as the pool binds them.
@@ -198,7 +236,7 @@ pub async fn open_store(config: &Config) -> anyhow::Result<SqlStore> {
 }
 
 /// Health data: for this user only.
-fn make_data_dir(path: &Path) -> anyhow::Result<()> {
+pub fn make_data_dir(path: &Path) -> anyhow::Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     crate::with_path(made, "make the data directory", path)
 }
@@ -219,3 +257,5 @@ fn url_of(scheme: &str, address: SocketAddr) -> String {
 const DRAIN_POLL: Duration = Duration::from_millis(500);
 /// For the last messages to leave.
 const FAREWELL: Duration = Duration::from_millis(300);
+/// To see whether something listens.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);

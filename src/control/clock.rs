@@ -95,6 +95,13 @@ pub fn month_of(unix: i64) -> (i64, i64) {
     (begin * 86_400, (begin + days_in_month(year, month)) * 86_400)
 }
 
+/// Writes Unix milliseconds as `2026-03-01T09:30:00.250Z`.
+#[must_use]
+pub fn format_rfc3339_millis(unix_millis: i64) -> String {
+    let seconds = format_rfc3339(unix_millis.div_euclid(1_000));
+    format!("{}.{:03}Z", seconds.trim_end_matches('Z'), unix_millis.rem_euclid(1_000))
+}
+
 fn offset_seconds(zone: &str) -> Option<i64> {
     if matches!(zone, "Z" | "z") {
         return Some(0);
@@ -163,6 +170,12 @@ mod tests {
     fn offsets_and_fractions_are_understood() {
         assert_eq!(parse_rfc3339("1970-01-01T01:00:00+01:00"), Some(0));
         assert_eq!(parse_rfc3339("1969-12-31T20:00:00.123456-04:00"), Some(0));
+    }
+
+    #[test]
+    fn milliseconds_follow_the_seconds() {
+        assert_eq!(format_rfc3339_millis(951_825_600_007), "2000-02-29T12:00:00.007Z");
+        assert_eq!(format_rfc3339_millis(-1), "1969-12-31T23:59:59.999Z");
     }
 
     #[test]

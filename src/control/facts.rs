@@ -194,6 +194,44 @@ pub enum Fact {
         /// `email` or `sms`.
         channel: String,
     },
+    /// A webhook was added; of the clinic as a whole, as are the following.
+    #[serde(rename = "webhook.created")]
+    WebhookCreated {
+        /// Which.
+        webhook: String,
+    },
+    /// A webhook was removed.
+    #[serde(rename = "webhook.removed")]
+    WebhookRemoved {
+        /// Which.
+        webhook: String,
+    },
+    /// A webhook got a new secret.
+    #[serde(rename = "webhook.secret_rotated")]
+    WebhookSecretRotated {
+        /// Which.
+        webhook: String,
+    },
+    /// A webhook goes on from where the clinic said.
+    #[serde(rename = "webhook.replayed")]
+    WebhookReplayed {
+        /// Which.
+        webhook: String,
+    },
+    /// A webhook's receiver refused an event again and again but takes others: it was passed over.
+    #[serde(rename = "webhook.skipped")]
+    WebhookSkipped {
+        /// Which.
+        webhook: String,
+        /// Of the event that was not delivered.
+        cursor: String,
+    },
+    /// A webhook was given up: nothing is sent to it until the clinic replays it.
+    #[serde(rename = "webhook.disabled")]
+    WebhookDisabled {
+        /// Which.
+        webhook: String,
+    },
     /// An API key was made; of the clinic as a whole, as are the following.
     #[serde(rename = "api_key.created")]
     ApiKeyCreated {

@@ -174,6 +174,16 @@ impl Journal {
         Ok(Some((kept, self.hold_on(id))))
     }
 
+    /// A consultation that is held, as it is at this moment: every change before is in it.
+    pub(super) fn copy(&self, id: &str) -> Option<WithSeats> {
+        self.mirror.consultation(id)
+    }
+
+    /// Tells followers of entries that did not pass here.
+    pub(super) fn announce(&self) {
+        self.state.announce();
+    }
+
     /// Forgets the copy of a consultation whose data is being erased.
     pub(super) fn forget(&self, consultation: &str) {
         self.mirror.erase(consultation);
@@ -188,7 +198,7 @@ impl Journal {
         Hold { consultation: consultation.to_owned(), mirror: Arc::clone(&self.mirror), queue: self.queue.clone() }
     }
 
-    fn must_not_be_behind(&self, operation: &'static str) -> Result<(), StoreError> {
+    pub(super) fn must_not_be_behind(&self, operation: &'static str) -> Result<(), StoreError> {
         if self.is_behind() {
             Err(StoreError { operation, cause: "earlier changes wait for the store".to_owned() })
         } else {

@@ -76,6 +76,11 @@ impl Metrics {
         metrics
     }
 
+    /// For what parts of the control plane count by themselves.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     fn register_all(&self) {
         let collectors: [Box<dyn Collector>; 10] = [
             Box::new(self.joins.clone()),

@@ -11,29 +11,46 @@
 //! A consultation's live state is one `Room` behind one lock that is never held across an await. The store has the
 //! last word on who is admitted; the room is its cache while somebody is there.
 
+mod aside;
 pub mod booking;
 pub mod channel;
+mod chronicle;
 pub mod clock;
 pub mod endpoint;
+pub mod erasure;
 pub mod facts;
+mod form;
+mod gates;
+mod hand_over;
+mod hosting;
+pub mod feed;
 pub mod join;
 pub mod journal;
 mod leg;
+mod lock;
 pub mod media;
 pub mod metrics;
 mod mirror;
 pub mod negotiation;
 pub mod offer;
+pub mod outbox;
+pub mod outgoing;
 pub mod policy;
+mod queue;
 pub mod random;
 pub mod record;
 mod reports;
 mod room;
+mod seat;
+mod settle;
+mod stage;
 mod scribe;
 mod spool;
 mod tokens;
 pub mod usage;
 pub mod visit;
+pub mod waiting_line;
+pub mod webhooks;
 pub mod yearly;
 
 #[cfg(test)]
@@ -47,17 +64,23 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use crate::acts::Acts;
+use crate::config::outbound::Outbound;
 use crate::ids::{LegId, RoomId};
 use crate::pii::Pii;
 use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
-use facts::Fact;
+use facts::{Departure, Fact};
+use feed::Waiters;
 use journal::{Hold, Journal};
 use media::MediaPlane;
 use metrics::{Census, Metrics};
+use outbox::Outbox;
+use outgoing::{Authorities, OutgoingError};
 use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
+use waiting_line::Lines;
+use webhooks::Webhooks;
 
 /// What the control plane is told once.
 #[derive(Clone, Debug)]
@@ -70,6 +93,8 @@ pub struct ControlSettings {
     pub rooms_max: usize,
     /// What may be booked, and what each role may do there.
     pub acts: Acts,
+    /// What may be sent to others.
+    pub outbound: Outbound,
     /// Where changes wait while the store is down: the data directory.
     pub spool_dir: PathBuf,
 }
@@ -92,8 +117,12 @@ pub struct Consultations {
     /// What live rooms may rely on while the store is down.
     holds: DashMap<RoomId, Hold>,
     legs: Arc<DashMap<LegId, RoomId>>,
+    lines: Arc<Lines>,
     draining: AtomicBool,
     metrics: Metrics,
+    waiters: Waiters,
+    webhooks: Arc<Webhooks>,
+    outbox: Outbox,
 }
 
 /// The control plane could not start.
@@ -105,6 +134,9 @@ pub enum StartError {
     /// The store has no usable key.
     #[error(transparent)]
     Keys(#[from] NoSigningKey),
+    /// Nothing can be sent as it is configured.
+    #[error(transparent)]
+    Outgoing(#[from] OutgoingError),
 }
 
 impl Consultations {
@@ -122,7 +154,11 @@ impl Consultations {
             make_first_key(&journal).await?;
             keys = store.signing_keys().await?;
         }
-        Ok(Arc::new(Self {
+        let authorities = Authorities::read(settings.outbound.trusted_ca.as_deref())?;
+        let webhooks = Webhooks::new(&journal, &store, &settings.outbound, &authorities, metrics.registry())?;
+        let outbox = Outbox::new(&settings.outbound, &authorities, metrics.registry())?;
+        let lines = Arc::<Lines>::default();
+        let consultations = Arc::new(Self {
             tokens: Tokens::new(&keys)?,
             journal,
             store,
@@ -134,9 +170,27 @@ impl Consultations {
             rooms_by_number: DashMap::new(),
             holds: DashMap::new(),
             legs: Arc::default(),
+            lines: Arc::clone(&lines),
             draining: AtomicBool::new(false),
             metrics,
-        }))
+            waiters: Waiters::default(),
+            webhooks: Arc::new(webhooks),
+            outbox,
+        });
+        tokio::spawn(Self::follow_lines(lines, Arc::downgrade(&consultations)));
+        Ok(consultations)
+    }
+
+    /// Sends what leaves, for as long as the process runs.
+    pub fn start_sending(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(&self.webhooks).deliver());
+        tokio::spawn(Arc::clone(self).send_messages());
+    }
+
+    /// Where clinics have their events sent.
+    #[must_use]
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// Refuses new rooms from now on, or takes them again.
@@ -218,7 +272,7 @@ impl Consultations {
     pub fn close_all(&self) {
         let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(&entry)).collect();
         for room in rooms {
-            room.lock().end();
+            room.lock().end(Departure::Lost);
             self.forget(&room);
         }
     }

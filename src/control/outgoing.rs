@@ -5,12 +5,10 @@
 //! address that the operator wrote himself.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::dns::Resolve;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Response, StatusCode};
+use reqwest::{Certificate, Client, ClientBuilder, Response, StatusCode};
 
 /// A client for outgoing connections could not be made. Names files, never their content.
 #[derive(Debug, thiserror::Error)]
@@ -53,11 +51,11 @@ impl Authorities {
     }
 }
 
-/// An HTTP client of ours. `resolver` decides to which addresses names lead; the system's when absent.
+/// What an HTTP client of ours begins with.
 ///
 /// # Errors
-/// When TLS cannot be set up.
-pub fn http_client(authorities: &Authorities, resolver: Option<Arc<dyn Resolve>>) -> Result<Client, OutgoingError> {
+/// When a further authority cannot be taken.
+pub fn http_client(authorities: &Authorities) -> Result<ClientBuilder, OutgoingError> {
     // The first one stays: the same library as everywhere else in the process.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut builder = Client::builder()
@@ -71,12 +69,15 @@ pub fn http_client(authorities: &Authorities, resolver: Option<Arc<dyn Resolve>>
         .user_agent(concat!("colloque/", env!("CARGO_PKG_VERSION")));
     if let Some(pem) = authorities.pem() {
         let found = Certificate::from_pem_bundle(pem).map_err(|error| OutgoingError::Setup(error.to_string()))?;
-        builder = found.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+        builder = found.into_iter().fold(builder, ClientBuilder::add_root_certificate);
     }
-    if let Some(resolver) = resolver {
-        builder = builder.dns_resolver(Shared(resolver));
+    Ok(builder)
+}
+
+impl From<reqwest::Error> for OutgoingError {
+    fn from(error: reqwest::Error) -> Self {
+        OutgoingError::Setup(error.without_url().to_string())
     }
-    builder.build().map_err(|error| OutgoingError::Setup(error.to_string()))
 }
 
 /// Lets the connection be used again when the answer is short; a long one is cut off by closing it.
@@ -100,15 +101,6 @@ pub(super) fn cause_of(error: &reqwest::Error) -> &'static str {
         "unreachable"
     } else {
         "broken"
-    }
-}
-
-/// The library takes a resolver by its type; ours is chosen at run time.
-struct Shared(Arc<dyn Resolve>);
-
-impl Resolve for Shared {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        self.0.resolve(name)
     }
 }
 

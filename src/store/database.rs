@@ -33,7 +33,7 @@ impl SqlStore {
     /// Opens the store and brings its schema up to date: on the server that `url` names, else in a file in `data_dir`, which is
     /// made when there is none. Erases again what a restored backup brought back.
     pub async fn open(data_dir: &Path, url: Option<&Pii<String>>, key: Arc<HeadKey>) -> Result<Self, StoreError> {
-        let path = data_dir.join(FILE_NAME);
+        let path = data_dir.join(STORE_FILE_NAME);
         let (writes, readers) = match url {
             None => {
                 let writes = Pool::sqlite(&path, 1).await?;
@@ -345,7 +345,7 @@ impl Store for SqlStore {
 }
 
 /// File name inside the data directory.
-const FILE_NAME: &str = "colloque.sqlite";
+pub const STORE_FILE_NAME: &str = "colloque.sqlite";
 /// Readers beside the one writer. More would only wait for the same disk.
 const FILE_READERS_MAX: u32 = 4;
 /// Readers of a PostgreSQL server, which has processes of its own; several servers of ours share its hundred connections.

@@ -82,6 +82,22 @@ impl Pool {
         Ok(Pool::Sqlite(pool.connect_with(options).await.map_err(failed("open"))?))
     }
 
+    /// One connection to a file that is there, for reading alone.
+    pub(super) async fn sqlite_to_read(file: &Path) -> Result<Self, StoreError> {
+        let mut log = file.as_os_str().to_owned();
+        log.push("-wal");
+        // Without a log nobody has the file open: then it is read as it lies, and nothing is made beside it.
+        let is_idle = std::fs::metadata(&log).map_or(true, |log| log.len() == 0);
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .read_only(true)
+            .immutable(is_idle)
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("temp_store", "MEMORY");
+        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+        Ok(Pool::Sqlite(pool.connect_with(options).await.map_err(failed("open"))?))
+    }
+
     /// Connections to a server.
     pub(super) async fn postgres(url: &Pii<String>, connections_max: u32) -> Result<Self, StoreError> {
         // The library's message may quote the URL, and with it the password.
@@ -159,6 +175,12 @@ impl Connection {
     pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
         let begin = if self.is_sqlite() { "BEGIN IMMEDIATE" } else { "BEGIN" };
         self.execute(begin, Vec::new()).await.map(drop)
+    }
+
+    /// Begins a transaction that only reads, and sees one instant.
+    pub(super) async fn begin_reading(&mut self) -> Result<(), sqlx::Error> {
+        let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        self.execute(if self.is_sqlite() { "BEGIN" } else { snapshot }, Vec::new()).await.map(drop)
     }
 
     pub(super) fn is_sqlite(&self) -> bool {

@@ -104,25 +104,39 @@ pub(super) fn counted(entry: &Entry, name: &str, count: u32) -> Entry {
 }
 
 /// The list of erased consultations beside the store.
-pub(super) struct ErasedList(PathBuf);
+pub struct ErasedList(PathBuf);
 
 impl ErasedList {
-    pub(super) fn of(data_dir: &Path) -> Self {
-        Self(data_dir.join(LIST_FILE_NAME))
+    /// Of a data directory; there may be none yet.
+    #[must_use]
+    pub fn of(data_dir: &Path) -> Self {
+        Self::at(data_dir.join(LIST_FILE_NAME))
+    }
+
+    /// A copy of such a list elsewhere.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
     }
 
     /// Identifiers, one a line.
-    pub(super) fn read(&self) -> Result<BTreeSet<String>, StoreError> {
+    pub fn read(&self) -> Result<BTreeSet<String>, StoreError> {
         match std::fs::read_to_string(&self.0) {
             // A line that a crash cut off was not acknowledged, and is no identifier of anything.
-            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+            Ok(text) => Ok(text.lines().filter(|id| !id.is_empty()).map(str::to_owned).collect()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
             Err(error) => Err(failed(&error)),
         }
     }
 
+    /// Bytes: it only grows.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        std::fs::metadata(&self.0).map_or(0, |file| file.len())
+    }
+
     /// On the disk when it returns.
-    pub(super) fn add<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Result<(), StoreError> {
+    pub fn add<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Result<(), StoreError> {
         let lines: String = ids.into_iter().map(|id| format!("{id}\n")).collect();
         if lines.is_empty() {
             return Ok(());
@@ -146,7 +160,7 @@ fn failed(error: &std::io::Error) -> StoreError {
 }
 
 /// File name inside the data directory.
-const LIST_FILE_NAME: &str = "erased";
+pub const LIST_FILE_NAME: &str = "erased";
 /// Consultations, and entries, that one call removes at most: others wait for the writer meanwhile.
 const PRUNED_MAX: i64 = 2_000;
 /// Yearly counts need the year before at most.

@@ -17,12 +17,18 @@ mod database;
 mod engine;
 mod erasure;
 mod head_key;
+mod reader;
 mod rows;
 pub mod verify;
 mod writer;
 
 #[cfg(test)]
+#[macro_use]
 pub(crate) mod testing;
+#[cfg(test)]
+mod down_tests;
+#[cfg(test)]
+mod erasure_tests;
 #[cfg(test)]
 mod tests;
 
@@ -31,8 +37,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::pii::Pii;
 
-pub use database::SqlStore;
+pub use database::{STORE_FILE_NAME, SqlStore};
+pub use erasure::{ErasedList, LIST_FILE_NAME as ERASED_FILE_NAME};
 pub use head_key::{HeadKey, KEY_FILE_NAME};
+pub use reader::{JournalReader, ReadEntry};
 
 /// What a store call gives back.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;

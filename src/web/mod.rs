@@ -3,6 +3,8 @@
 
 pub mod api;
 pub mod endpoints;
+pub mod erasure;
+pub mod events;
 pub mod listener;
 mod openapi;
 pub mod operations;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, options, patch, post};
+use axum::routing::{delete, get, options, patch, post};
 use axum::{Json, Router};
 use utoipa::OpenApi;
 
@@ -71,10 +73,22 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/consultations/{id}/seats/{seat}/admit", post(api::admit))
         .route("/v1/consultations/{id}/seats/{seat}/remove", post(api::remove))
         .route("/v1/consultations/{id}/seats/{seat}/revoke", post(api::revoke))
+        .route("/v1/consultations/{id}/seats/{seat}/hand-over", post(api::hand_over))
+        .route("/v1/consultations/{id}/lock", post(api::lock))
+        .route("/v1/consultations/{id}/unlock", post(api::unlock))
+        .route("/v1/queues/{queue}", get(api::queue))
+        .route("/v1/events", get(events::events))
+        .route("/v1/webhooks", get(events::webhooks).post(events::add_webhook))
+        .route("/v1/webhooks/{id}", get(events::webhook).delete(events::remove_webhook))
+        .route("/v1/webhooks/{id}/test", post(events::test_webhook))
+        .route("/v1/webhooks/{id}/replay", post(events::replay_webhook))
+        .route("/v1/webhooks/{id}/rotate", post(events::rotate_webhook))
         .route("/v1/consultations/{id}/record", get(record::record))
         .route("/v1/keys", get(record::keys))
         .route("/v1/usage", get(record::usage))
         .route("/v1/schemas/{name}", get(schemas::schema))
+        .route("/v1/consultations/{id}/data", delete(erasure::consultation))
+        .route("/v1/patients/{pseudonym}/data", delete(erasure::patient))
         .route("/v1/join", post(api::join))
         .route("/ws", get(socket::upgrade))
         .route("/whip", post(endpoints::publish).options(endpoints::options))
@@ -142,10 +156,24 @@ async fn method_not_allowed() -> Problem {
         api::admit,
         api::remove,
         api::revoke,
+        api::hand_over,
+        api::lock,
+        api::unlock,
+        api::queue,
+        events::events,
+        events::webhooks,
+        events::add_webhook,
+        events::webhook,
+        events::remove_webhook,
+        events::test_webhook,
+        events::replay_webhook,
+        events::rotate_webhook,
         record::record,
         record::keys,
         record::usage,
         schemas::schema,
+        erasure::consultation,
+        erasure::patient,
         api::join,
         socket::upgrade,
         endpoints::publish,

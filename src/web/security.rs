@@ -11,6 +11,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::control::feed;
+
 use super::problem::Problem;
 
 /// The headers, made once.
@@ -82,7 +84,9 @@ pub async fn add_headers(State(security): State<SecurityHeaders>, request: Reque
 
 /// Ends a request that takes too long: a body that trickles in, a store that hangs.
 pub async fn limit_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
+    let waits = request.uri().path() == FEED;
+    let time_max = if waits { REQUEST_TIME_MAX + feed::WAIT_MAX } else { REQUEST_TIME_MAX };
+    match tokio::time::timeout(time_max, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long").into_response(),
     }
@@ -94,5 +98,7 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
      base-uri 'none'; form-action 'none'";
 const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), \
      autoplay=(self), geolocation=(), payment=(), usb=()";
+/// May wait for an event.
+const FEED: &str = "/v1/events";
 /// Every request is small and answered from memory or a local file; longer only holds connections.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(20);

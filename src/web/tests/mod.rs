@@ -2,6 +2,8 @@
 
 mod acts;
 mod calls;
+mod record;
+mod events;
 mod refusals;
 
 use std::net::SocketAddr;
@@ -18,6 +20,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 use tower::ServiceExt;
 
 use crate::acts::Acts;
+use crate::config::outbound::Outbound;
 use crate::control::fake_media::FakeMedia;
 use crate::control::record::Witness;
 use crate::control::{ControlSettings, booking};
@@ -57,17 +60,13 @@ impl Server {
         std::fs::create_dir_all(&dir).unwrap();
         let store = Arc::new(crate::store::testing::open_in(&dir).await);
         let (_, api_key) = booking::add_clinic(&*store, Pii("Clinique Test".into())).await.unwrap();
-        let acts = Acts::built_in();
-        let base_url = "http://127.0.0.1:1".into();
-        let settings = ControlSettings { base_url, grace, rooms_max, acts, spool_dir: dir.clone() };
+        let settings = ControlSettings { grace, rooms_max, ..settings(&dir) };
         Self::start_on(dir, store, api_key.0, settings).await
     }
 
     /// Another process on the same store, with other acts in its configuration.
     async fn restarted_with(&self, acts: Acts) -> Server {
-        let grace = Duration::from_secs(120);
-        let (base_url, spool_dir) = ("http://127.0.0.1:1".into(), self.dir.clone());
-        let settings = ControlSettings { base_url, grace, rooms_max: 10, acts, spool_dir };
+        let settings = ControlSettings { acts, ..settings(&self.dir) };
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 
@@ -112,7 +111,7 @@ impl Server {
             .api(
                 "POST",
                 "/v1/consultations",
-                json!({"act": "teleconsultation", "language": "en", "seats": [
+                json!({"act": "teleconsultation", "language": "en", "gates": no_gates(), "seats": [
                     {"role": "practitioner", "display_name": "Dr Planted"},
                     {"role": "patient", "display_name": "Patricia Planted", "phone": "+33 6 00 00 00 01"},
                 ]}),
@@ -134,6 +133,23 @@ impl Server {
         page.session = joined["session"].as_str().unwrap().to_owned();
         page.say(&ClientMessage::Join { version: VERSION, session: page.session.clone(), resume: None }).await;
         page
+    }
+}
+
+/// For bookings of tests that are not about gates.
+fn no_gates() -> Value {
+    json!({"card": [], "consent": {"asked": []}, "third_person": [], "preference": []})
+}
+
+/// As a small server has them, with its spool in this directory.
+fn settings(dir: &std::path::Path) -> ControlSettings {
+    ControlSettings {
+        base_url: "http://127.0.0.1:1".to_owned(),
+        grace: Duration::from_secs(120),
+        rooms_max: 10,
+        acts: Acts::built_in(),
+        outbound: Outbound::default(),
+        spool_dir: dir.to_owned(),
     }
 }
 
