@@ -223,11 +223,14 @@ async function professionals(language) {
   await practitioner.showsWithin("#invited-link");
   await picture(language, "invited", practitioner);
   await practitioner.press("cancel");
+  // Who is invited is a professional too: the patient reads that card first.
+  await patient.locator("dialog [data-action=card-read]").click();
   await practitioner.press("hand-over");
   await picture(language, "hand-over", practitioner);
   await practitioner.press("confirm-hand-over");
   await patient.showsWithin("[data-notice=hand-over]");
   await patient.press("messages");
+  await sleep(300);
   await picture(language, "handed-over-patient", patient);
 }
 

@@ -25,6 +25,8 @@ export interface Actions {
   chooseDevice(source: "microphone" | "camera", device: string): void;
   toggle(source: "microphone" | "camera" | "screen"): void;
   togglePanel(panel: Panel): void;
+  /** Closes a panel that lies over the pictures. */
+  uncover(): void;
   playAll(): void;
   playBlocked(): void;
   reportView(slot: number, width: number, height: number): void;
