@@ -54,10 +54,10 @@ export class Server {
     return answer;
   }
 
-  /** A practitioner's seat and a patient's; `more` completes the practitioner's. */
-  async book(more = {}) {
+  /** A practitioner's seat and a patient's; `more` completes the practitioner's. `login`: nobody runs it without one. */
+  async book(more = {}, login = false) {
     const seats = [{ role: "practitioner", ...more }, { role: "patient" }];
-    const created = await this.must("POST", "/v1/consultations", { act: "teleconsultation", language: "fr", seats });
+    const created = await this.must("POST", "/v1/consultations", { act: "teleconsultation", language: "fr", login, seats });
     return { id: created.id, ...Object.fromEntries(created.seats.map((seat) => [seat.role, seat])) };
   }
 
