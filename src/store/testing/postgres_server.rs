@@ -60,6 +60,12 @@ impl PostgresServer {
         format!("postgres://postgres@localhost/{database}?host={}", self.dir)
     }
 
+    /// Runs a statement as the server's owner.
+    pub fn run_sql(&self, sql: &str) {
+        let told = Command::new(self.bin.join("psql")).args(["-qXh", &self.dir, "-U", "postgres", "-c", sql]).status();
+        assert!(told.is_ok_and(|status| status.success()), "psql failed");
+    }
+
     /// The process that all others of the server descend from.
     pub fn postmaster(&self) -> i32 {
         let pid = std::fs::read_to_string(format!("{}/data/postmaster.pid", self.dir)).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod acts;
 mod calls;
+mod erasure;
 mod events;
 mod refusals;
 
