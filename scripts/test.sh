@@ -19,6 +19,7 @@ stage "server: unit, simulation and interop tests" cargo test --workspace
 stage "instruction counts" scripts/instructions.sh
 stage "fuzz targets, 3 s each" scripts/fuzz.sh 3
 stage "aiortc by WHIP and WHEP" scripts/aiortc.sh
+stage "the record, by independent libraries" scripts/record.sh
 stage "browsers" scripts/e2e.sh test
 stage "joins under load" scripts/load.sh --dev
 

@@ -99,11 +99,15 @@ impl Scribe {
     /// Ends when the journal is dropped.
     pub(super) async fn write_all(mut self, mut queue: mpsc::Receiver<Item>) {
         let mut items = Vec::with_capacity(BATCH_LEN_MAX);
-        while queue.recv_many(&mut items, BATCH_LEN_MAX).await > 0 {
-            self.write(items.drain(..)).await;
+        loop {
+            // Also at the start: what an earlier process left goes before anything new.
             if self.is_behind() && !self.write_behind(&mut queue).await {
                 return;
             }
+            if queue.recv_many(&mut items, BATCH_LEN_MAX).await == 0 {
+                return;
+            }
+            self.write(items.drain(..)).await;
         }
     }
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 import unittest
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 from fhir.resources.R4B.encounter import Encounter
@@ -55,7 +56,8 @@ class Page:
 
     def __init__(self, seat):
         session = json.loads(call("POST", "/v1/join", {"token": seat["token"], "device": ""}, key=None)[1])
-        self.socket = connect(session["ws_url"], origin=BASE)
+        self.open = ExitStack()
+        self.socket = self.open.enter_context(connect(session["ws_url"], origin=BASE))
         self.say({"type": "join", "version": 1, "session": session["session"]})
         self.hear("welcome")
 
@@ -69,7 +71,7 @@ class Page:
                 return message
 
     def close(self):
-        self.socket.close()
+        self.open.close()
 
 
 def held_consultation():

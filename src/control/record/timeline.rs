@@ -287,7 +287,8 @@ impl Fold {
         if seats.is_empty() || self.timeline.ended_at.is_some() {
             return;
         }
-        let from = self.pass(stop.last_sign);
+        // A clock that was far ahead and set right at the start must not count what it dreamt of.
+        let from = self.pass(stop.last_sign.min(stop.next_start));
         self.timeline.interruptions.push(Interruption { from, to: stop.next_start.max(from), seats });
         self.empty();
     }

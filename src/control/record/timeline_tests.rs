@@ -186,6 +186,14 @@ fn a_stop_of_the_server_empties_the_room_at_its_last_sign_of_life() {
 }
 
 #[test]
+fn a_sign_of_life_from_the_future_counts_up_to_the_next_start_at_most() {
+    let moments = [joined(0, "d"), joined(0, "p")];
+    let stops = [Stop { last_sign: i64::MAX, next_start: 5 * MINUTE }];
+    let timeline = Timeline::read(&doctor_and_patient(), &moments, &stops, 60 * MINUTE);
+    assert_eq!((timeline.duration(), timeline.is_occupied), (5 * MINUTE, false));
+}
+
+#[test]
 fn a_stop_without_a_sign_of_life_counts_up_to_the_last_fact() {
     let moments = [joined(0, "d"), joined(0, "p"), sends(7, "p", "m")];
     let stops = [Stop { last_sign: i64::MIN, next_start: 50 * MINUTE }];

@@ -3,6 +3,7 @@
 mod acts;
 mod calls;
 mod erasure;
+mod record;
 mod events;
 mod refusals;
 
