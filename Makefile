@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 SOAK_SECONDS ?= 600
+KILLS ?= 1000
 
 help: ## shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,8 +48,9 @@ load: ## runs every load scenario for a few seconds (scripts/load.sh runs one)
 	@scripts/setup.sh run
 	scripts/load.sh all
 
-soak: ## runs the load scenario `soak` for ten minutes, or SOAK_SECONDS=N
-	@scripts/setup.sh run
+soak: ## load scenario `soak` for ten minutes, or SOAK_SECONDS=N; 1,000 kills of the store, or KILLS=N
+	@scripts/setup.sh test
+	COLLOQUE_KILLS=$(KILLS) $(CARGO) test --workspace --test store_kill
 	scripts/load.sh soak --seconds $(SOAK_SECONDS)
 
 compare: ## the same load on Colloque and on Janus, as ratios (root, 10 minutes)

@@ -23,7 +23,12 @@ pub mod verify;
 mod writer;
 
 #[cfg(test)]
+#[macro_use]
 pub(crate) mod testing;
+#[cfg(test)]
+mod down_tests;
+#[cfg(test)]
+mod erasure_tests;
 #[cfg(test)]
 mod tests;
 

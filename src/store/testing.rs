@@ -10,6 +10,18 @@ use super::*;
 #[path = "testing/postgres_server.rs"]
 pub(crate) mod postgres_server;
 
+/// Makes a module of tests for each engine out of async functions that take a bench.
+macro_rules! on_each_engine {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(&$crate::store::testing::Bench::sqlite()).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(&$crate::store::testing::Bench::postgres()).await; })*
+        }
+    };
+}
+
 /// Removed when the test ends.
 pub(crate) struct TempDir(PathBuf);
 
@@ -168,11 +180,15 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn sqlite() -> Self {
-        Self { dir: TempDir::new(), url: None }
+        Self::at(None)
     }
 
     pub(crate) fn postgres() -> Self {
-        Self { dir: TempDir::new(), url: Some(Pii(postgres_server::shared().fresh_database())) }
+        Self::at(Some(Pii(postgres_server::shared().fresh_database())))
+    }
+
+    pub(crate) fn at(url: Option<Pii<String>>) -> Self {
+        Self { dir: TempDir::new(), url }
     }
 
     pub(crate) fn dir(&self) -> &Path {

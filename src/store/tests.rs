@@ -3,18 +3,6 @@
 use super::testing::*;
 use super::*;
 
-/// Makes a module of tests for each engine out of async functions that take a bench.
-macro_rules! on_each_engine {
-    ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(&super::Bench::sqlite()).await; })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(&super::Bench::postgres()).await; })*
-        }
-    };
-}
-
 on_each_engine!(
     a_reopened_store_still_knows_everything,
     a_consultation_ends_once_and_takes_no_seat_afterwards,

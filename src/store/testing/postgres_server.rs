@@ -66,10 +66,15 @@ impl PostgresServer {
         assert!(told.is_ok_and(|status| status.success()), "psql failed");
     }
 
-    /// The process that all others of the server descend from.
-    pub fn postmaster(&self) -> i32 {
+    /// Sends a signal (`KILL`, `STOP`, `CONT`) to every process of the server. Killed, it is started again.
+    pub fn signal(&self, signal: &str) {
         let pid = std::fs::read_to_string(format!("{}/data/postmaster.pid", self.dir)).unwrap_or_default();
-        pid.lines().next().and_then(|line| line.trim().parse().ok()).unwrap_or(0)
+        let Some(postmaster) = pid.lines().next() else { return };
+        let children = Command::new("pgrep").args(["-P", postmaster]).output().expect("procps");
+        // The parent first: it would start others in place of its children.
+        let children = String::from_utf8_lossy(&children.stdout);
+        let all = [postmaster].into_iter().chain(children.lines());
+        Command::new("kill").arg(format!("-{signal}")).args(all).status().expect("procps");
     }
 }
 
@@ -112,7 +117,7 @@ chmod 755 "$dir"
     wait $server
     sleep 0.1
   done
-) >/dev/null &
+) >/dev/null 2>&1 &
 loop=$!
 for try in $(seq 600); do
   "$1/pg_isready" -q -h "$dir" -U postgres && break
