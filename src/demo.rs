@@ -5,7 +5,7 @@ use colloque::control::booking::{NewConsultation, NewSeat};
 use colloque::control::random;
 use colloque::pii::Pii;
 use colloque::web::tls;
-use colloque_signaling::message::{Language, Role};
+use colloque_signaling::message::{Card, Language, Role};
 use serde_json::json;
 
 use crate::serve;
@@ -41,13 +41,9 @@ pub async fn run(mut settings: Settings, json: bool, use_tls: bool) -> anyhow::R
 async fn print(running: &serve::Running, operator_token: &Pii<String>, json: bool) -> anyhow::Result<()> {
     let consultations = &running.consultations;
     let (clinic, api_key) = consultations.add_clinic(Pii("Demo".to_owned())).await?;
-    let new = NewConsultation {
-        act: "teleconsultation".to_owned(),
-        language: Language::Fr,
-        starts_at: None,
-        emergency: false,
-        seats: vec![seat(Role::Practitioner, "Dr Claire Martin"), seat(Role::Patient, "Camille Durand")],
-    };
+    let practitioner = NewSeat { card: Some(Pii(card())), ..seat(Role::Practitioner, "Dr Claire Martin") };
+    let seats = vec![practitioner, seat(Role::Patient, "Camille Durand")];
+    let new = NewConsultation::of("teleconsultation", Language::Fr, seats);
     let (id, seats) = consultations.create(&clinic, new).await?;
     let link = |role| seats.iter().find(|seat| seat.role == role).map_or("", |seat| seat.link.0.as_str());
     let (practitioner, patient) = (link(Role::Practitioner), link(Role::Patient));
@@ -83,13 +79,20 @@ async fn print(running: &serve::Running, operator_token: &Pii<String>, json: boo
 }
 
 fn seat(role: Role, name: &str) -> NewSeat {
-    NewSeat {
-        role,
-        display_name: Some(Pii(name.to_owned())),
-        phone: None,
-        email: None,
-        admitted: false,
-        notify: Vec::new(),
+    NewSeat { display_name: Some(Pii(name.to_owned())), ..NewSeat::of(role) }
+}
+
+/// What the demo's patient reads before the call. The number is none that the register gives out.
+fn card() -> Card {
+    let text = |text: &str| Some(text.to_owned());
+    Card {
+        seat: String::new(),
+        title: text("Dr"),
+        name: text("Claire Martin"),
+        specialty: text("Médecine générale"),
+        rpps: text("00000000000"),
+        address: text("1 rue de la Démonstration, 75000 Paris"),
+        fee: text("30 €"),
     }
 }
 

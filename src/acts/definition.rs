@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use colloque_signaling::message::Role;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::faults;
 use super::rights::Rights;
@@ -37,13 +38,21 @@ struct RoleDefinition {
     may: Option<Rights>,
 }
 
-#[derive(Clone, Default, Debug, Deserialize)]
+/// Gates before media where they differ from the base's, or in a booking from its act's. What is not said stays.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct GatesDefinition {
-    card: Option<Vec<Role>>,
-    consent: Option<Consent>,
-    third_person: Option<Vec<Role>>,
-    preference: Option<Vec<Role>>,
+pub struct GatesDefinition {
+    /// Who reads the professionals' cards.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub card: Option<Vec<Role>>,
+    /// Who is asked for consent, to which text.
+    pub consent: Option<Consent>,
+    /// Who declares whether a third person is in the room.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub third_person: Option<Vec<Role>>,
+    /// Who may answer that they prefer to come in person, or the telephone.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub preference: Option<Vec<Role>>,
 }
 
 #[derive(Clone, Copy, Default, Debug, Deserialize)]
@@ -126,7 +135,7 @@ impl RoleDefinition {
 }
 
 impl GatesDefinition {
-    fn on(&self, base: &Gates) -> Gates {
+    pub(super) fn on(&self, base: &Gates) -> Gates {
         let or = |own: &Option<Vec<Role>>, base: &Vec<Role>| own.clone().unwrap_or_else(|| base.clone());
         Gates {
             card: or(&self.card, &base.card),

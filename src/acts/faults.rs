@@ -2,10 +2,12 @@
 //!
 //! Spelling mistakes (unknown keys, roles, rights) do not get here: reading the file refuses them.
 
+use std::collections::BTreeMap;
+
 use colloque_signaling::message::Role;
 
 use super::roles::{is_professional, role_name};
-use super::{Act, Right, SEATS_MAX, SeatRule};
+use super::{Act, Gates, Right, SEATS_MAX, SeatRule};
 
 /// How lines name an act of the file: by its name when that can be one, else by its place from 1.
 pub(super) fn path(index: usize, name: &str) -> String {
@@ -25,22 +27,27 @@ pub(super) fn find(act: &Act, path: &str, found: &mut Vec<String>) {
     for (key, why) in hosting_faults(act) {
         fault(key, why);
     }
+    gate_faults(&act.gates, &act.roles, &mut fault);
+    if !(1..=CAMERAS_MAX).contains(&act.media.cameras) {
+        fault("media.cameras", format!("1 to {CAMERAS_MAX}"));
+    }
+}
+
+/// Faults of gates among these roles.
+pub(super) fn gate_faults(gates: &Gates, roles: &BTreeMap<Role, SeatRule>, mut fault: impl FnMut(&str, String)) {
     for (key, asked) in [
-        ("gates.card", &act.gates.card),
-        ("gates.consent.asked", &act.gates.consent.asked),
-        ("gates.third_person", &act.gates.third_person),
-        ("gates.preference", &act.gates.preference),
+        ("gates.card", &gates.card),
+        ("gates.consent.asked", &gates.consent.asked),
+        ("gates.third_person", &gates.third_person),
+        ("gates.preference", &gates.preference),
     ] {
-        for &role in asked.iter().filter(|role| !act.roles.contains_key(*role)) {
+        for &role in asked.iter().filter(|role| !roles.contains_key(*role)) {
             fault(key, format!("{} has no seat in this act", role_name(role)));
         }
     }
-    let consent = &act.gates.consent;
-    if !consent.asked.is_empty() && consent.text.trim().is_empty() {
-        fault("gates.consent.text", "name the version of the text that people consent to".to_owned());
-    }
-    if !(1..=CAMERAS_MAX).contains(&act.media.cameras) {
-        fault("media.cameras", format!("1 to {CAMERAS_MAX}"));
+    let text = gates.consent.text.trim();
+    if !gates.consent.asked.is_empty() && (text.is_empty() || text.len() > TEXT_LEN_MAX) {
+        fault("gates.consent.text", format!("name the version of the text, in 1 to {TEXT_LEN_MAX} bytes"));
     }
 }
 
@@ -91,6 +98,8 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
+/// A version or a date.
+const TEXT_LEN_MAX: usize = 40;
 /// It stands in the API, in records and in metrics.
 const NAME_LEN_MAX: usize = 40;
 /// Video sources of one seat; the bandwidth of a home line carries no more.

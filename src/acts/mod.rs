@@ -21,9 +21,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use colloque_signaling::message::Role;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-pub use definition::ActDefinition;
+pub use definition::{ActDefinition, GatesDefinition};
 pub use rights::{Right, Rights};
 pub use roles::{ROLES, is_professional, role_from_name, role_name};
 
@@ -60,8 +61,8 @@ impl SeatRule {
     pub const NO_SEAT: SeatRule = SeatRule { seats: 0, waits: true, may: Rights::NONE };
 }
 
-/// What must happen before a seat gets media, by role. Data only in this version: nothing enforces it yet.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+/// What must happen before a seat gets media, by role.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Gates {
     /// Who must have seen the card of every professional (title, name, specialty, RPPS number, address, fee).
     pub card: Vec<Role>,
@@ -74,12 +75,14 @@ pub struct Gates {
 }
 
 /// Consent to the consultation at a distance.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Consent {
     /// Who is asked; nobody when empty.
+    #[schema(value_type = Vec<String>)]
     pub asked: Vec<Role>,
     /// Version of the text that was consented to, for the record.
+    #[serde(default)]
     pub text: String,
 }
 
@@ -135,6 +138,14 @@ impl Act {
     #[must_use]
     pub fn rule(&self, role: Role) -> SeatRule {
         self.roles.get(&role).copied().unwrap_or(SeatRule::NO_SEAT)
+    }
+
+    /// The gates of a booking that differ from this act's. Gives every fault, each with its key.
+    pub fn gates_with(&self, own: &GatesDefinition) -> Result<Gates, Vec<String>> {
+        let gates = own.on(&self.gates);
+        let mut found = Vec::new();
+        faults::gate_faults(&gates, &self.roles, |key, why| found.push(format!("{key}: {why}")));
+        if found.is_empty() { Ok(gates) } else { Err(found) }
     }
 
     /// The first role of which there would be more seats than the act has.

@@ -114,7 +114,7 @@ fn unknown_words_are_refused_by_name() {
         ("roles.patient = { rights = [] }", "rights"),
         ("gates.card = [\"doctor\"]", "doctor"),
         ("gates.blood = []", "blood"),
-        ("gates.consent = { asked = [] }", "text"),
+        ("gates.consent = { asked = [\"patient\"], text = \"\" }", "text"),
         ("media.start = \"hologram\"", "hologram"),
     ] {
         let found = ward("teleconsultation", lines).expect_err(lines);

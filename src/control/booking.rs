@@ -4,21 +4,24 @@
 //! clinic's consultation looks exactly like one that does not exist.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use colloque_signaling::message::{Language, Presence, Role};
+use colloque_signaling::message::{Card, Gate, HandOverReason, Language, Presence, Role};
 use colloque_signaling::token::Purpose;
 
-use crate::acts::{self, Act};
+use crate::acts::{self, Act, Gates, GatesDefinition};
 use crate::pii::Pii;
 use crate::store::{
-    ApiKeyRecord, Change, Clinic, ClinicDemands, Committed, ConsultationRecord, LiveChange, SeatRecord, Store,
-    StoreError, Transaction,
+    ApiKeyRecord, Change, Clinic, ClinicDemands, Committed, ConsultationRecord, Entry, LiveChange, PassedGate,
+    SeatRecord, Store, StoreError, Transaction,
 };
 
 use super::facts::{Actor, Fact};
+use super::gates::{self, Asked};
 use super::outbox::NotifyBy;
 use super::tokens::Subject;
 use super::{Consultations, clock, journal, policy, random};
+use super::{form, hand_over};
 
+pub use super::hand_over::HandOverRefusal;
 pub use crate::acts::SEATS_MAX;
 
 /// A proved clinic.
@@ -38,6 +41,16 @@ pub struct NewConsultation {
     pub emergency: bool,
     /// Who is invited.
     pub seats: Vec<NewSeat>,
+    /// Gates before media where they differ from the act's.
+    pub gates: Option<GatesDefinition>,
+    /// The clinic's pseudonym for the patient.
+    pub patient: Option<Pii<String>>,
+    /// First characters of the patient's postal code.
+    pub postal_prefix: Option<String>,
+    /// The clinic's name for a row of consultations that are seen one after another.
+    pub queue: Option<String>,
+    /// Professionals log in before they get media.
+    pub login: bool,
 }
 
 /// A new seat, as asked for.
@@ -51,10 +64,39 @@ pub struct NewSeat {
     pub phone: Option<Pii<String>>,
     /// For invitations.
     pub email: Option<Pii<String>>,
-    /// Skips the waiting room.
+    /// The clinic vouches for it: it skips waiting room, gates and login.
     pub admitted: bool,
+    /// What is shown of a professional before media.
+    pub card: Option<Pii<Card>>,
     /// Ways by which the invitation is sent to its person.
     pub notify: Vec<NotifyBy>,
+}
+
+impl NewSeat {
+    /// A seat of which nothing is known but its role.
+    #[must_use]
+    pub fn of(role: Role) -> Self {
+        Self { role, display_name: None, phone: None, email: None, admitted: false, card: None, notify: Vec::new() }
+    }
+}
+
+impl NewConsultation {
+    /// One of which nothing is asked but its act and its seats.
+    #[must_use]
+    pub fn of(act: &str, language: Language, seats: Vec<NewSeat>) -> Self {
+        Self {
+            act: act.to_owned(),
+            language,
+            starts_at: None,
+            emergency: false,
+            seats,
+            gates: None,
+            patient: None,
+            postal_prefix: None,
+            queue: None,
+            login: false,
+        }
+    }
 }
 
 /// What a clinic gets for each seat.
@@ -78,7 +120,18 @@ pub struct ConsultationState {
     /// As booked.
     pub consultation: ConsultationRecord,
     /// Its seats with where they are now.
-    pub seats: Vec<(SeatRecord, Presence)>,
+    pub seats: Vec<SeatState>,
+}
+
+/// State of a seat.
+#[derive(Clone, Debug)]
+pub struct SeatState {
+    /// As booked, and what happened to it since.
+    pub record: SeatRecord,
+    /// Where it is.
+    pub presence: Presence,
+    /// What it still has to pass before media.
+    pub gates_pending: Vec<Gate>,
 }
 
 /// Why a clinic's call was refused.
@@ -93,6 +146,12 @@ pub enum BookingError {
     /// Something asked for cannot be; the text says what, without repeating personal data.
     #[error("{0}")]
     Invalid(&'static str),
+    /// As `Invalid`, for what is found out one by one.
+    #[error("{0}")]
+    Impossible(String),
+    /// The consultation cannot be handed over like this.
+    #[error(transparent)]
+    HandOver(#[from] HandOverRefusal),
     /// No such consultation or seat for this clinic.
     #[error("no such consultation or seat")]
     NotFound,
@@ -149,13 +208,15 @@ impl Consultations {
         clinic: &ClinicId,
         new: NewConsultation,
     ) -> Result<(String, Vec<Invitation>), BookingError> {
-        if new.seats.is_empty() || new.seats.len() > SEATS_MAX {
-            return Err(BookingError::Invalid("a consultation needs 1 to 50 seats"));
-        }
-        new.seats.iter().try_for_each(check_seat)?;
+        form::check_consultation(&new)?;
         let act = self.settings.acts.by_name(&new.act).ok_or(BookingError::Act)?;
-        check_roles(act, new.seats.iter().map(|seat| seat.role))?;
-        let now = clock::unix_now();
+        form::check_roles(act, new.seats.iter().map(|seat| seat.role))?;
+        let own_gates = new.gates.as_ref().map(|gates| act.gates_with(gates)).transpose().map_err(impossible)?;
+        let gates = own_gates.as_ref().unwrap_or(&act.gates);
+        let demands = self.demands(&clinic.0).await?;
+        for seat in &new.seats {
+            form::check_demands(demands, !gates.card.is_empty(), seat)?;
+        }
         let consultation = ConsultationRecord {
             id: random::text::<16>(),
             clinic: clinic.0.clone(),
@@ -163,13 +224,13 @@ impl Consultations {
             language: language_name(new.language).to_owned(),
             priority: new.emergency.then(|| "emergency".to_owned()),
             starts_at: new.starts_at,
-            created_at: now,
+            created_at: clock::unix_now(),
             ended_at: None,
-            gates: None,
-            patient: None,
-            postal_prefix: None,
-            queue: None,
-            login: false,
+            gates: own_gates.as_ref().map(|gates| serde_json::to_string(gates).expect("gates are plain data")),
+            patient: new.patient,
+            postal_prefix: new.postal_prefix,
+            queue: new.queue,
+            login: new.login || demands.login,
             locked: false,
         };
         let notify: Vec<Vec<NotifyBy>> = new.seats.iter().map(|seat| seat.notify.clone()).collect();
@@ -181,9 +242,11 @@ impl Consultations {
         }
         let invitations = seats.iter().map(|seat| self.invitation(&consultation, seat)).collect();
         let id = consultation.id.clone();
-        let tell = |seat: Option<&str>, fact: &Fact| self.journal.entry(Some(&clinic.0), Some(&id), seat, fact);
-        let mut entries = vec![tell(None, &Fact::ConsultationCreated { act: consultation.act.clone() })];
-        entries.extend(seats.iter().map(|seat| tell(Some(&seat.id), &invited(seat))));
+        let created = Fact::ConsultationCreated { act: consultation.act.clone() };
+        let mut entries = vec![self.told(&consultation, None, &created)];
+        for seat in &seats {
+            entries.extend(self.invited(&consultation, gates, seat, Actor::Clinic));
+        }
         let booked = Change::CreateConsultation(Box::new(consultation), seats);
         let changes = [booked].into_iter().chain(messages).collect();
         self.journal.commit(Transaction { changes, entries }).await?;
@@ -193,39 +256,65 @@ impl Consultations {
 
     /// Invites one more seat, also in mid-call.
     pub async fn invite(&self, clinic: &ClinicId, id: &str, new: NewSeat) -> Result<Invitation, BookingError> {
-        check_seat(&new)?;
+        self.add_seat(clinic, id, new, Actor::Clinic).await
+    }
+
+    /// Adds a seat, unless the act or the consultation is full: the store counts, so that two at once cannot be too many.
+    pub(super) async fn add_seat(
+        &self,
+        clinic: &ClinicId,
+        id: &str,
+        new: NewSeat,
+        by: Actor,
+    ) -> Result<Invitation, BookingError> {
+        form::check_seat(&new)?;
         let (consultation, seats) = self.own(clinic, id).await?;
         if consultation.ended_at.is_some() {
             return Err(BookingError::Over);
         }
-        // Whoever was removed has left their seat to another.
-        let seated = || seats.iter().filter(|seat| seat.admission.is_open());
-        if seated().count() >= SEATS_MAX {
-            return Err(BookingError::Invalid("a consultation has at most 50 seats"));
+        if seats.len() >= SEATS_EVER_MAX {
+            return Err(BookingError::Invalid(
+                "a consultation has at most 200 seats, those that were removed included",
+            ));
         }
         let act = self.settings.acts.of_stored(&consultation.act);
-        let seated = seated().filter_map(|seat| acts::role_from_name(&seat.role));
-        check_roles(act, seated.filter(|&role| role == new.role).chain([new.role]))?;
-        let (new_role, notify) = (new.role, new.notify.clone());
+        form::check_roles(act, [new.role].into_iter())?;
+        let gates = gates::of_consultation(&consultation, act);
+        form::check_demands(self.demands(&clinic.0).await?, !gates.card.is_empty(), &new)?;
+        let of_role_max = u32::try_from(act.rule(new.role).seats).unwrap_or(u32::MAX);
+        let notify = new.notify.clone();
         let seat = seat_record(id, act, new);
         let messages = self.outbox.invitations(&consultation, &seat, &notify)?;
         let invitation = self.invitation(&consultation, &seat);
-        let change = Change::AddSeat {
-            seat: Box::new(seat.clone()),
-            of_role_max: u32::try_from(act.rule(new_role).seats).unwrap_or(u32::MAX),
-            seats_max: SEATS_MAX as u32,
-        };
-        let entries = vec![self.journal.entry(Some(&clinic.0), Some(id), Some(&seat.id), &invited(&seat))];
+        let change = Change::AddSeat { seat: Box::new(seat.clone()), of_role_max, seats_max: SEATS_MAX as u32 };
+        let entries = self.invited(&consultation, &gates, &seat, by);
         let changes = [change].into_iter().chain(messages).collect();
         if self.journal.commit(Transaction { changes, entries }).await? == Committed::NotApplicable {
-            // Ended, or filled by somebody else meanwhile.
-            return Err(BookingError::Over);
+            let over = self.journal.consultation(id).await?.is_none_or(|(now, _)| now.ended_at.is_some());
+            let full =
+                BookingError::Invalid("the act has fewer seats for one of the roles, or the consultation is full");
+            return Err(if over { BookingError::Over } else { full });
         }
         self.outbox.wake();
         if let Some(room) = self.live_room(id) {
-            room.lock().add_seat(&seat, &room.act, &self.numbers);
+            room.lock().add_seat(&seat, &self.numbers);
         }
         Ok(invitation)
+    }
+
+    /// What is told of a new seat.
+    fn invited(&self, consultation: &ConsultationRecord, gates: &Gates, seat: &SeatRecord, by: Actor) -> Vec<Entry> {
+        let role = acts::role_from_name(&seat.role).unwrap_or(Role::Guest);
+        let mut entries = vec![self.told(consultation, Some(&seat.id), &Fact::SeatInvited { role, by })];
+        let asked = Asked::of(gates, role, false) != Asked::default();
+        if seat.vouched && (asked || (consultation.login && acts::is_professional(role))) {
+            entries.push(self.told(consultation, Some(&seat.id), &Fact::GatesWaived {}));
+        }
+        entries
+    }
+
+    async fn demands(&self, clinic: &str) -> Result<ClinicDemands, StoreError> {
+        Ok(self.store.clinic(clinic).await?.map_or_else(ClinicDemands::default, |clinic| clinic.demands))
     }
 
     /// State with seats and presence.
@@ -236,26 +325,53 @@ impl Consultations {
         let presence = |seat: &SeatRecord| {
             state.as_ref().and_then(|state| state.seat(&seat.id)).map_or(Presence::Absent, |live| live.presence())
         };
-        let seats = seats.into_iter().map(|seat| (presence(&seat), seat)).map(|(p, seat)| (seat, p)).collect();
+        let gates = gates::of_consultation(&consultation, self.settings.acts.of_stored(&consultation.act));
+        let pending = gates::pending_of_records(&gates, consultation.login, &seats);
+        let seats = seats.into_iter().zip(pending);
+        let seats = seats
+            .map(|(record, gates_pending)| SeatState { presence: presence(&record), record, gates_pending })
+            .collect();
         Ok(ConsultationState { consultation, seats })
     }
 
     /// Ends a consultation for everyone.
     pub async fn end_by_clinic(&self, clinic: &ClinicId, id: &str) -> Result<(), BookingError> {
-        self.own(clinic, id).await?;
-        Ok(self.end(&clinic.0, id, Actor::Clinic).await?)
+        let (consultation, _) = self.own(clinic, id).await?;
+        Ok(self.end(&consultation).await?)
     }
 
     /// Admits a waiting seat; nothing happens when it is admitted already.
     pub async fn admit_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<(), BookingError> {
-        self.own_seat(clinic, id, seat).await?;
-        Ok(self.admit(&clinic.0, id, seat, Actor::Clinic).await?)
+        let (consultation, seat) = self.own_seat(clinic, id, seat).await?;
+        Ok(self.admit(&consultation, &seat).await?)
     }
 
     /// Removes a seat, or refuses it while it waits: its links stop working.
     pub async fn remove_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<(), BookingError> {
-        self.own_seat(clinic, id, seat).await?;
-        Ok(self.remove(&clinic.0, id, seat, Actor::Clinic).await?)
+        let (consultation, seat) = self.own_seat(clinic, id, seat).await?;
+        Ok(self.remove(&consultation, &seat).await?)
+    }
+
+    /// Locks a consultation, so that whoever is not in it stays outside; or unlocks it.
+    pub async fn lock_by_clinic(&self, clinic: &ClinicId, id: &str, locked: bool) -> Result<(), BookingError> {
+        let (consultation, _) = self.own(clinic, id).await?;
+        if consultation.ended_at.is_some() {
+            return Err(BookingError::Over);
+        }
+        Ok(self.set_locked(&consultation, locked).await?)
+    }
+
+    /// Hands a live consultation from one of its seats to a colleague's.
+    pub async fn hand_over_by_clinic(
+        &self,
+        clinic: &ClinicId,
+        id: &str,
+        from: &str,
+        to: &str,
+        reason: HandOverReason,
+    ) -> Result<(), BookingError> {
+        let (consultation, from) = self.own_seat(clinic, id, from).await?;
+        self.hand_over(&consultation, &from.id, to, reason).await
     }
 
     /// Makes every link given out for this seat worthless and gives a new one. A running call goes on.
@@ -304,8 +420,15 @@ impl Consultations {
     }
 }
 
-fn invited(seat: &SeatRecord) -> Fact {
-    Fact::SeatInvited { role: acts::role_from_name(&seat.role).unwrap_or(Role::Guest), by: Actor::Clinic }
+/// Whether this is a person's answer: a seat's gates also hold what else is to be remembered of it.
+#[must_use]
+pub fn is_answer(gate: &PassedGate) -> bool {
+    gate.gate != hand_over::GIVEN_AWAY
+}
+
+/// A booking's gates that cannot be played, each by its key.
+fn impossible(faults: Vec<String>) -> BookingError {
+    BookingError::Impossible(faults.join("; "))
 }
 
 fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
@@ -316,7 +439,7 @@ fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
         display_name: new.display_name,
         phone: new.phone,
         email: new.email,
-        card: None,
+        card: new.card.map(|card| Pii(serde_json::to_string(&card.0).expect("a card is plain data"))),
         pin: Pii(random::digits(PIN_DIGITS)),
         admission: policy::first_admission(act.rule(new.role), new.admitted),
         vouched: new.admitted,
@@ -325,32 +448,6 @@ fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
         other_device: false,
         gates: Vec::new(),
         login: None,
-    }
-}
-
-/// Whether these seats fit the act.
-fn check_roles(act: &Act, roles: impl Iterator<Item = Role>) -> Result<(), BookingError> {
-    match act.overfull(roles) {
-        None => Ok(()),
-        Some(role) if act.rule(role).seats == 0 => {
-            Err(BookingError::Invalid("the act has no seat for one of the roles"))
-        }
-        Some(_) => Err(BookingError::Invalid("the act has fewer seats for one of the roles")),
-    }
-}
-
-fn check_seat(seat: &NewSeat) -> Result<(), BookingError> {
-    let fits = |text: &Option<Pii<String>>, len_max: usize| {
-        text.as_ref().is_none_or(|text| text.0.len() <= len_max && !text.0.chars().any(char::is_control))
-    };
-    if !fits(&seat.display_name, NAME_LEN_MAX) {
-        Err(BookingError::Invalid("display_name has at most 200 bytes and no control characters"))
-    } else if !fits(&seat.phone, PHONE_LEN_MAX) {
-        Err(BookingError::Invalid("phone has at most 40 characters"))
-    } else if !fits(&seat.email, EMAIL_LEN_MAX) {
-        Err(BookingError::Invalid("email has at most 254 characters"))
-    } else {
-        Ok(())
     }
 }
 
@@ -371,12 +468,10 @@ pub(super) fn language_from_name(name: &str) -> Language {
     if name == "en" { Language::En } else { Language::Fr }
 }
 
-/// Long enough for every real name; the roster repeats it to every seat.
+/// A clinic's name, or a key, which is shorter.
 const NAME_LEN_MAX: usize = 200;
-/// An international number with spaces, or a SIP address.
-const PHONE_LEN_MAX: usize = 40;
-/// RFC 5321 section 4.5.3.1.3.
-const EMAIL_LEN_MAX: usize = 254;
+/// Seats that were removed count: whoever may invite and remove could else fill the store.
+const SEATS_EVER_MAX: usize = 200;
 /// With three tries before a lock, a guess succeeds once in 33 million.
 const PIN_DIGITS: usize = 8;
 /// A link works until a day after the planned begin. Longer leaves more links lying in mailboxes; shorter locks out

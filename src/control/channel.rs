@@ -121,6 +121,17 @@ impl Channel {
         }
     }
 
+    /// Changes what an admitted seat may do.
+    pub(super) fn set_permissions(&mut self, permissions: Permissions) {
+        match self {
+            Channel::Open { wire, .. } if wire.session().closed().is_none() => {
+                wire.change(|session| session.set_permissions(permissions));
+            }
+            Channel::Open { .. } | Channel::Kept { .. } => self.send(ServerMessage::Permissions { permissions }),
+            Channel::Shut => {}
+        }
+    }
+
     /// The socket is gone or will not be heard any more; what was not read is kept.
     pub(super) fn detach(&mut self) {
         if let Channel::Open { wire, serial } = self {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::ids::LegId;
 use crate::sfu::command::Command;
-use crate::store::SeatRecord;
+use crate::store::{ConsultationRecord, SeatRecord};
 
 use super::join::JoinError;
 use super::leg::{self, EndpointLeg, Negotiation};
@@ -78,10 +78,9 @@ impl Consultations {
         sdp: &str,
     ) -> Result<EndpointAnswer, EndpointError> {
         let (consultation, record) = self.seat_of_token(token).await?;
-        if !record.admission.is_admitted() {
-            return Err(JoinError::NotAdmitted.into());
-        }
-        let room = self.open_room(&consultation).await?;
+        let room = self.room_for_endpoint(&consultation, &record).await.inspect_err(|refusal| {
+            self.record_failed_join(&consultation, &record.id, refusal);
+        })?;
         let answered = offer::answer(&room.port, None, |ours| match kind {
             EndpointKind::Publish => negotiation::negotiate_whip(sdp, ours),
             EndpointKind::Play => negotiation::negotiate_whep(sdp, ours),
@@ -96,6 +95,27 @@ impl Consultations {
         added
     }
 
+    /// The room of a device's seat, when nothing keeps the seat from media: a device can neither wait nor answer.
+    async fn room_for_endpoint(
+        &self,
+        consultation: &ConsultationRecord,
+        record: &SeatRecord,
+    ) -> Result<Arc<Room>, JoinError> {
+        if !record.admission.is_admitted() {
+            return Err(JoinError::NotAdmitted);
+        }
+        let room = self.open_room(consultation).await?;
+        let mut state = room.lock();
+        state.add_seat(record, &self.numbers);
+        let Some(refusal) = state.obstacle(&record.id) else {
+            drop(state);
+            return Ok(room);
+        };
+        // The room may have been opened for this device alone.
+        self.close_if_empty(&room, state);
+        Err(refusal)
+    }
+
     fn add_endpoint(
         &self,
         room: &Arc<Room>,
@@ -106,8 +126,9 @@ impl Consultations {
         if state.is_closed() {
             return Err(JoinError::Full.into());
         }
-        state.add_seat(record, &room.act, &self.numbers);
-        state.admit(&record.id);
+        if let Some(refusal) = state.obstacle(&record.id) {
+            return Err(refusal.into());
+        }
         let seat = state.seat_mut(&record.id).ok_or(EndpointError::NotFound)?;
         if seat.endpoints.len() >= ENDPOINTS_MAX {
             return Err(EndpointError::TooMany);
@@ -125,6 +146,7 @@ impl Consultations {
         let answer =
             EndpointAnswer { resource: endpoint.resource.clone(), etag: endpoint.etag.clone(), sdp: answered.sdp };
         seat.endpoints.push(endpoint);
+        state.settle();
         Ok(answer)
     }
 
@@ -175,7 +197,7 @@ impl Consultations {
         let endpoint = live.endpoints.swap_remove(at);
         live.tracks.retain(|track| track.leg != endpoint.leg);
         room.port.remove_leg(endpoint.leg);
-        state.broadcast_roster();
+        state.settle();
         self.close_if_empty(&room, state);
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::pii::Pii;
 use crate::store::{ErasedList, Erasure, StoreError};
 
 use super::booking::{BookingError, ClinicId};
-use super::facts::{Actor, Fact};
+use super::facts::{Departure, Fact};
 use super::{Consultations, clock};
 
 impl Consultations {
@@ -19,8 +19,8 @@ impl Consultations {
     pub async fn erase_consultation(&self, clinic: &ClinicId, id: &str) -> Result<(), BookingError> {
         // Also one of which nothing but its place in yearly counts is left: then it is not found here.
         let found = self.journal().consultation(id).await?.filter(|(record, _)| record.clinic == clinic.0);
-        if found.is_some_and(|(record, _)| record.ended_at.is_none()) {
-            self.end(&clinic.0, id, Actor::Clinic).await?;
+        if let Some((record, _)) = found.filter(|(record, _)| record.ended_at.is_none()) {
+            self.end(&record).await?;
         }
         let whose = Erasure::Consultation { clinic: clinic.0.clone(), consultation: id.to_owned() };
         let erased = self.erase(clinic, Some(id), whose).await?;
@@ -58,7 +58,9 @@ impl Consultations {
     async fn end_live_of(&self, clinic: &ClinicId, patient: &Pii<String>) -> Result<Vec<String>, StoreError> {
         let live = self.journal().live_of_patient(&clinic.0, &patient.0);
         for id in &live {
-            self.end(&clinic.0, id, Actor::Clinic).await?;
+            if let Some((record, _)) = self.journal().copy(id) {
+                self.end(&record).await?;
+            }
         }
         Ok(live)
     }
@@ -66,7 +68,7 @@ impl Consultations {
     /// Closes the room of a consultation that is no longer in the store, and forgets every copy of it.
     fn forget_copies(&self, consultation: &str) {
         if let Some(room) = self.live_room(consultation) {
-            room.lock().end();
+            room.lock().end(Departure::Ended);
             self.forget(&room);
         }
         self.journal().forget(consultation);

@@ -16,8 +16,8 @@ use crate::store::{Admission, Change, ConsultationRecord, LiveChange, SeatRecord
 use crate::worker::WorkerId;
 
 use super::booking::{language_from_name, sha256};
-use super::facts::{Device, Fact};
-use super::room::{MediaPort, Room};
+use super::facts::{Cause, Device, Fact};
+use super::room::{Founding, MediaPort, Room};
 use super::tokens::Subject;
 use super::{Consultations, clock};
 
@@ -49,12 +49,24 @@ pub enum JoinError {
     /// A host removed or refused this seat.
     #[error("this seat was removed")]
     Removed,
+    /// Its person refused a gate.
+    #[error("the person of this seat declined")]
+    Declined,
     /// The consultation is over.
     #[error("the consultation is over")]
     Over,
     /// The seat still waits.
     #[error("the seat is not admitted yet")]
     NotAdmitted,
+    /// The room is locked, and the seat is not in it.
+    #[error("the room is locked")]
+    Locked,
+    /// The seat is not past its gates.
+    #[error("the seat has questions to answer first")]
+    GatesPending,
+    /// The seat's professional has to log in.
+    #[error("the seat's professional has to log in first")]
+    LoginRequired,
     /// Draining: running rooms only.
     #[error("the server is draining and takes no new rooms")]
     Draining,
@@ -74,10 +86,31 @@ impl JoinError {
             JoinError::Token => "token-refused",
             JoinError::Removed => "seat-removed",
             JoinError::Over => "consultation-over",
+            JoinError::Declined => "seat-declined",
             JoinError::NotAdmitted => "not-admitted",
+            JoinError::Locked => "room-locked",
+            JoinError::GatesPending => "gates-pending",
+            JoinError::LoginRequired => "login-required",
             JoinError::Draining => "draining",
             JoinError::Full => "full",
             JoinError::Store(_) => "store-unavailable",
+        }
+    }
+
+    /// The one cause that the record names; nothing when whoever asked proved nothing.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        match self {
+            JoinError::Token => None,
+            JoinError::Removed => Some(Cause::SeatRemoved),
+            JoinError::Declined => Some(Cause::SeatDeclined),
+            JoinError::Over => Some(Cause::ConsultationOver),
+            JoinError::NotAdmitted => Some(Cause::NotAdmitted),
+            JoinError::Locked => Some(Cause::RoomLocked),
+            JoinError::GatesPending => Some(Cause::GatesPending),
+            JoinError::LoginRequired => Some(Cause::LoginRequired),
+            JoinError::Draining => Some(Cause::Draining),
+            JoinError::Full => Some(Cause::ServerFull),
+            JoinError::Store(_) => Some(Cause::StoreUnavailable),
         }
     }
 }
@@ -123,12 +156,22 @@ impl Consultations {
         self.tokens.sign(purpose, subject, serial, clock::unix_now() + SESSION_SECONDS)
     }
 
+    /// Tells the record why somebody with a good token did not get in.
+    pub(super) fn record_failed_join(&self, consultation: &ConsultationRecord, seat: &str, refusal: &JoinError) {
+        let Some(cause) = refusal.cause() else { return };
+        let fact = Fact::JoinFailed { cause };
+        let entry = self.journal.entry(Some(&consultation.clinic), Some(&consultation.id), Some(seat), &fact);
+        self.journal.record(Vec::new(), vec![entry]);
+    }
+
     async fn open_seat(&self, id: &str, epoch: u32) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
         let (consultation, seat) = self.journal.seat(id).await?.ok_or(JoinError::Token)?;
         if seat.token_epoch != epoch {
             Err(JoinError::Token)
         } else if consultation.ended_at.is_some() {
             Err(JoinError::Over)
+        } else if seat.admission == Admission::Declined {
+            Err(JoinError::Declined)
         } else if !seat.admission.is_open() {
             Err(JoinError::Removed)
         } else {
@@ -161,7 +204,7 @@ impl Consultations {
         (seat.device, seat.other_device) = (Some(device), other);
         if goes_back {
             if let Some(room) = self.live_room(&consultation.id) {
-                room.lock().send_back_to_waiting(&seat.id);
+                room.lock().move_device(&seat.id, true);
             }
         }
         Ok(())
@@ -194,7 +237,11 @@ impl Consultations {
             Entry::Occupied(entry) => Ok(Arc::clone(entry.get())),
             Entry::Vacant(entry) => {
                 let port = self.place_room()?;
-                let room = Arc::new(Room::new(port, act, &consultation, &seats, &self.numbers));
+                // Whatever is changed from here on finds the room and tells it; what was changed before is in the copy.
+                let (consultation, seats) = self.journal.copy(&consultation.id).unwrap_or((consultation, seats));
+                let (journal, lines) = (&self.journal, &self.lines);
+                let founding = Founding { port, act, consultation: &consultation, seats: &seats, journal, lines };
+                let room = Arc::new(Room::new(founding, &self.numbers));
                 self.holds.insert(room.id, hold);
                 self.rooms_by_number.insert(room.id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));

@@ -177,6 +177,11 @@ impl Journal {
         Ok(Some((kept, self.hold_on(id))))
     }
 
+    /// A consultation that is held, as it is at this moment: every change before is in it.
+    pub(super) fn copy(&self, id: &str) -> Option<WithSeats> {
+        self.mirror.consultation(id)
+    }
+
     /// Tells followers of entries that did not pass here.
     pub(super) fn announce(&self) {
         self.state.announce();

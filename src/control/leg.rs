@@ -47,6 +47,8 @@ pub(super) struct PageLeg {
     pub(super) negotiation: Negotiation,
     /// From when the join latency counts; taken when the first packet was forwarded.
     pub(super) due_since: Option<Instant>,
+    /// Its handshake is done.
+    pub(super) connected: bool,
     /// Nothing is heard of it: its network is probably gone, whatever its socket seems to be.
     pub(super) quiet: bool,
 }

@@ -11,16 +11,23 @@
 //! A consultation's live state is one `Room` behind one lock that is never held across an await. The store has the
 //! last word on who is admitted; the room is its cache while somebody is there.
 
+mod aside;
 pub mod booking;
 pub mod channel;
+mod chronicle;
 pub mod clock;
 pub mod endpoint;
 pub mod erasure;
 pub mod facts;
+mod form;
+mod gates;
+mod hand_over;
+mod hosting;
 pub mod feed;
 pub mod join;
 pub mod journal;
 mod leg;
+mod lock;
 pub mod media;
 pub mod metrics;
 mod mirror;
@@ -29,15 +36,20 @@ pub mod offer;
 pub mod outbox;
 pub mod outgoing;
 pub mod policy;
+mod queue;
 pub mod random;
 pub mod record;
 mod reports;
 mod room;
+mod seat;
+mod settle;
+mod stage;
 mod scribe;
 mod spool;
 mod tokens;
 pub mod usage;
 pub mod visit;
+pub mod waiting_line;
 pub mod webhooks;
 pub mod yearly;
 
@@ -57,7 +69,7 @@ use crate::ids::{LegId, RoomId};
 use crate::pii::Pii;
 use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
 
-use facts::Fact;
+use facts::{Departure, Fact};
 use feed::Waiters;
 use journal::{Hold, Journal};
 use media::MediaPlane;
@@ -67,6 +79,7 @@ use outgoing::{Authorities, OutgoingError};
 use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
+use waiting_line::Lines;
 use webhooks::Webhooks;
 
 /// What the control plane is told once.
@@ -104,6 +117,7 @@ pub struct Consultations {
     /// What live rooms may rely on while the store is down.
     holds: DashMap<RoomId, Hold>,
     legs: Arc<DashMap<LegId, RoomId>>,
+    lines: Arc<Lines>,
     draining: AtomicBool,
     metrics: Metrics,
     waiters: Waiters,
@@ -143,7 +157,8 @@ impl Consultations {
         let authorities = Authorities::read(settings.outbound.trusted_ca.as_deref())?;
         let webhooks = Webhooks::new(&journal, &store, &settings.outbound, &authorities, metrics.registry())?;
         let outbox = Outbox::new(&settings.outbound, &authorities, metrics.registry())?;
-        Ok(Arc::new(Self {
+        let lines = Arc::<Lines>::default();
+        let consultations = Arc::new(Self {
             tokens: Tokens::new(&keys)?,
             journal,
             store,
@@ -155,12 +170,15 @@ impl Consultations {
             rooms_by_number: DashMap::new(),
             holds: DashMap::new(),
             legs: Arc::default(),
+            lines: Arc::clone(&lines),
             draining: AtomicBool::new(false),
             metrics,
             waiters: Waiters::default(),
             webhooks: Arc::new(webhooks),
             outbox,
-        }))
+        });
+        tokio::spawn(Self::follow_lines(lines, Arc::downgrade(&consultations)));
+        Ok(consultations)
     }
 
     /// Sends what leaves, for as long as the process runs.
@@ -254,7 +272,7 @@ impl Consultations {
     pub fn close_all(&self) {
         let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(&entry)).collect();
         for room in rooms {
-            room.lock().end();
+            room.lock().end(Departure::Lost);
             self.forget(&room);
         }
     }

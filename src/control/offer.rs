@@ -9,6 +9,8 @@
 //!
 //! Not here: SDP, which only `negotiation` reads.
 
+use std::time::Instant;
+
 use colloque_signaling::message::{ErrorCode, SenderInfo, ServerMessage};
 
 use crate::ids::{LegId, Ssrc};
@@ -17,10 +19,12 @@ use crate::sfu::parameters::{LegParameters, SlotParameters};
 use crate::transport::parameters::IceCredentials;
 
 use super::Consultations;
+use super::facts::Cause;
 use super::leg::{self, Negotiation, PageLeg};
 use super::media::MediaBusy;
 use super::negotiation::{self, Negotiated, OfferError, OurSide};
-use super::room::{LiveSeat, MediaPort, Visit};
+use super::room::MediaPort;
+use super::seat::{LiveSeat, Visit};
 use super::visit::Attachment;
 
 /// What an offer means for the leg that is there.
@@ -73,7 +77,7 @@ impl Consultations {
         let before = {
             let mut state = visit.room.lock();
             let Some(seat) = visit.current_seat(&mut state) else { return };
-            if !seat.admission.is_admitted() {
+            if !seat.stage.is_inside() {
                 drop(state);
                 return visit.refuse(Some(id), ErrorCode::OutOfOrder, "the seat is not admitted yet");
             }
@@ -85,14 +89,19 @@ impl Consultations {
             negotiation::negotiate(sdp, senders, ours)
         })
         .and_then(|answered| self.put_page_leg(visit, before, answered));
-        let (message, refused) = match answered {
-            Ok(sdp) => (ServerMessage::Answer { id, sdp }, false),
-            Err(OfferRefusal::Busy(busy)) => (error(id, ErrorCode::Unavailable, busy.to_string()), true),
-            Err(refusal) => (error(id, ErrorCode::BadOffer, refusal.to_string()), true),
+        let (message, incident) = match answered {
+            Ok(sdp) => (ServerMessage::Answer { id, sdp }, None),
+            Err(OfferRefusal::Busy(busy)) => {
+                (error(id, ErrorCode::Unavailable, busy.to_string()), Some(Cause::ServerFull))
+            }
+            Err(refusal) => (error(id, ErrorCode::BadOffer, refusal.to_string()), Some(Cause::OfferRefused)),
         };
-        self.metrics.count_offer(!refused);
-        if let Some(seat) = visit.current_seat(&mut visit.room.lock()) {
-            seat.channel.send(message);
+        self.metrics.count_offer(incident.is_none());
+        let mut state = visit.room.lock();
+        let Some(seat) = visit.current_seat(&mut state) else { return };
+        seat.channel.send(message);
+        if let Some(cause) = incident {
+            state.tell_incident(&visit.seat, cause, Instant::now());
         }
     }
 
@@ -126,7 +135,8 @@ impl Consultations {
                 };
                 let leg = LegId(self.numbers.next());
                 add(port, seat, leg, answered.parameters)?;
-                let page = PageLeg { leg, negotiation: answered.negotiation, due_since, quiet: false };
+                let page =
+                    PageLeg { leg, negotiation: answered.negotiation, due_since, connected: false, quiet: false };
                 let replaced = seat.page_leg.replace(page);
                 if let Some(replaced) = replaced {
                     seat.tracks.retain(|track| track.leg != replaced.leg);

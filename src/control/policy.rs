@@ -57,6 +57,21 @@ pub fn permissions(may: Rights) -> Permissions {
     }
 }
 
+/// Whether somebody may invite a seat of this role: one that exists, and that runs no more of the consultation than they do.
+#[must_use]
+pub fn may_invite(inviter: Permissions, rule: SeatRule) -> bool {
+    let new = permissions(rule.may);
+    let pairs = [
+        (new.admit, inviter.admit),
+        (new.remove, inviter.remove),
+        (new.mute, inviter.mute),
+        (new.invite, inviter.invite),
+        (new.hand_over, inviter.hand_over),
+        (new.end, inviter.end),
+    ];
+    rule.seats > 0 && inviter.invite && pairs.into_iter().all(|(new, own)| own || !new)
+}
+
 /// How the page of a seat begins.
 #[must_use]
 pub fn media_hints(media: MediaDefaults) -> MediaHints {

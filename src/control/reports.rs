@@ -3,6 +3,7 @@
 //! Rare events only, in the order each worker sent them. A report about a leg or room that is gone is ignored.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use colloque_signaling::message::{MediaState, ServerMessage};
 
@@ -11,7 +12,9 @@ use crate::sfu::command::{Command, Event};
 use crate::worker::WorkerId;
 
 use super::Consultations;
-use super::room::{LiveSeat, LiveTrack, Room, RoomState};
+use super::facts::{Cause, Departure, Fact};
+use super::room::{Room, RoomState};
+use super::seat::{LiveSeat, LiveTrack, Visit};
 
 impl Consultations {
     /// Takes one report.
@@ -19,21 +22,37 @@ impl Consultations {
         match event {
             Event::LegConnected { leg, profile, dtls_version, dtls_group } => {
                 tracing::debug!(%leg, worker = worker.0, ?profile, dtls_version, dtls_group, "leg connected");
-                self.with_leg(leg, |state| leg_connected(state, leg));
+                let security = Fact::MediaSecured {
+                    dtls: dtls_version.to_owned(),
+                    group: dtls_group.to_owned(),
+                    srtp: profile.name().to_owned(),
+                };
+                self.with_leg(leg, |state| leg_connected(state, leg, &security));
             }
             Event::LegFailed { leg, reason } => {
                 tracing::info!(%leg, worker = worker.0, %reason, "leg failed");
+                self.with_leg(leg, |state| incident(state, leg, Cause::HandshakeFailed));
                 self.leg_gone(leg);
             }
-            Event::LegSilent(leg) => self.with_leg(leg, |state| tell_page(state, leg, MediaState::Silent)),
+            Event::LegSilent(leg) => self.with_leg(leg, |state| {
+                incident(state, leg, Cause::MediaSilent);
+                tell_page(state, leg, MediaState::Silent);
+            }),
             Event::LegBack(leg) => self.with_leg(leg, |state| tell_page(state, leg, MediaState::Connected)),
             Event::LegQuiet(leg) => self.with_leg(leg, |state| set_quiet(state, leg, true)),
             Event::LegHeard(leg) => self.with_leg(leg, |state| set_quiet(state, leg, false)),
-            Event::LegGone(leg) => self.leg_gone(leg),
+            Event::LegGone(leg) => {
+                self.with_leg(leg, |state| {
+                    if was_awaited_in_vain(state, leg) {
+                        incident(state, leg, Cause::MediaUnreachable);
+                    }
+                });
+                self.leg_gone(leg);
+            }
             Event::TrackStarted { leg, track, source, .. } => self.with_leg(leg, |state| {
                 if let Some(seat) = state.seat_of_leg(leg) {
                     seat.tracks.push(LiveTrack { track, leg, source });
-                    state.broadcast_roster();
+                    state.settle();
                 }
             }),
             Event::TrackEnded { seat, track, .. } => {
@@ -53,7 +72,7 @@ impl Consultations {
             }),
             Event::SpeakerChanged { room, seat } => self.with_room(room, |state| {
                 let seat = seat.and_then(|seat| state.public_id(seat));
-                state.broadcast_admitted(&ServerMessage::Speaker { seat });
+                state.broadcast_inside(&ServerMessage::Speaker { seat });
             }),
             Event::FirstForwarded(leg) => self.with_leg(leg, |state| {
                 let due_since = page_of(state, leg).and_then(|seat| seat.page_leg.as_mut()?.due_since.take());
@@ -80,7 +99,10 @@ impl Consultations {
             if seat.page_leg.as_ref().is_some_and(|page| page.leg == leg) {
                 seat.page_leg = None;
             }
-            state.broadcast_roster();
+            if seat.visit == Visit::Absent && !seat.is_taken() {
+                seat.departure = Departure::Lost;
+            }
+            state.settle();
         }
         self.close_if_empty(&room, state);
     }
@@ -127,22 +149,45 @@ fn set_quiet(state: &mut RoomState, leg: LegId, quiet: bool) {
     } else if let Some(endpoint) = seat.endpoints.iter_mut().find(|endpoint| endpoint.leg == leg) {
         endpoint.quiet = quiet;
     }
-    state.broadcast_roster();
+    state.settle();
 }
 
-fn leg_connected(state: &mut RoomState, leg: LegId) {
+fn leg_connected(state: &mut RoomState, leg: LegId, security: &Fact) {
     tell_page(state, leg, MediaState::Connected);
-    let endpoint =
-        state.seat_of_leg(leg).and_then(|seat| seat.endpoints.iter_mut().find(|endpoint| endpoint.leg == leg));
-    if let Some(endpoint) = endpoint {
+    let Some(seat) = state.seat_of_leg(leg) else { return };
+    if let Some(page) = seat.page_leg.as_mut().filter(|page| page.leg == leg) {
+        page.connected = true;
+    } else if let Some(endpoint) = seat.endpoints.iter_mut().find(|endpoint| endpoint.leg == leg) {
         endpoint.connected = true;
-        state.broadcast_roster();
     }
+    let id = seat.id.clone();
+    // First that it is there, then how.
+    state.settle();
+    state.chronicle.tell(&id, security);
+}
+
+fn incident(state: &mut RoomState, leg: LegId, cause: Cause) {
+    if let Some(id) = state.seat_of_leg(leg).map(|seat| seat.id.clone()) {
+        state.tell_incident(&id, cause, Instant::now());
+    }
+}
+
+/// A leg that never stood, though its page still waits for it. One that stood fell silent before, or was closed by the page.
+fn was_awaited_in_vain(state: &mut RoomState, leg: LegId) -> bool {
+    page_of(state, leg).is_some_and(|seat| {
+        let stood = seat.page_leg.as_ref().is_some_and(|page| page.connected);
+        !stood && matches!(seat.visit, Visit::Connected { .. })
+    })
 }
 
 /// Every leg of the room is gone; pages make new ones in a fresh room under the same number.
 fn room_failed(state: &mut RoomState, room: RoomId) {
     state.reopen(Command::OpenRoom(room));
+    let now = Instant::now();
+    let there = state.seats.iter().filter(|seat| seat.attends()).map(|seat| seat.id.clone());
+    for id in there.collect::<Vec<_>>() {
+        state.tell_incident(&id, Cause::ServerFault, now);
+    }
     for seat in state.seats_mut() {
         seat.tracks.clear();
         seat.endpoints.clear();
@@ -150,5 +195,5 @@ fn room_failed(state: &mut RoomState, room: RoomId) {
             seat.channel.send(ServerMessage::Media { state: MediaState::Gone });
         }
     }
-    state.broadcast_roster();
+    state.settle();
 }

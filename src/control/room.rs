@@ -1,31 +1,37 @@
 //! The live state of one consultation: who is connected, where they are in their visit, what each may send now.
 //!
-//! A room sits behind one lock that is never held across an await; everything here is synchronous. It knows nothing
-//! of the store: callers write there first and tell the room afterwards. A closed room takes nobody in any more.
+//! A room sits behind one lock that is never held across an await; everything here is synchronous. What a running room decides by
+//! itself (a host's click, an answer to a gate) changes the room and is handed to the journal in one go; what clinics
+//! decide by their API is durable first, and the room catches up with it ([`RoomState::catch_up`]). Each change ends in `settle`, which
+//! works out what follows from it and tells everyone. A closed room takes nobody in any more.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use colloque_signaling::message::{
-    Language, MediaSource, Permissions, Presence, Role, SeatInfo, ServerMessage, SlotInfo,
+    Card, Choice, ErrorCode, GateAnswer, HandOverReason, Language, MediaSource, Role, ServerMessage, SlotInfo,
 };
 use colloque_signaling::session::CloseReason;
 use dashmap::DashMap;
 
-use crate::acts::{Act, role_from_name};
+use crate::acts::{Act, Gates};
 use crate::ids::{LegId, RoomId, SeatId, TrackId};
-use crate::pii::Pii;
-use crate::rtp::codec::Source;
-use crate::sfu::command::{Command, SeatPolicy, SlotAssignment};
-use crate::store::{Admission, ConsultationRecord, SeatRecord};
+use crate::sfu::command::{Command, SlotAssignment};
+use crate::store::{Admission, ConsultationRecord, LiveChange, PassedGate, SeatRecord};
 use crate::worker::WorkerId;
 
-use super::Numbers;
 use super::booking::language_from_name;
-use super::channel::Channel;
-use super::leg::{EndpointLeg, PageLeg};
+use super::chronicle::Chronicle;
+use super::facts::{Actor, Departure, Fact, Refused};
+use super::gates::{self, Answered, Misplaced};
+use super::hand_over::{self, Colleague, HandOver, HandOverRefusal};
+use super::join::JoinError;
+use super::journal::Journal;
 use super::media::{MediaBusy, MediaPlane};
-use super::policy;
+use super::seat::{self, Attendance, LiveSeat, Visit};
+use super::stage::{Obstacle, Stage};
+use super::waiting_line::{Line, LineKey, Lines};
+use super::{Numbers, aside, clock};
 
 /// A consultation while somebody is there.
 pub(super) struct Room {
@@ -38,6 +44,8 @@ pub(super) struct Room {
     pub(super) act: Arc<Act>,
     pub(super) language: Language,
     pub(super) port: MediaPort,
+    /// The queue that it is in.
+    pub(super) line: Option<LineKey>,
     state: Mutex<RoomState>,
 }
 
@@ -71,100 +79,53 @@ impl MediaPort {
 
 /// What the lock guards.
 pub(super) struct RoomState {
-    port: MediaPort,
-    seats: Vec<LiveSeat>,
+    pub(super) port: MediaPort,
+    pub(super) seats: Vec<LiveSeat>,
+    pub(super) chronicle: Chronicle,
+    pub(super) locked: bool,
+    /// Who began the aside that goes on.
+    pub(super) aside: Option<String>,
+    /// Announced, and not done.
+    pub(super) handing: Option<HandOver>,
+    pub(super) line: Line,
+    pub(super) lines: Arc<Lines>,
+    act: Arc<Act>,
+    gates: Gates,
+    /// Professionals log in first.
+    login: bool,
     closed: bool,
 }
 
-/// A seat while its consultation is live.
-pub(super) struct LiveSeat {
-    /// Its name on the media plane.
-    pub(super) number: SeatId,
-    /// Public identifier.
-    pub(super) id: String,
-    pub(super) role: Role,
-    pub(super) display_name: Option<Pii<String>>,
-    pub(super) admission: Admission,
-    pub(super) visit: Visit,
-    pub(super) channel: Channel,
-    /// What the page says it sends.
-    pub(super) sending: Sources,
-    /// What a host stopped.
-    pub(super) silenced: Sources,
-    pub(super) tracks: Vec<LiveTrack>,
-    pub(super) page_leg: Option<PageLeg>,
-    pub(super) endpoints: Vec<EndpointLeg>,
-    base_policy: SeatPolicy,
-    pub(super) permissions: Permissions,
-}
-
-/// Where a seat's page is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Visit {
-    /// Has not come, or has left.
-    Absent,
-    /// Its socket is open. `since` is for the join latency.
-    Connected { generation: u64, since: Instant },
-    /// Its socket was lost; kept for the grace period.
-    Away { generation: u64 },
-}
-
-/// One flag a source.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct Sources {
-    pub(super) microphone: bool,
-    pub(super) camera: bool,
-    pub(super) screen: bool,
-}
-
-impl Sources {
-    pub(super) fn flag(&mut self, source: MediaSource) -> &mut bool {
-        match source {
-            MediaSource::Microphone => &mut self.microphone,
-            MediaSource::Camera => &mut self.camera,
-            MediaSource::Screen => &mut self.screen,
-        }
-    }
-
-    /// Those of them that the seat may send: the roster shows nothing that the media plane drops.
-    pub(super) fn within(self, permissions: Permissions) -> Sources {
-        Sources {
-            microphone: self.microphone && permissions.microphone,
-            camera: self.camera && permissions.camera,
-            screen: self.screen && permissions.screen,
-        }
-    }
-
-    pub(super) fn iter(self) -> impl Iterator<Item = MediaSource> {
-        let all = [
-            (self.microphone, MediaSource::Microphone),
-            (self.camera, MediaSource::Camera),
-            (self.screen, MediaSource::Screen),
-        ];
-        all.into_iter().filter_map(|(on, source)| on.then_some(source))
-    }
-}
-
-/// A track that the media plane reported.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LiveTrack {
-    pub(super) track: TrackId,
-    pub(super) leg: LegId,
-    pub(super) source: Source,
+/// What a room is made from.
+pub(super) struct Founding<'a> {
+    pub(super) port: MediaPort,
+    pub(super) act: Arc<Act>,
+    pub(super) consultation: &'a ConsultationRecord,
+    pub(super) seats: &'a [SeatRecord],
+    pub(super) journal: &'a Arc<Journal>,
+    pub(super) lines: &'a Arc<Lines>,
 }
 
 impl Room {
-    pub(super) fn new(
-        port: MediaPort,
-        act: Arc<Act>,
-        consultation: &ConsultationRecord,
-        seats: &[SeatRecord],
-        numbers: &Numbers,
-    ) -> Room {
-        let mut state = RoomState { port: port.clone(), seats: Vec::with_capacity(seats.len()), closed: false };
-        for seat in seats {
-            state.add_seat(seat, &act, numbers);
-        }
+    pub(super) fn new(founding: Founding<'_>, numbers: &Numbers) -> Room {
+        let Founding { port, act, consultation, seats, journal, lines } = founding;
+        let line = Line::of(consultation);
+        let key = line.key.clone();
+        let mut state = RoomState {
+            port: port.clone(),
+            seats: Vec::with_capacity(seats.len()),
+            chronicle: Chronicle::new(journal, consultation),
+            locked: consultation.locked,
+            aside: None,
+            handing: None,
+            line,
+            lines: Arc::clone(lines),
+            gates: gates::of_consultation(consultation, &act),
+            act: Arc::clone(&act),
+            login: consultation.login,
+            closed: false,
+        };
+        state.catch_up(consultation, seats, numbers);
         Room {
             id: port.room,
             consultation: consultation.id.clone(),
@@ -172,6 +133,7 @@ impl Room {
             act,
             language: language_from_name(&consultation.language),
             port,
+            line: key,
             state: Mutex::new(state),
         }
     }
@@ -183,29 +145,63 @@ impl Room {
 }
 
 impl RoomState {
-    pub(super) fn add_seat(&mut self, seat: &SeatRecord, act: &Act, numbers: &Numbers) {
-        if self.seat(&seat.id).is_some() {
+    /// Takes what others than the room changed in the store: seats, admissions, logins, the lock.
+    pub(super) fn catch_up(&mut self, consultation: &ConsultationRecord, seats: &[SeatRecord], numbers: &Numbers) {
+        self.lock_as(consultation.locked);
+        for record in seats {
+            self.add_seat(record, numbers);
+            self.catch_up_seat(record);
+        }
+        self.settle();
+    }
+
+    fn catch_up_seat(&mut self, record: &SeatRecord) {
+        let login = self.login;
+        let Some(seat) = self.seat_mut(&record.id) else { return };
+        seat.read(record, login);
+        seat.other_device = record.other_device;
+        if seat.admission == record.admission {
             return;
         }
-        let role = role_from_name(&seat.role).unwrap_or(Role::Guest);
-        let may = act.rule(role).may;
-        self.seats.push(LiveSeat {
-            number: SeatId(numbers.next()),
-            id: seat.id.clone(),
-            role,
-            display_name: seat.display_name.clone(),
-            admission: seat.admission,
-            visit: Visit::Absent,
-            channel: Channel::default(),
-            sending: Sources::default(),
-            silenced: Sources::default(),
-            tracks: Vec::new(),
-            page_leg: None,
-            endpoints: Vec::new(),
-            base_policy: policy::seat_policy(may),
-            permissions: policy::permissions(may),
-        });
-        self.broadcast_roster();
+        match record.admission {
+            Admission::Refused => self.withdraw(&record.id, Admission::Refused, CloseReason::Removed),
+            Admission::Declined => self.withdraw(&record.id, Admission::Declined, CloseReason::Declined(None)),
+            Admission::Waiting => self.withdraw(&record.id, Admission::Waiting, CloseReason::MovedDevice),
+            Admission::Admitted | Admission::Direct => self.let_in(&record.id),
+        }
+    }
+
+    /// The seat was opened on another device. `out`: it waits there to be let in, and its page here has to stop; else it simply
+    /// moves when the other one connects.
+    pub(super) fn move_device(&mut self, id: &str, out: bool) {
+        let Some(seat) = self.seat_mut(id).filter(|_| out) else { return };
+        seat.other_device = true;
+        let admission = seat.admission;
+        self.withdraw(id, admission, CloseReason::MovedDevice);
+        self.settle();
+    }
+
+    /// Every token of the seat was revoked: whoever sits there is put out.
+    pub(super) fn revoke(&mut self, id: &str, admission: Admission) {
+        self.withdraw(id, admission, CloseReason::Refused(ErrorCode::BadSession));
+        self.settle();
+    }
+
+    /// The professional of the seat has logged in.
+    pub(super) fn log_in(&mut self, id: &str) {
+        if let Some(seat) = self.seat_mut(id) {
+            seat.login_due = false;
+            self.settle();
+        }
+    }
+
+    /// Adds a seat that was made since the room was.
+    pub(super) fn add_seat(&mut self, record: &SeatRecord, numbers: &Numbers) {
+        if self.seat(&record.id).is_none() {
+            let number = SeatId(numbers.next());
+            self.seats.push(LiveSeat::new(number, record, &self.act, &self.gates, self.login));
+            self.settle();
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -234,82 +230,198 @@ impl RoomState {
 
     /// How many seats are in the call, and how many wait.
     pub(super) fn census(&self) -> (usize, usize) {
-        let count = |wanted| self.seats.iter().filter(|seat| seat.presence() == wanted).count();
-        (count(Presence::Present) + count(Presence::Reconnecting), count(Presence::Waiting))
+        let waits = |seat: &&LiveSeat| matches!(seat.visit, Visit::Connected { .. }) && !seat.stage.is_inside();
+        (self.seats.iter().filter(|seat| seat.attends()).count(), self.seats.iter().filter(waits).count())
     }
 
-    /// Lets a waiting seat in. False when nothing changed.
-    pub(super) fn admit(&mut self, id: &str) -> bool {
-        let Some(seat) = self.seat_mut(id) else { return false };
-        if seat.admission.is_admitted() {
+    /// Lets a waiting seat in. False when it is in already.
+    pub(super) fn admit(&mut self, id: &str, by: Actor) -> bool {
+        let Some(seat) = self.seat(id) else { return false };
+        if !matches!(seat.stage, Stage::Waiting(Obstacle::Host | Obstacle::Lock)) {
             return false;
         }
-        seat.admission = Admission::Admitted;
-        if let Visit::Connected { since, .. } = &mut seat.visit {
-            *since = Instant::now();
-        }
-        seat.channel.admit(seat.permissions);
-        self.apply_policy(id);
-        self.broadcast_roster();
+        // Whoever never waits is kept out by the lock alone: their admission stays what it is.
+        let changes = match seat.admission {
+            Admission::Direct => Vec::new(),
+            _ => vec![LiveChange::SetAdmission { seat: id.to_owned(), admission: Admission::Admitted }],
+        };
+        self.chronicle.record(changes, Some(id), &Fact::SeatAdmitted { by });
+        self.let_in(id);
+        self.settle();
         true
     }
 
-    /// Sends a seat back to the waiting room with no media; its page starts over.
-    pub(super) fn send_back_to_waiting(&mut self, id: &str) {
-        self.withdraw(id, Admission::Waiting, CloseReason::Replaced);
+    /// Admits the first who waits for a host: the one who is cared for before those who come along. False when nobody does.
+    pub(super) fn admit_first(&mut self, by: &Actor) -> bool {
+        let waits = |seat: &&LiveSeat| {
+            matches!(seat.visit, Visit::Connected { .. }) && seat.stage == Stage::Waiting(Obstacle::Host)
+        };
+        let first = |role: Option<Role>| {
+            let mut seats = self.seats.iter().filter(waits);
+            seats.find(|seat| role.is_none_or(|role| seat.role == role)).map(|seat| seat.id.clone())
+        };
+        let Some(id) = first(Some(Role::Patient)).or_else(|| first(None)) else { return false };
+        self.admit(&id, by.clone())
     }
 
-    /// Removes a seat from the room, or refuses it while it waits.
-    pub(super) fn remove(&mut self, id: &str) {
-        self.withdraw(id, Admission::Refused, CloseReason::Removed);
-    }
-
-    /// The seat left by itself; it may come back by its link.
-    pub(super) fn leave(&mut self, id: &str) {
+    fn let_in(&mut self, id: &str) {
         let Some(seat) = self.seat_mut(id) else { return };
+        if seat.admission != Admission::Direct {
+            seat.admission = Admission::Admitted;
+        }
+        seat.other_device = false;
+        seat.belongs = true;
+    }
+
+    /// Removes a seat from the room, or refuses it while it waits. False when it is out already.
+    pub(super) fn remove(&mut self, id: &str, by: Actor) -> bool {
+        if self.seat(id).is_none_or(|seat| seat.stage == Stage::Out) {
+            return false;
+        }
+        let change = LiveChange::SetAdmission { seat: id.to_owned(), admission: Admission::Refused };
+        self.chronicle.record(vec![change], Some(id), &Fact::SeatRemoved { by });
+        self.withdraw(id, Admission::Refused, CloseReason::Removed);
+        self.settle();
+        true
+    }
+
+    /// The seat left: by itself, or nobody came back to it. It may come back by its link.
+    pub(super) fn leave(&mut self, id: &str, departure: Departure) {
+        let Some(seat) = self.seat_mut(id) else { return };
+        seat.departure = departure;
         seat.channel.close(CloseReason::Left);
         seat.visit = Visit::Absent;
         self.drop_page_leg(id);
-        self.broadcast_roster();
+        self.settle();
     }
 
+    /// Takes a seat out of the room whatever it does; does not settle.
     fn withdraw(&mut self, id: &str, admission: Admission, reason: CloseReason) {
         let Some(seat) = self.seat_mut(id) else { return };
         seat.admission = admission;
+        seat.departure = match reason {
+            CloseReason::Declined(_) => Departure::Declined,
+            CloseReason::MovedDevice => Departure::OtherDevice,
+            _ => Departure::Removed,
+        };
         seat.channel.close(reason);
         seat.visit = Visit::Absent;
+        seat.tracks.clear();
         let endpoints = std::mem::take(&mut seat.endpoints);
-        self.apply_policy(id);
         self.drop_page_leg(id);
         for endpoint in endpoints {
             self.port.remove_leg(endpoint.leg);
         }
-        self.broadcast_roster();
+        if self.handing.as_ref().is_some_and(|handing| handing.to == id) {
+            self.handing = None;
+        }
     }
 
     /// Stops a seat's source, or lets it again. False when there is no such seat.
-    pub(super) fn mute(&mut self, id: &str, source: MediaSource, muted: bool) -> bool {
+    pub(super) fn mute(&mut self, id: &str, source: MediaSource, muted: bool, by: Actor) -> bool {
         let Some(seat) = self.seat_mut(id) else { return false };
-        if std::mem::replace(seat.silenced.flag(source), muted) != muted {
+        if std::mem::replace(seat.shut.silenced.flag(source), muted) != muted {
             seat.channel.send(ServerMessage::Muted { source, muted });
-            self.apply_policy(id);
-            self.broadcast_roster();
+            self.chronicle.tell(id, &Fact::SeatMuted { by, source, muted });
+            self.settle();
         }
         true
     }
 
-    /// Tells the media plane what the seat may do from now on.
-    pub(super) fn apply_policy(&self, id: &str) {
-        if let Some(seat) = self.seat(id) {
-            let (room, policy) = (self.port.room, seat.policy());
-            self.port.send_lossy(Command::SetPolicy { room, seat: seat.number, policy });
+    /// Locks or unlocks the room.
+    pub(super) fn set_locked(&mut self, locked: bool, by: Actor) {
+        if self.locked == locked {
+            return;
         }
+        let fact = if locked { Fact::Locked { by } } else { Fact::Unlocked { by } };
+        let consultation = self.chronicle.consultation().to_owned();
+        self.chronicle.record(vec![LiveChange::SetLocked { consultation, locked }], None, &fact);
+        self.lock_as(locked);
+        self.settle();
+    }
+
+    /// Whoever is inside at this moment belongs there.
+    fn lock_as(&mut self, locked: bool) {
+        if locked && !self.locked {
+            for seat in &mut self.seats {
+                seat.belongs = seat.attends();
+            }
+        }
+        self.locked = locked;
+    }
+
+    /// Begins or ends an aside. False when there is nobody to speak apart with.
+    pub(super) fn set_aside(&mut self, on: bool, by: &str) -> bool {
+        if on == self.aside.is_some() {
+            return true;
+        }
+        let inside = self.seats.iter().filter(|seat| seat.attends()).map(|seat| seat.role);
+        if on && !aside::is_possible(inside) {
+            return false;
+        }
+        self.aside = on.then(|| by.to_owned());
+        self.chronicle.tell(by, &if on { Fact::AsideBegan {} } else { Fact::AsideEnded {} });
+        self.settle();
+        true
+    }
+
+    /// Announces that the consultation goes to a colleague; done at once when they are there.
+    pub(super) fn hand_over(&mut self, from: &str, to: &str, reason: HandOverReason) -> Result<(), HandOverRefusal> {
+        let giver = self.seat(from).ok_or(HandOverRefusal::NoSuchSeat)?;
+        let colleague = self.seat(to).map(|seat| Colleague { of_role: seat.rights(), stage: seat.stage });
+        hand_over::check((from, giver.permissions()), (to, colleague))?;
+        self.chronicle.tell(from, &Fact::HandOverAnnounced { to: to.to_owned(), reason });
+        self.handing = Some(HandOver { from: from.to_owned(), to: to.to_owned(), reason });
+        self.tell_hand_over(false);
+        self.settle();
+        Ok(())
+    }
+
+    /// Takes an answer to a gate.
+    pub(super) fn answer(&mut self, id: &str, answer: &GateAnswer) -> Result<(), Misplaced> {
+        let cards = self.cards();
+        let Some(seat) = self.seat_mut(id) else { return Err(Misplaced::NotAsked) };
+        match gates::answer(&seat.asked, &mut seat.answers, &cards, answer)? {
+            Answered::Again => {}
+            Answered::Passed(stored, gate) => {
+                let at = clock::unix_now();
+                let pass = |(gate, answer)| LiveChange::PassGate {
+                    seat: id.to_owned(),
+                    passed: PassedGate { gate, answer, at },
+                };
+                let changes = stored.into_iter().map(pass).collect();
+                self.chronicle.record(changes, Some(id), &Fact::GatePassed { gate });
+                self.settle();
+            }
+            Answered::Refused(gate) => self.decline(id, gate),
+        }
+        Ok(())
+    }
+
+    fn decline(&mut self, id: &str, gate: Refused) {
+        let mut changes = vec![LiveChange::SetAdmission { seat: id.to_owned(), admission: Admission::Declined }];
+        if gate == Refused::ConsentWithdrawn {
+            changes.push(LiveChange::ForgetGate { seat: id.to_owned(), gate: gates::CONSENT.to_owned() });
+        }
+        let choice: Option<Choice> = match gate {
+            Refused::Preference { choice } => Some(choice),
+            Refused::Consent | Refused::ConsentWithdrawn => None,
+        };
+        self.chronicle.record(changes, Some(id), &Fact::GateRefused { gate });
+        self.withdraw(id, Admission::Declined, CloseReason::Declined(choice));
+        self.settle();
+    }
+
+    /// The cards of every professional who has a seat, in the order of their seats.
+    pub(super) fn cards(&self) -> Vec<Card> {
+        let open = self.seats.iter().filter(|seat| seat.admission.is_open());
+        open.filter_map(|seat| seat.card.as_ref().map(|card| card.0.clone())).collect()
     }
 
     /// Forgets the page's media connection of a seat.
     pub(super) fn drop_page_leg(&mut self, id: &str) {
-        if let Some(seat) = self.seat_mut(id) {
-            seat.sending = Sources::default();
+        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) {
+            seat.sending = None;
             if let Some(page) = seat.page_leg.take() {
                 seat.tracks.retain(|track| track.leg != page.leg);
                 self.port.remove_leg(page.leg);
@@ -317,9 +429,24 @@ impl RoomState {
         }
     }
 
-    /// Ends the room for everyone.
-    pub(super) fn end(&mut self) {
+    /// Ends the consultation for everyone.
+    pub(super) fn end_for_good(&mut self, by: Actor) {
+        if self.closed {
+            return;
+        }
+        let consultation = self.chronicle.consultation().to_owned();
+        let change = LiveChange::End { consultation, at: clock::unix_now() };
+        self.chronicle.record(vec![change], None, &Fact::ConsultationEnded { by });
+        self.end(Departure::Ended);
+    }
+
+    /// Ends the room for everyone. `departure` is why they go.
+    pub(super) fn end(&mut self, departure: Departure) {
         for seat in &mut self.seats {
+            if seat.entered.attendance != Attendance::Absent {
+                self.chronicle.tell(&seat.id, &Fact::SeatLeft { cause: departure });
+                seat.entered.attendance = Attendance::Absent;
+            }
             seat.channel.close(CloseReason::Ended);
             seat.visit = Visit::Absent;
             seat.page_leg = None;
@@ -330,145 +457,70 @@ impl RoomState {
 
     /// Closes the room when nobody is there any more. True when it is closed now.
     pub(super) fn close_if_empty(&mut self) -> bool {
-        let empty = self.seats.iter().all(|seat| seat.visit == Visit::Absent && seat.endpoints.is_empty());
-        if empty && !self.closed {
+        if !self.closed && !self.seats.iter().any(LiveSeat::is_taken) {
             self.close();
         }
         self.closed
     }
 
     /// The worker closed the room by mistake: opens it again.
-    pub(super) fn reopen(&self, open: Command) {
+    pub(super) fn reopen(&mut self, open: Command) {
         self.port.send_lossy(open);
+        for seat in &mut self.seats {
+            seat.entered.policy = None;
+        }
     }
 
     fn close(&mut self) {
         self.closed = true;
         self.port.send_lossy(Command::CloseRoom(self.port.room));
+        self.lines.moved(self.line.key.as_ref());
     }
 
-    /// Every connected seat gets the list of those it may know of.
-    pub(super) fn broadcast_roster(&mut self) {
-        for index in 0..self.seats.len() {
-            if self.seats[index].visit != Visit::Absent {
-                let roster = ServerMessage::Roster { seats: self.roster_for(&self.seats[index]) };
-                self.seats[index].channel.send(roster);
-            }
-        }
-    }
-
-    /// Every admitted, connected seat gets this message.
-    pub(super) fn broadcast_admitted(&mut self, message: &ServerMessage) {
+    /// Every seat in the room that is not shut out of an aside gets this message.
+    pub(super) fn broadcast_inside(&mut self, message: &ServerMessage) {
         for seat in &mut self.seats {
-            if seat.visit != Visit::Absent && seat.admission.is_admitted() {
+            if seat.visit != Visit::Absent && seat.stage.is_inside() && !seat.shut.aside {
                 seat.channel.send(message.clone());
             }
         }
     }
 
-    /// What a seat may know of the others. Before admission: itself, and whether somebody is there who may admit it,
-    /// without a name.
-    pub(super) fn roster_for(&self, viewer: &LiveSeat) -> Vec<SeatInfo> {
-        let is_inside = viewer.admission.is_admitted();
-        let sees_waiting = viewer.permissions.admit;
-        let visible = |seat: &&LiveSeat| {
-            let itself = seat.id == viewer.id;
-            let inside = seat.admission.is_admitted() || (sees_waiting && seat.admission == Admission::Waiting);
-            itself || seat.permissions.admit || (is_inside && inside)
-        };
-        let info = |seat: &LiveSeat| {
-            if is_inside || seat.id == viewer.id { seat.info() } else { seat.info_before_admission() }
-        };
-        self.seats.iter().filter(visible).map(info).collect()
-    }
-
     /// The protocol's form of a slot list.
     pub(super) fn slot_infos(&self, slots: &[SlotAssignment]) -> Vec<SlotInfo> {
-        let info = |slot: &SlotAssignment| {
-            let seat = self.seats.iter().find(|seat| seat.number == slot.seat)?;
-            Some(SlotInfo {
-                slot: slot.slot.0,
-                seat: seat.id.clone(),
-                source: media_source(slot.source),
-                codec_missing: slot.codec_missing,
-            })
-        };
-        slots.iter().filter_map(info).collect()
+        seat::slot_infos(&self.seats, slots)
     }
 
     /// A track ended. False when the seat is of another room.
     pub(super) fn forget_track(&mut self, number: SeatId, track: TrackId) -> bool {
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.number == number) else { return false };
         seat.tracks.retain(|live| live.track != track);
-        self.broadcast_roster();
+        self.settle();
         true
+    }
+
+    /// What keeps a seat from media; nothing when it is inside.
+    pub(super) fn obstacle(&self, id: &str) -> Option<JoinError> {
+        match self.seat(id)?.stage {
+            Stage::Inside => None,
+            Stage::Out if self.seat(id)?.admission == Admission::Declined => Some(JoinError::Declined),
+            Stage::Out => Some(JoinError::Removed),
+            Stage::Waiting(Obstacle::Host) => Some(JoinError::NotAdmitted),
+            Stage::Waiting(Obstacle::Lock) => Some(JoinError::Locked),
+            Stage::Waiting(Obstacle::Login) => Some(JoinError::LoginRequired),
+            Stage::Waiting(Obstacle::Gates) => Some(JoinError::GatesPending),
+        }
     }
 
     /// The public identifier of a seat of the media plane.
     pub(super) fn public_id(&self, number: SeatId) -> Option<String> {
         self.seats.iter().find(|seat| seat.number == number).map(|seat| seat.id.clone())
     }
-}
 
-impl LiveSeat {
-    /// Where it is.
-    pub(super) fn presence(&self) -> Presence {
-        let has_endpoint = |quiet| self.endpoints.iter().any(|endpoint| endpoint.connected && endpoint.quiet == quiet);
-        let on_endpoint = has_endpoint(false);
-        let quiet = self.page_leg.as_ref().is_some_and(|page| page.quiet);
-        match (self.visit, self.admission.is_admitted()) {
-            (Visit::Connected { .. }, true) if quiet && !on_endpoint => Presence::Reconnecting,
-            (Visit::Connected { .. }, true) => Presence::Present,
-            (Visit::Connected { .. }, false) => Presence::Waiting,
-            (_, true) if on_endpoint => Presence::Present,
-            (Visit::Away { .. }, true) => Presence::Reconnecting,
-            (Visit::Absent, true) if has_endpoint(true) => Presence::Reconnecting,
-            (Visit::Away { .. } | Visit::Absent, _) => Presence::Absent,
+    /// The join latency of a seat that was let in counts from then.
+    pub(super) fn restart_clock(visit: &mut Visit) {
+        if let Visit::Connected { since, .. } = visit {
+            *since = Instant::now();
         }
-    }
-
-    /// What the media plane lets it do now.
-    pub(super) fn policy(&self) -> SeatPolicy {
-        if !self.admission.is_admitted() {
-            return SeatPolicy::default();
-        }
-        SeatPolicy {
-            microphone: self.base_policy.microphone && !self.silenced.microphone,
-            camera: self.base_policy.camera && !self.silenced.camera,
-            screen: self.base_policy.screen && !self.silenced.screen,
-            ..self.base_policy
-        }
-    }
-
-    fn info(&self) -> SeatInfo {
-        let endpoint_sends = |source| {
-            let is_endpoint = |leg| self.endpoints.iter().any(|endpoint| endpoint.leg == leg);
-            self.tracks.iter().any(|track| track.source == source && is_endpoint(track.leg))
-        };
-        SeatInfo {
-            seat: self.id.clone(),
-            role: self.role,
-            display_name: self.display_name.as_ref().map(|name| name.0.clone()),
-            presence: self.presence(),
-            microphone: !self.silenced.microphone && (self.sending.microphone || endpoint_sends(Source::Microphone)),
-            camera: !self.silenced.camera && (self.sending.camera || endpoint_sends(Source::Camera)),
-            screen: !self.silenced.screen && (self.sending.screen || endpoint_sends(Source::Screen)),
-            gates_pending: false,
-            other_device: false,
-            third_person: None,
-        }
-    }
-
-    fn info_before_admission(&self) -> SeatInfo {
-        SeatInfo { display_name: None, microphone: false, camera: false, screen: false, ..self.info() }
-    }
-}
-
-/// The protocol's word for a source.
-pub(super) fn media_source(source: Source) -> MediaSource {
-    match source {
-        Source::Microphone => MediaSource::Microphone,
-        Source::Camera => MediaSource::Camera,
-        Source::Screen => MediaSource::Screen,
     }
 }

@@ -1,27 +1,28 @@
-//! A page's visit over its WebSocket: enter, resume, everything it may ask for, leave, and what happens when its socket
-//! is lost.
+//! A page's visit over its WebSocket: enter, resume, what it asks for itself, leave, and what happens when its socket is lost.
 //!
 //! The seat outlives the socket: for the grace period it is shown as reconnecting and its media goes on. A visit that
-//! was replaced (second tab, reload) can do nothing any more: its generation is not the seat's.
+//! was replaced (second tab, reload) can do nothing any more: its generation is not the seat's. Not here: what it asks of others
+//! (`hosting`).
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use colloque_signaling::message::{ErrorCode, MediaSource, Resume, ServerMessage};
+use colloque_signaling::message::{ErrorCode, Permissions, Resume, ServerMessage};
 use colloque_signaling::session::{CloseReason, Request, Standing, Welcome};
 use colloque_signaling::token::Purpose;
 
 use crate::ids::SlotId;
 use crate::sfu::command::Command;
-use crate::store::{Admission, Change, LiveChange, SeatRecord, StoreError, Transaction};
+use crate::store::{Admission, SeatRecord, StoreError};
 use crate::units::PictureSize;
 
 use super::Consultations;
 use super::channel::Wire;
-use super::facts::{Actor, Fact};
+use super::facts::{Actor, Cause, Departure};
 use super::join::JoinError;
 use super::policy;
-use super::room::{LiveSeat, Room, RoomState, Sources, Visit};
+use super::room::{Room, RoomState};
+use super::seat::{LiveSeat, Sources, Told, Visit};
 
 /// A socket's hold on its seat.
 pub struct Attachment {
@@ -43,15 +44,18 @@ impl Consultations {
         let (consultation, record) = self.seat_of_session(session).await?;
         let generation = self.numbers.next();
         for _ in 0..ROOM_TRIES {
-            let room = self.open_room(&consultation).await?;
+            let opened = self.open_room(&consultation).await;
+            let room = opened.inspect_err(|error| self.record_failed_join(&consultation, &record.id, error))?;
             let mut state = room.lock();
             if state.is_closed() {
                 drop(state);
                 self.forget(&room);
                 continue;
             }
-            self.enter(&room, &mut state, &record, resume, wire, Visit::Connected { generation, since });
+            let visit = Visit::Connected { generation, since };
+            let entered = self.enter(&room, &mut state, &record, resume, wire, visit);
             drop(state);
+            entered.inspect_err(|error| self.record_failed_join(&consultation, &record.id, error))?;
             return Ok(Attachment { room, seat: record.id, generation });
         }
         Err(JoinError::Full)
@@ -61,19 +65,22 @@ impl Consultations {
     pub async fn handle(self: &Arc<Self>, visit: &Attachment, request: Request) {
         match request {
             Request::Offer { id, sdp, senders } => self.answer_page(visit, id, &sdp, &senders),
-            Request::Admit { seat } => self.host_admits(visit, &seat).await,
-            Request::Remove { seat } => self.host_removes(visit, &seat).await,
-            Request::Mute { seat, source, muted } => visit.host_mutes(&seat, source, muted),
-            Request::End => self.host_ends(visit).await,
-            Request::Leave => self.leave(visit),
             Request::View { slot, width, height } => visit.view(slot, PictureSize { width, height }),
             Request::Sending { microphone, camera, screen } => visit.sending(Sources { microphone, camera, screen }),
-            Request::Gate { .. }
-            | Request::Lock { .. }
-            | Request::Invite { .. }
-            | Request::HandOver { .. }
-            | Request::Aside { .. }
-            | Request::Next => visit.refuse(None, ErrorCode::NotPermitted, "not possible here yet"),
+            Request::Gate { answer } => {
+                visit.answers(&answer);
+                self.close_if_empty(&visit.room, visit.room.lock());
+            }
+            Request::Leave => self.leave(visit),
+            Request::Admit { seat } => self.host_admits(visit, &seat),
+            Request::Remove { seat } => self.host_removes(visit, &seat),
+            Request::Mute { seat, source, muted } => visit.host_mutes(&seat, source, muted),
+            Request::Lock { locked } => visit.host_locks(locked),
+            Request::Invite { role, display_name } => self.host_invites(visit, role, display_name).await,
+            Request::HandOver { to, reason } => visit.host_hands_over(&to, reason),
+            Request::Aside { on } => visit.sets_aside(on),
+            Request::Next => self.host_goes_on(visit).await,
+            Request::End => self.host_ends(visit),
             // A session gives one `Join`, which `attach` takes.
             Request::Join { .. } => {}
         }
@@ -86,7 +93,7 @@ impl Consultations {
             let Some(seat) = visit.current_seat(&mut state) else { return };
             seat.channel.detach();
             seat.visit = Visit::Away { generation: visit.generation };
-            state.broadcast_roster();
+            state.settle();
         }
         let consultations = Arc::clone(self);
         tokio::spawn(async move {
@@ -99,74 +106,15 @@ impl Consultations {
         let mut state = visit.room.lock();
         let Some(seat) = state.seat(&visit.seat) else { return };
         if seat.visit == (Visit::Away { generation: visit.generation }) {
-            state.leave(&visit.seat);
+            if seat.stage.is_inside() {
+                state.tell_incident(&visit.seat, Cause::ConnectionLost, Instant::now());
+            }
+            state.leave(&visit.seat, Departure::Lost);
             self.close_if_empty(&visit.room, state);
         }
     }
 
-    /// Admits a waiting seat, in the store and in the live room.
-    pub(super) async fn admit(
-        &self,
-        clinic: &str,
-        consultation: &str,
-        seat: &str,
-        by: Actor,
-    ) -> Result<(), StoreError> {
-        let waits = self.journal.seat(seat).await?.is_some_and(|(_, seat)| !seat.admission.is_admitted());
-        if waits {
-            let change = LiveChange::SetAdmission { seat: seat.to_owned(), admission: Admission::Admitted };
-            let told = self.journal.entry(Some(clinic), Some(consultation), Some(seat), &Fact::SeatAdmitted { by });
-            self.journal.commit(Transaction { changes: vec![Change::Live(change)], entries: vec![told] }).await?;
-        }
-        if let Some(room) = self.live_room(consultation) {
-            room.lock().admit(seat);
-        }
-        Ok(())
-    }
-
-    /// Removes a seat, in the store and in the live room: its links stop working.
-    pub(super) async fn remove(
-        &self,
-        clinic: &str,
-        consultation: &str,
-        seat: &str,
-        by: Actor,
-    ) -> Result<(), StoreError> {
-        let change = LiveChange::SetAdmission { seat: seat.to_owned(), admission: Admission::Refused };
-        let told = self.journal.entry(Some(clinic), Some(consultation), Some(seat), &Fact::SeatRemoved { by });
-        self.journal.commit(Transaction { changes: vec![Change::Live(change)], entries: vec![told] }).await?;
-        if let Some(room) = self.live_room(consultation) {
-            let mut state = room.lock();
-            state.remove(seat);
-            self.close_if_empty(&room, state);
-        }
-        Ok(())
-    }
-
-    /// Ends a consultation for everyone, in the store and in the live room.
-    pub(super) async fn end(&self, clinic: &str, consultation: &str, by: Actor) -> Result<(), StoreError> {
-        let (consultation_id, at) = (consultation.to_owned(), super::clock::unix_now());
-        // While the store is down it is read in the room's copy whether it is over; else the store says so when it writes.
-        let change = if !self.journal.is_behind() {
-            Some(Change::EndConsultation { consultation: consultation_id, at })
-        } else {
-            let found = self.journal.consultation(consultation).await?;
-            let running = found.is_some_and(|(record, _)| record.ended_at.is_none());
-            running.then_some(Change::Live(LiveChange::End { consultation: consultation_id, at }))
-        };
-        if let Some(change) = change {
-            let told = self.journal.entry(Some(clinic), Some(consultation), None, &Fact::ConsultationEnded { by });
-            // Not applicable: it is over already, and that was told.
-            self.journal.commit(Transaction { changes: vec![change], entries: vec![told] }).await?;
-        }
-        if let Some(room) = self.live_room(consultation) {
-            room.lock().end();
-            self.forget(&room);
-        }
-        Ok(())
-    }
-
-    /// Puts a socket on its seat.
+    /// Puts a socket on its seat. The room has the last word on it: the record was read before.
     fn enter(
         &self,
         room: &Room,
@@ -175,14 +123,15 @@ impl Consultations {
         resume: Option<&Resume>,
         wire: &Arc<Wire>,
         visit: Visit,
-    ) {
-        state.add_seat(record, &room.act, &self.numbers);
-        if record.admission.is_admitted() {
-            // The store may have learnt it while the room was being made.
-            state.admit(&record.id);
+    ) -> Result<(), JoinError> {
+        state.add_seat(record, &self.numbers);
+        let Some(seat) = state.seat_mut(&record.id) else { return Err(JoinError::Token) };
+        match seat.admission {
+            Admission::Refused => return Err(JoinError::Removed),
+            Admission::Declined => return Err(JoinError::Declined),
+            Admission::Waiting | Admission::Admitted | Admission::Direct => {}
         }
-        let Some(seat) = state.seat_mut(&record.id) else { return };
-        let standing = Standing { admitted: seat.admission.is_admitted(), permissions: seat.permissions };
+        let standing = Standing { admitted: seat.stage.is_inside(), permissions: seat.permissions() };
         let resumed = seat.visit != Visit::Absent
             && resume.is_some_and(|resume| {
                 let claims = self.tokens.verify(Purpose::Ticket, &resume.ticket);
@@ -199,13 +148,15 @@ impl Consultations {
             seat.channel.close(CloseReason::Replaced);
             let serial = self.numbers.next();
             seat.channel.open(wire, serial, self.welcome(room, seat, record, standing, serial));
-            for source in seat.silenced.iter() {
+            seat.told = Told { inside: standing.admitted, permissions: standing.permissions, ..Told::default() };
+            for source in seat.shut.silenced.iter() {
                 seat.channel.send(ServerMessage::Muted { source, muted: true });
             }
             // The page that had this leg is gone or told to stop; the new one makes its own.
             state.drop_page_leg(&record.id);
         }
-        state.broadcast_roster();
+        state.settle();
+        Ok(())
     }
 
     fn welcome(&self, room: &Room, seat: &LiveSeat, record: &SeatRecord, standing: Standing, serial: u64) -> Welcome {
@@ -222,33 +173,10 @@ impl Consultations {
         }
     }
 
-    async fn host_admits(&self, visit: &Attachment, seat: &str) {
-        if visit.may(|seat| seat.permissions.admit) && visit.knows(seat) {
-            let (clinic, consultation) = (&visit.room.clinic, &visit.room.consultation);
-            let done = self.admit(clinic, consultation, seat, visit.actor()).await;
-            visit.report(done);
-        }
-    }
-
-    async fn host_removes(&self, visit: &Attachment, seat: &str) {
-        if visit.may(|seat| seat.permissions.remove) && visit.knows(seat) {
-            let (clinic, consultation) = (&visit.room.clinic, &visit.room.consultation);
-            let done = self.remove(clinic, consultation, seat, visit.actor()).await;
-            visit.report(done);
-        }
-    }
-
-    async fn host_ends(&self, visit: &Attachment) {
-        if visit.may(|seat| seat.permissions.end) {
-            let done = self.end(&visit.room.clinic, &visit.room.consultation, visit.actor()).await;
-            visit.report(done);
-        }
-    }
-
     fn leave(&self, visit: &Attachment) {
         let mut state = visit.room.lock();
         if visit.current_seat(&mut state).is_some() {
-            state.leave(&visit.seat);
+            state.leave(&visit.seat, Departure::Left);
             self.close_if_empty(&visit.room, state);
         }
     }
@@ -258,16 +186,21 @@ impl Attachment {
     /// Tells the page that something it asked cannot be done.
     pub fn refuse(&self, id: Option<u32>, code: ErrorCode, message: &str) {
         let error = ServerMessage::Error { id, code, message: message.to_owned() };
-        self.with_seat(|seat| seat.channel.send(error));
-    }
-
-    fn actor(&self) -> Actor {
-        Actor::Seat(self.seat.clone())
+        self.tell(error);
     }
 
     pub(super) fn current_seat<'a>(&self, state: &'a mut RoomState) -> Option<&'a mut LiveSeat> {
         let is_current = |seat: &&mut LiveSeat| matches!(seat.visit, Visit::Connected { generation, .. } if generation == self.generation);
         state.seat_mut(&self.seat).filter(is_current)
+    }
+
+    pub(super) fn actor(&self) -> Actor {
+        Actor::Seat(self.seat.clone())
+    }
+
+    /// Sends a message to this page alone.
+    pub(super) fn tell(&self, message: ServerMessage) {
+        self.with_seat(|seat| seat.channel.send(message));
     }
 
     fn with_seat(&self, act: impl FnOnce(&mut LiveSeat)) {
@@ -276,17 +209,17 @@ impl Attachment {
         }
     }
 
-    /// Whether the seat is admitted and has the permission; tells the page when not.
-    fn may(&self, permission: impl FnOnce(&LiveSeat) -> bool) -> bool {
+    /// Whether the seat is inside and has the permission; tells the page when not.
+    pub(super) fn may(&self, permission: impl FnOnce(&Permissions) -> bool) -> bool {
         let mut may = false;
-        self.with_seat(|seat| may = seat.admission.is_admitted() && permission(seat));
+        self.with_seat(|seat| may = seat.stage.is_inside() && permission(&seat.permissions()));
         if !may {
             self.refuse(None, ErrorCode::NotPermitted, "this seat may not do that");
         }
         may
     }
 
-    fn knows(&self, seat: &str) -> bool {
+    pub(super) fn knows(&self, seat: &str) -> bool {
         let known = self.room.lock().seat(seat).is_some();
         if !known {
             self.refuse(None, ErrorCode::NotFound, "no such seat");
@@ -294,17 +227,9 @@ impl Attachment {
         known
     }
 
-    fn report(&self, done: Result<(), StoreError>) {
-        if let Err(error) = done {
-            tracing::error!(%error, "the store does not answer");
-            self.refuse(None, ErrorCode::Unavailable, "the store does not answer");
-        }
-    }
-
-    fn host_mutes(&self, seat: &str, source: MediaSource, muted: bool) {
-        if self.may(|seat| seat.permissions.mute) && !self.room.lock().mute(seat, source, muted) {
-            self.refuse(None, ErrorCode::NotFound, "no such seat");
-        }
+    pub(super) fn report(&self, error: &StoreError) {
+        tracing::error!(%error, "the store does not answer");
+        self.refuse(None, ErrorCode::Unavailable, "the store does not answer");
     }
 
     fn view(&self, slot: u16, size: PictureSize) {
@@ -323,10 +248,10 @@ impl Attachment {
     fn sending(&self, sending: Sources) {
         let mut state = self.room.lock();
         let Some(seat) = self.current_seat(&mut state) else { return };
-        let sending = sending.within(seat.permissions);
+        let sending = Some(sending.within(seat.permissions()));
         if seat.sending != sending {
             seat.sending = sending;
-            state.broadcast_roster();
+            state.settle();
         }
     }
 }

@@ -6,16 +6,20 @@ use axum::Json;
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use colloque_signaling::message::{Language, Presence, Role};
+use colloque_signaling::message::{Card, Gate, HandOverReason, Language, Presence, Role};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::control::booking::{BookingError, ClinicId, ConsultationState, Invitation, NewConsultation, NewSeat};
+use crate::acts::GatesDefinition;
+use crate::control::booking::{
+    self, BookingError, ClinicId, ConsultationState, Invitation, NewConsultation, NewSeat, SeatState,
+};
 use crate::control::clock;
 use crate::control::outbox::NotifyBy;
+use crate::control::waiting_line::Queued;
 use crate::pii::Pii;
-use crate::store::Admission;
+use crate::store::{Admission, PassedGate};
 
 use super::AppState;
 use super::problem::{Problem, ProblemDocument};
@@ -81,12 +85,23 @@ pub struct ConsultationRequest {
     #[serde(default)]
     starts_at: Option<String>,
     seats: Vec<SeatRequest>,
-    /// Gates before media. This version enforces none, so it takes none.
+    /// Gates before media where they differ from the act's.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
-    gates: Option<serde_json::Map<String, serde_json::Value>>,
+    gates: Option<GatesDefinition>,
     #[serde(default)]
     priority: Option<Priority>,
+    /// The clinic's pseudonym for the patient, for counting acts and for erasure. Never a national number.
+    #[serde(default)]
+    patient: Option<String>,
+    /// First characters of the patient's postal code, for usage figures.
+    #[serde(default)]
+    postal_prefix: Option<String>,
+    /// Consultations of the same queue are seen one after another: `[a-zA-Z0-9_-]{1,64}`.
+    #[serde(default)]
+    queue: Option<String>,
+    /// Professionals log in before they get media.
+    #[serde(default)]
+    login: bool,
 }
 
 /// Whether a consultation goes before others.
@@ -109,12 +124,45 @@ pub struct SeatRequest {
     phone: Option<String>,
     #[serde(default)]
     email: Option<String>,
-    /// Skips the waiting room.
+    /// The clinic vouches for it: it skips waiting room, gates and login.
     #[serde(default)]
     admitted: bool,
+    /// Of a professional: what is shown before media.
+    #[serde(default)]
+    card: Option<CardRequest>,
     /// Sends the link to the seat's `email` or `phone`, where the operator has configured that.
     #[serde(default)]
     notify: Vec<NotifyBy>,
+}
+
+/// Who a professional is, and what the consultation costs.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CardRequest {
+    #[serde(default)]
+    #[schema(example = "Dr")]
+    title: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    specialty: Option<String>,
+    /// National number of health professionals, 11 digits.
+    #[serde(default)]
+    #[schema(pattern = "^[0-9]{11}$")]
+    rpps: Option<String>,
+    /// Of the practice.
+    #[serde(default)]
+    address: Option<String>,
+    /// What the patient will pay, in words, with the currency.
+    #[serde(default)]
+    fee: Option<String>,
+}
+
+impl From<CardRequest> for Card {
+    fn from(card: CardRequest) -> Self {
+        let CardRequest { title, name, specialty, rpps, address, fee } = card;
+        Card { seat: String::new(), title, name, specialty, rpps, address, fee }
+    }
 }
 
 impl From<SeatRequest> for NewSeat {
@@ -125,6 +173,7 @@ impl From<SeatRequest> for NewSeat {
             phone: seat.phone.map(Pii),
             email: seat.email.map(Pii),
             admitted: seat.admitted,
+            card: seat.card.map(|card| Pii(card.into())),
             notify: seat.notify,
         }
     }
@@ -169,6 +218,11 @@ pub struct ConsultationView {
     created_at: String,
     starts_at: Option<String>,
     ended_at: Option<String>,
+    queue: Option<String>,
+    /// Whoever is not in the room stays outside.
+    locked: bool,
+    /// Professionals log in before they get media.
+    login: bool,
     seats: Vec<SeatView>,
 }
 
@@ -182,21 +236,61 @@ pub struct SeatView {
     admitted: bool,
     /// Whether a host removed it.
     removed: bool,
+    /// Whether its person refused a gate, or chose another way than video.
+    declined: bool,
+    /// The clinic vouches for it: nothing is asked of it.
+    vouched: bool,
+    /// Opened on another device than before, and not admitted there since.
+    other_device: bool,
     #[schema(value_type = String)]
     presence: Presence,
+    /// What it still has to pass before media: `login`, `card`, `consent`, `third_person`, `preference`.
+    gates_pending: Vec<&'static str>,
+    /// What it has passed, with the answer where there is one to give.
+    gates_passed: Vec<PassedView>,
+}
+
+/// A gate that a seat has passed.
+#[derive(Serialize, ToSchema)]
+pub struct PassedView {
+    /// `card:SEAT` for each card, `consent`, `third_person`, `preference`.
+    gate: String,
+    /// Version of the consent text, `yes` or `no`, or empty.
+    answer: String,
+    at: String,
+}
+
+impl From<SeatState> for SeatView {
+    fn from(state: SeatState) -> Self {
+        let SeatState { record, presence, gates_pending } = state;
+        let pending = |gate: &Gate| match gate {
+            Gate::Login => "login",
+            Gate::Card { .. } => "card",
+            Gate::Consent { .. } => "consent",
+            Gate::ThirdPerson => "third_person",
+            Gate::Preference => "preference",
+        };
+        let passed =
+            |gate: PassedGate| PassedView { gate: gate.gate, answer: gate.answer, at: clock::format_rfc3339(gate.at) };
+        SeatView {
+            id: record.id,
+            role: record.role,
+            display_name: record.display_name.map(|name| name.0),
+            admitted: record.admission.is_admitted() && !record.other_device,
+            removed: record.admission == Admission::Refused,
+            declined: record.admission == Admission::Declined,
+            vouched: record.vouched,
+            other_device: record.other_device,
+            presence,
+            gates_pending: gates_pending.iter().map(pending).collect(),
+            gates_passed: record.gates.into_iter().filter(|gate| booking::is_answer(gate)).map(passed).collect(),
+        }
+    }
 }
 
 impl From<ConsultationState> for ConsultationView {
     fn from(state: ConsultationState) -> Self {
         let ConsultationState { consultation, seats } = state;
-        let seat = |(seat, presence): (crate::store::SeatRecord, Presence)| SeatView {
-            id: seat.id,
-            role: seat.role,
-            display_name: seat.display_name.map(|name| name.0),
-            admitted: seat.admission.is_admitted(),
-            removed: seat.admission == Admission::Refused,
-            presence,
-        };
         Self {
             id: consultation.id,
             act: consultation.act,
@@ -204,8 +298,58 @@ impl From<ConsultationState> for ConsultationView {
             created_at: clock::format_rfc3339(consultation.created_at),
             starts_at: consultation.starts_at.map(clock::format_rfc3339),
             ended_at: consultation.ended_at.map(clock::format_rfc3339),
-            seats: seats.into_iter().map(seat).collect(),
+            queue: consultation.queue,
+            locked: consultation.locked,
+            login: consultation.login,
+            seats: seats.into_iter().map(SeatView::from).collect(),
         }
+    }
+}
+
+/// `POST /v1/consultations/{id}/seats/{seat}/hand-over`
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandOverRequest {
+    /// The colleague's seat of the same consultation.
+    to: String,
+    /// `shift_end`, `specialty`, `emergency`, `technical` or `other`.
+    #[schema(value_type = String, example = "shift_end")]
+    reason: HandOverReason,
+}
+
+/// A queue: its consultations that are not over, in the order in which they are seen.
+#[derive(Serialize, ToSchema)]
+pub struct QueueView {
+    queue: String,
+    consultations: Vec<QueuedView>,
+}
+
+/// A consultation of a queue.
+#[derive(Serialize, ToSchema)]
+pub struct QueuedView {
+    id: String,
+    starts_at: Option<String>,
+    /// Seats that wait to be let in.
+    waiting: usize,
+    /// Seats in the call.
+    present: usize,
+    /// Consultations with somebody waiting that are seen before.
+    ahead: u32,
+    /// Expected begin, where the plan says it.
+    expected_at: Option<String>,
+}
+
+impl QueueView {
+    fn new(queue: String, consultations: Vec<Queued>) -> Self {
+        let view = |queued: Queued| QueuedView {
+            id: queued.consultation,
+            starts_at: queued.starts_at.map(clock::format_rfc3339),
+            waiting: queued.waiting,
+            present: queued.present,
+            ahead: queued.ahead,
+            expected_at: queued.expected_at.map(clock::format_rfc3339),
+        };
+        Self { queue, consultations: consultations.into_iter().map(view).collect() }
     }
 }
 
@@ -244,13 +388,6 @@ pub async fn create(
     JsonBody(body): JsonBody<ConsultationRequest>,
 ) -> Result<Response, Problem> {
     let clinic = clinic(&state, &headers).await?;
-    if body.gates.is_some_and(|gates| !gates.is_empty()) {
-        return Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "gates-unsupported",
-            "This version enforces no gates before media",
-        ));
-    }
     let starts_at = match body.starts_at.as_deref() {
         None => None,
         Some(text) => Some(clock::parse_rfc3339(text).ok_or(BookingError::Invalid("starts_at is not RFC 3339"))?),
@@ -261,6 +398,11 @@ pub async fn create(
         starts_at,
         emergency: matches!(body.priority, Some(Priority::Emergency)),
         seats: body.seats.into_iter().map(NewSeat::from).collect(),
+        gates: body.gates,
+        patient: body.patient.map(Pii),
+        postal_prefix: body.postal_prefix,
+        queue: body.queue,
+        login: body.login,
     };
     let (id, invitations) = state.consultations.create(&clinic, new).await?;
     let location = format!("/v1/consultations/{id}");
@@ -343,6 +485,59 @@ pub async fn revoke(
 ) -> Result<Json<SeatInvitation>, Problem> {
     let clinic = clinic(&state, &headers).await?;
     Ok(Json(state.consultations.revoke(&clinic, &id, &seat).await?.into()))
+}
+
+/// Locks the consultation: whoever is not in it stays outside.
+#[utoipa::path(post, path = "/v1/consultations/{id}/lock",
+    responses((status = 204), (status = "default", body = ProblemDocument)))]
+pub async fn lock(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let clinic = clinic(&state, &headers).await?;
+    state.consultations.lock_by_clinic(&clinic, &id, true).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Unlocks the consultation.
+#[utoipa::path(post, path = "/v1/consultations/{id}/unlock",
+    responses((status = 204), (status = "default", body = ProblemDocument)))]
+pub async fn unlock(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let clinic = clinic(&state, &headers).await?;
+    state.consultations.lock_by_clinic(&clinic, &id, false).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Hands a running consultation from this seat to a colleague's: everyone in it is told; done once the colleague is there.
+#[utoipa::path(post, path = "/v1/consultations/{id}/seats/{seat}/hand-over", request_body = HandOverRequest,
+    responses((status = 204), (status = "default", body = ProblemDocument)))]
+pub async fn hand_over(
+    State(state): State<AppState>,
+    Path((id, seat)): Path<(String, String)>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<HandOverRequest>,
+) -> Result<StatusCode, Problem> {
+    let clinic = clinic(&state, &headers).await?;
+    state.consultations.hand_over_by_clinic(&clinic, &id, &seat, &body.to, body.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The consultations of a queue, with who waits where. An unknown queue is an empty one.
+#[utoipa::path(get, path = "/v1/queues/{queue}",
+    responses((status = 200, body = QueueView), (status = "default", body = ProblemDocument)))]
+pub async fn queue(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Path(queue): Path<String>,
+) -> Result<Json<QueueView>, Problem> {
+    let clinic = clinic(&state, &headers).await?;
+    let consultations = state.consultations.queue(&clinic, &queue).await?;
+    Ok(Json(QueueView::new(queue, consultations)))
 }
 
 /// Exchanges a link's token for a session.

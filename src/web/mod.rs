@@ -73,6 +73,10 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/consultations/{id}/seats/{seat}/admit", post(api::admit))
         .route("/v1/consultations/{id}/seats/{seat}/remove", post(api::remove))
         .route("/v1/consultations/{id}/seats/{seat}/revoke", post(api::revoke))
+        .route("/v1/consultations/{id}/seats/{seat}/hand-over", post(api::hand_over))
+        .route("/v1/consultations/{id}/lock", post(api::lock))
+        .route("/v1/consultations/{id}/unlock", post(api::unlock))
+        .route("/v1/queues/{queue}", get(api::queue))
         .route("/v1/events", get(events::events))
         .route("/v1/webhooks", get(events::webhooks).post(events::add_webhook))
         .route("/v1/webhooks/{id}", get(events::webhook).delete(events::remove_webhook))
@@ -152,6 +156,10 @@ async fn method_not_allowed() -> Problem {
         api::admit,
         api::remove,
         api::revoke,
+        api::hand_over,
+        api::lock,
+        api::unlock,
+        api::queue,
         events::events,
         events::webhooks,
         events::add_webhook,

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::control::booking::BookingError;
+use crate::control::booking::{BookingError, HandOverRefusal};
 use crate::control::endpoint::EndpointError;
 use crate::control::join::JoinError;
 use crate::control::offer::OfferRefusal;
@@ -103,7 +103,17 @@ impl From<BookingError> for Problem {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request asks for something impossible")
                     .detail(why)
             }
-            BookingError::NotFound => Problem::not_found(),
+            BookingError::Impossible(why) => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request asks for something impossible")
+                    .detail(why)
+            }
+            BookingError::HandOver(HandOverRefusal::NoSuchSeat) | BookingError::NotFound => Problem::not_found(),
+            BookingError::HandOver(refusal) => Problem::new(
+                StatusCode::CONFLICT,
+                "hand-over-refused",
+                "The consultation cannot be handed over like this",
+            )
+            .detail(refusal.to_string()),
             BookingError::Over => Problem::from(JoinError::Over),
             BookingError::Store(error) => {
                 tracing::error!(%error, "the store does not answer");
@@ -123,6 +133,16 @@ impl From<JoinError> for Problem {
             JoinError::Over => Problem::new(StatusCode::GONE, "consultation-over", "The consultation is over"),
             JoinError::NotAdmitted => {
                 Problem::new(StatusCode::FORBIDDEN, "not-admitted", "The seat is not admitted yet")
+            }
+            JoinError::Declined => {
+                Problem::new(StatusCode::FORBIDDEN, "seat-declined", "The person of this seat declined")
+            }
+            JoinError::Locked => Problem::new(StatusCode::FORBIDDEN, "room-locked", "The room is locked"),
+            JoinError::GatesPending => {
+                Problem::new(StatusCode::FORBIDDEN, "gates-pending", "The seat has questions to answer first")
+            }
+            JoinError::LoginRequired => {
+                Problem::new(StatusCode::FORBIDDEN, "login-required", "The seat's professional has to log in first")
             }
             JoinError::Draining => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The server takes no new rooms")

@@ -104,10 +104,8 @@ impl SocketTask {
                     tracing::error!(%error, "the store does not answer");
                 }
                 let code = match error {
-                    JoinError::Token | JoinError::Removed | JoinError::Over | JoinError::NotAdmitted => {
-                        ErrorCode::BadSession
-                    }
                     JoinError::Draining | JoinError::Full | JoinError::Store(_) => ErrorCode::Unavailable,
+                    _ => ErrorCode::BadSession,
                 };
                 self.wire.session().refuse(code, error.label());
             }

@@ -9,7 +9,7 @@ use super::*;
 
 async fn book(server: &Server, act: &str, roles: &[&str]) -> (StatusCode, Value) {
     let seats: Vec<Value> = roles.iter().map(|role| json!({"role": role})).collect();
-    server.api("POST", "/v1/consultations", json!({"act": act, "seats": seats})).await
+    server.api("POST", "/v1/consultations", json!({"act": act, "seats": seats, "gates": no_gates()})).await
 }
 
 /// Whether the seat passed, and what it may do.
@@ -111,7 +111,8 @@ async fn a_trainee_says_it_sends_and_nobody_is_told_so_and_the_media_plane_is_to
         .into_iter()
         .filter_map(|command| if let Command::SetPolicy { policy, .. } = command { Some(policy) } else { None })
         .collect();
-    assert_eq!(policies, [expected], "the only seat admitted by hand");
+    assert_eq!(policies.last(), Some(&expected), "the trainee's, once admitted");
+    assert_eq!(policies.iter().filter(|policy| policy.microphone).count(), 1, "the practitioner's: {policies:?}");
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ impl Server {
             .api(
                 "POST",
                 "/v1/consultations",
-                json!({"act": "teleconsultation", "language": "en", "seats": [
+                json!({"act": "teleconsultation", "language": "en", "gates": no_gates(), "seats": [
                     {"role": "practitioner", "display_name": "Dr Planted"},
                     {"role": "patient", "display_name": "Patricia Planted", "phone": "+33 6 00 00 00 01"},
                 ]}),
@@ -135,6 +135,11 @@ impl Server {
         page.say(&ClientMessage::Join { version: VERSION, session: page.session.clone(), resume: None }).await;
         page
     }
+}
+
+/// For bookings of tests that are not about gates.
+fn no_gates() -> Value {
+    json!({"card": [], "consent": {"asked": []}, "third_person": [], "preference": []})
 }
 
 /// As a small server has them, with its spool in this directory.

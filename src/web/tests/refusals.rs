@@ -48,6 +48,12 @@ async fn every_bad_request_is_a_problem_document() {
             "POST",
             "/v1/consultations",
             r#"{"act":"regulation","gates":{"consent":true},"seats":[{"role":"caller"}]}"#,
+            400,
+        ),
+        (
+            "POST",
+            "/v1/consultations",
+            r#"{"act":"regulation","gates":{"card":["patient"]},"seats":[{"role":"caller"}]}"#,
             422,
         ),
         ("GET", "/v1/consultations/unknown", "", 404),

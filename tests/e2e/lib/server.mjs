@@ -50,9 +50,10 @@ export class Server {
     return text === "" ? null : JSON.parse(text);
   }
 
-  /** Books seats; the answer's seats by role. */
-  async book(seats, language = "en") {
-    const created = await this.request("POST", "/v1/consultations", { act: "teleconsultation", language, seats });
+  /** Books seats; the answer's seats by role. Nothing is asked before media unless `gates` says so; `null`: what the act asks. */
+  async book(seats, language = "en", gates = NO_GATES) {
+    const wanted = { act: "teleconsultation", language, seats, ...(gates === null ? {} : { gates }) };
+    const created = await this.request("POST", "/v1/consultations", wanted);
     return { id: created.id, ...Object.fromEntries(created.seats.map((seat) => [seat.role, seat])) };
   }
 
@@ -91,3 +92,6 @@ export class Server {
     this.child.kill("SIGKILL");
   }
 }
+
+/** For tests that are not about gates. */
+const NO_GATES = { card: [], consent: { asked: [] }, third_person: [], preference: [] };
