@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use colloque_loadtest::api::{Clinic, Consultation};
 use colloque_loadtest::signalling::Signalling;
-use colloque_signaling::message::{ClientMessage, MediaSource, Role, ServerMessage};
-use serde_json::Value;
+use colloque_signaling::message::{ClientMessage, GateAnswer, MediaSource, Role, ServerMessage};
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Executor, SqliteConnection};
 
@@ -93,7 +93,7 @@ const SEATS: [(Role, bool); 5] = [
 ];
 
 async fn calls_go_on_and_nothing_is_lost(server: Server, flags: &[&str], mut outage: Outage) {
-    let consultation = server.clinic.book_seats(&SEATS).await.unwrap();
+    let consultation = book(&server).await;
     let elsewhere = server.clinic.book(&[Role::Practitioner]).await.unwrap();
     let seat = |index: usize| consultation.seats[index].id.clone();
     let mut host = Caller::join(&server, &consultation.seats[0], PAGE).await;
@@ -103,18 +103,27 @@ async fn calls_go_on_and_nothing_is_lost(server: Server, flags: &[&str], mut out
 
     outage.begin().await;
     goes_on(&mut host, &mut guest).await;
-    // Links of a consultation in memory join, admitted people come back, hosts admit, mute and remove.
+    // Links of a consultation in memory join, gates are passed, admitted people come back, hosts admit, mute, lock and remove.
     let (mut patient, admitted) = open(&server, &consultation, 2).await;
     assert!(!admitted);
     let (mut companion, _) = open(&server, &consultation, 3).await;
     say(&mut host, ClientMessage::Admit { seat: seat(2) }).await;
     let is_admitted = |message: &ServerMessage| matches!(message, ServerMessage::Admitted { .. }).then_some(());
+    let answer = GateAnswer::Consent { text: "1".to_owned(), accepted: true };
+    patient.send(&ClientMessage::Gate { answer }).await.unwrap();
     patient.wait(is_admitted).await.unwrap();
     say(&mut host, ClientMessage::Mute { seat: seat(1), source: MediaSource::Camera, muted: true }).await;
     until("muted", [&mut host, &mut guest], |[_, guest]| {
         guest.messages.iter().any(|message| matches!(message, ServerMessage::Muted { muted: true, .. }))
     })
     .await;
+    for locked in [true, false] {
+        say(&mut host, ClientMessage::Lock { locked }).await;
+        until("locked, then unlocked", [&mut host, &mut guest], |[_, guest]| {
+            guest.messages.contains(&ServerMessage::Locked { locked })
+        })
+        .await;
+    }
     say(&mut host, ClientMessage::Remove { seat: seat(3) }).await;
     while companion.wait(|_| None::<()>).await.is_ok() {}
     let refused = server.clinic.join(&consultation.seats[3].token).await.unwrap_err().to_string();
@@ -176,16 +185,40 @@ fn check_journal(server: &Server, flags: &[&str], consultation: &Consultation) {
         };
         entries.iter().filter(of).map(|entry| entry["cursor"].as_i64().unwrap()).collect()
     };
-    let (admitted, removed, ended) =
-        (told(Some(2), "seat.admitted"), told(Some(3), "seat.removed"), told(None, "consultation.ended"));
-    assert_eq!((admitted.len(), removed.len(), ended.len()), (1, 1, 1));
-    assert!(admitted[0] < removed[0] && removed[0] < ended[0], "in the order in which they happened");
+    let happened = [
+        (Some(2), "seat.admitted"),
+        (Some(2), "gate.passed"),
+        (Some(1), "seat.muted"),
+        (None, "consultation.locked"),
+        (None, "consultation.unlocked"),
+        (Some(3), "seat.removed"),
+        (None, "consultation.ended"),
+    ];
+    let told: Vec<i64> = happened
+        .into_iter()
+        .map(|(seat, kind)| {
+            let told = told(seat, kind);
+            assert_eq!(told.len(), 1, "{kind} is told once");
+            told[0]
+        })
+        .collect();
+    assert!(told.is_sorted(), "in the order in which it happened: {told:?}");
     let times: Vec<i64> = entries
         .iter()
         .filter(|entry| entry["consultation"] == consultation.id.as_str())
         .map(|entry| entry["at"].as_i64().unwrap())
         .collect();
     assert!(times.is_sorted_by(|one, next| *one <= next + CLOCK_TURN_MS), "{times:?}");
+}
+
+/// The patient is asked for consent, and nobody anything else.
+async fn book(server: &Server) -> Consultation {
+    let seats = SEATS.map(|(role, admitted)| json!({"role": role, "admitted": admitted}));
+    let consent = json!({"asked": ["patient"], "text": "1"});
+    let gates = json!({"card": [], "consent": consent, "third_person": [], "preference": []});
+    let body = json!({"act": "teleconsultation", "language": "en", "seats": seats, "gates": gates});
+    let request = reqwest::Client::new().post(format!("{}/v1/consultations", server.base_url));
+    request.bearer_auth(&server.api_key).json(&body).send().await.unwrap().json().await.unwrap()
 }
 
 async fn open(server: &Server, consultation: &Consultation, seat: usize) -> (Signalling, bool) {

@@ -61,6 +61,7 @@ impl PostgresServer {
     }
 
     /// Runs a statement as the server's owner.
+    #[allow(dead_code)] // Of the tests that share this file, those of the store need no statement.
     pub fn run_sql(&self, sql: &str) {
         let told = Command::new(self.bin.join("psql")).args(["-qXh", &self.dir, "-U", "postgres", "-c", sql]).status();
         assert!(told.is_ok_and(|status| status.success()), "psql failed");
