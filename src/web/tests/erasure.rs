@@ -1,5 +1,6 @@
 //! Erasing by API: gone from memory, from the store and from its files; told, and of nobody.
 
+use crate::control::clinics::Scope;
 use crate::pii::Pii;
 use crate::store::testing::{consultation, seat};
 use crate::store::verify::Verifier;
@@ -19,7 +20,7 @@ impl Server {
     }
 
     async fn clinic_id(&self) -> String {
-        self.consultations.authenticate(&self.api_key).await.unwrap().0
+        self.consultations.authorize(&self.api_key, Scope::Erase).await.unwrap().0
     }
 
     /// Books for a patient of this pseudonym.
