@@ -13,7 +13,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use super::caller::{Caller, PAGE, Server, until};
-use super::{goes_on, postgres_server};
+use super::goes_on;
+use super::postgres_server::PostgresServer;
 
 /// A way in which a store can be down.
 enum Outage {
@@ -22,7 +23,7 @@ enum Outage {
     /// Another process writes and does not finish.
     Locked(PathBuf, Option<SqliteConnection>),
     /// The database server takes nobody.
-    Refused(String),
+    Refused(PostgresServer, String),
 }
 
 impl Outage {
@@ -35,8 +36,7 @@ impl Outage {
                 connection.execute("BEGIN EXCLUSIVE").await.unwrap();
                 *lock = Some(connection);
             }
-            Outage::Refused(database) => {
-                let server = postgres_server::shared();
+            Outage::Refused(server, database) => {
                 server.run_sql(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false"));
                 server.run_sql(&format!(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
@@ -49,8 +49,8 @@ impl Outage {
         match self {
             Outage::Vanished(file) => std::fs::rename(away(file), &*file).unwrap(),
             Outage::Locked(_, lock) => lock.take().expect("it is locked").close().await.unwrap(),
-            Outage::Refused(database) => {
-                postgres_server::shared().run_sql(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"));
+            Outage::Refused(server, database) => {
+                server.run_sql(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"));
             }
         }
     }
@@ -76,12 +76,13 @@ async fn calls_go_on_while_the_stores_file_is_locked() {
 
 #[tokio::test]
 async fn calls_go_on_while_postgresql_refuses() {
-    let url = postgres_server::shared().fresh_database();
+    let postgres = PostgresServer::start();
+    let url = postgres.fresh_database();
     let database = url.split_once("localhost/").and_then(|(_, rest)| rest.split('?').next()).unwrap().to_owned();
     let flags = ["--store-url", url.as_str()];
     let dir = std::env::temp_dir().join(format!("colloque-outage-{}-{database}", std::process::id()));
     let server = Server::start_in(dir, &flags);
-    calls_go_on_and_nothing_is_lost(server, &flags, Outage::Refused(database)).await;
+    calls_go_on_and_nothing_is_lost(server, &flags, Outage::Refused(postgres, database)).await;
 }
 
 const SEATS: [(Role, bool); 5] = [
