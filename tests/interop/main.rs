@@ -2,8 +2,13 @@
 //!
 //! Not here: real browsers (`tests/browser`), and what single modules promise. Everything runs over loopback.
 
+mod audit;
 mod caller;
 mod light;
+mod outage;
+#[path = "../../src/store/testing/postgres_server.rs"]
+#[allow(dead_code)]
+mod postgres_server;
 mod scenarios;
 
 use std::time::Duration;
