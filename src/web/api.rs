@@ -289,7 +289,7 @@ impl From<SeatState> for SeatView {
             other_device: record.other_device,
             presence,
             gates_pending: gates_pending.iter().map(pending).collect(),
-            gates_passed: record.gates.into_iter().filter(|gate| booking::is_answer(gate)).map(passed).collect(),
+            gates_passed: record.gates.into_iter().filter(booking::is_answer).map(passed).collect(),
         }
     }
 }
