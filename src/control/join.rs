@@ -167,16 +167,16 @@ impl Consultations {
     async fn open_seat(&self, id: &str, epoch: u32) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
         let (consultation, seat) = self.journal.seat(id).await?.ok_or(JoinError::Token)?;
         if seat.token_epoch != epoch {
-            Err(JoinError::Token)
-        } else if consultation.ended_at.is_some() {
-            Err(JoinError::Over)
-        } else if seat.admission == Admission::Declined {
-            Err(JoinError::Declined)
-        } else if !seat.admission.is_open() {
-            Err(JoinError::Removed)
-        } else {
-            Ok((consultation, seat))
+            return Err(JoinError::Token);
         }
+        let refusal = match seat.admission {
+            _ if consultation.ended_at.is_some() => JoinError::Over,
+            Admission::Declined => JoinError::Declined,
+            Admission::Refused => JoinError::Removed,
+            Admission::Waiting | Admission::Admitted | Admission::Direct => return Ok((consultation, seat)),
+        };
+        self.record_failed_join(&consultation, &seat.id, &refusal);
+        Err(refusal)
     }
 
     async fn check_device(

@@ -4,6 +4,7 @@
 
 mod caller;
 mod light;
+mod rooms;
 mod scenarios;
 
 use std::time::Duration;

@@ -2,9 +2,14 @@
 
 mod acts;
 mod calls;
-mod record;
 mod events;
+mod facts;
+mod gates;
+mod hosting;
+mod queue;
+mod record;
 mod refusals;
+mod room;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
