@@ -68,7 +68,27 @@ fn nothing_acknowledged_is_lost_or_doubled_by_kills_on_postgresql() {
             scene.check(&mut known);
             done += 1;
         }
+        server.check(scene.url.as_ref().expect("given"));
     }
+}
+
+/// A full disk, as far as a process can be told that one is: files may not grow any more. Whoever asks whether the store takes
+/// writes must be told that it does not, though it still locks and commits.
+#[test]
+fn a_full_disk_is_told_and_takes_nothing_that_was_acknowledged() {
+    let scene = Scene::new(None);
+    let mut known = Known::default();
+    let mut writer = Writer::start(&scene);
+    writer.listen_until_written(&mut known);
+    writer.kill(&mut known);
+    let mut writer = Writer::start_on_full_disk(&scene);
+    writer.listen_until_refused(&mut known);
+    writer.kill(&mut known);
+    scene.check(&mut known);
+    let mut writer = Writer::start(&scene);
+    writer.listen_until_written(&mut known);
+    writer.kill(&mut known);
+    scene.check(&mut known);
 }
 
 /// Not a test: the process that is killed. Told by its environment.
@@ -95,6 +115,8 @@ struct Known {
     acknowledged: BTreeSet<String>,
     /// Consultations whose erasure was acknowledged.
     erased: BTreeSet<String>,
+    /// The store takes no writes.
+    refused: bool,
 }
 
 /// A writer's process, heard through its stderr.
@@ -139,7 +161,18 @@ impl Drop for Scene {
 
 impl Writer {
     fn start(scene: &Scene) -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("this test"));
+        Self::run(Command::new(std::env::current_exe().expect("this test")), scene)
+    }
+
+    /// No file of its may grow past some hundred kilobytes.
+    fn start_on_full_disk(scene: &Scene) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; ulimit -f 600; exec \"$0\" \"$@\""]);
+        command.arg(std::env::current_exe().expect("this test"));
+        Self::run(command, scene)
+    }
+
+    fn run(mut command: Command, scene: &Scene) -> Self {
         command.args(["--ignored", "--exact", "writer_process", "--nocapture"]);
         command.env(DIR_VARIABLE, &scene.dir).env(RUN_VARIABLE, format!("{:08x}", rand::random::<u32>()));
         if let Some(url) = &scene.url {
@@ -178,6 +211,13 @@ impl Writer {
         }
     }
 
+    /// Until the store told a writer whose transaction failed that it takes no writes.
+    fn listen_until_refused(&self, known: &mut Known) {
+        while !std::mem::take(&mut known.refused) {
+            known.hear(&self.lines.recv_timeout(HANGS).expect("the writer speaks"));
+        }
+    }
+
     fn kill(&mut self, known: &mut Known) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ran");
@@ -203,6 +243,8 @@ impl Known {
             assert!(self.acknowledged.insert(id.to_owned()), "{id} twice");
         } else if let Some(id) = whole.strip_prefix("erased ") {
             self.erased.insert(id.to_owned());
+        } else if whole == "no writes" {
+            self.refused = true;
         } else if line.contains("panicked") || line.starts_with("fault ") {
             panic!("the writer: {line}");
         }
@@ -355,7 +397,12 @@ async fn acknowledged(store: &SqlStore, id: &str, consultation: &str, changes: V
         match store.commit(transaction).await {
             Ok(Committed::Done) => break,
             Ok(Committed::NotApplicable) => eprintln!("fault {id} is not applicable"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(_) => {
+                if store.commit(Transaction::default()).await.is_err() {
+                    say("no writes.");
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
     }
     say(&format!("ack {id}."));

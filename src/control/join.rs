@@ -245,6 +245,7 @@ impl Consultations {
                 self.holds.insert(room.id, hold);
                 self.rooms_by_number.insert(room.id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
+                self.count_for_room(&room, &consultation);
                 Ok(room)
             }
         }

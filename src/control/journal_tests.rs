@@ -150,10 +150,21 @@ impl World {
 
     /// As after a crash: what was in the queue is gone, what was spooled is not.
     async fn restart(self) -> Self {
-        drop(self.journal);
+        self.restart_after(|_, _| {}).await
+    }
+
+    /// Lets something happen to the data directory and the store while no process runs.
+    async fn restart_after(self, meanwhile: impl FnOnce(&Path, &Switched)) -> Self {
+        let World { dir, store, journal, .. } = self;
+        drop(journal);
+        // The task of the old one holds the store until it has ended.
+        while Arc::strong_count(&store) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        meanwhile(dir.path(), &store);
         let metrics = Metrics::new().journal;
-        let journal = Journal::open(self.store.clone(), self.dir.path(), metrics.clone()).await.unwrap();
-        Self { journal, metrics, ..self }
+        let journal = Journal::open(store.clone(), dir.path(), metrics.clone()).await.unwrap();
+        Self { dir, store, journal, metrics }
     }
 
     fn record(&self, id: &str) {
@@ -275,15 +286,17 @@ async fn what_was_spooled_is_stored_by_the_next_process_even_behind_a_torn_line(
         world.record(&id);
         world.journal.flush().await;
     }
-    let path = world.dir.path().join(SPOOL_FILE_NAME);
-    let mut torn = std::fs::read(&path).unwrap();
-    torn.extend_from_slice(b"{\"changes\":[],\"entries\":[{\"id\":\"to");
     // While the store is down nobody waits for it at the start.
     let mut world = world.restart().await;
     assert!(world.journal.is_behind());
-    std::fs::write(&path, torn).unwrap();
-    world.store.set_down(false);
-    world = world.restart().await;
+    let tear = |dir: &Path, store: &Switched| {
+        let path = dir.join(SPOOL_FILE_NAME);
+        let mut torn = std::fs::read(&path).unwrap();
+        torn.extend_from_slice(b"{\"changes\":[],\"entries\":[{\"id\":\"to");
+        std::fs::write(&path, torn).unwrap();
+        store.set_down(false);
+    };
+    world = world.restart_after(tear).await;
     assert!(!world.journal.is_behind(), "a start stores the spool before anything else");
     assert_eq!(world.stored().await, numbers(0..50));
 }
@@ -356,11 +369,13 @@ async fn a_damaged_line_costs_itself_alone() {
         world.record(id);
         world.journal.flush().await;
     }
-    let path = world.dir.path().join(SPOOL_FILE_NAME);
-    let damaged = std::fs::read_to_string(&path).unwrap().replace("\"two\"", "\"t}o");
-    std::fs::write(&path, damaged).unwrap();
-    world.store.set_down(false);
-    let world = world.restart().await;
+    let damage = |dir: &Path, store: &Switched| {
+        let path = dir.join(SPOOL_FILE_NAME);
+        let damaged = std::fs::read_to_string(&path).unwrap().replace("\"two\"", "\"t}o");
+        std::fs::write(&path, damaged).unwrap();
+        store.set_down(false);
+    };
+    let world = world.restart_after(damage).await;
     assert_eq!(world.stored().await, ["one", "three"]);
     assert_eq!(world.metrics.lost.get(), 1);
 }

@@ -31,6 +31,7 @@ use super::media::{MediaBusy, MediaPlane};
 use super::seat::{self, Attendance, LiveSeat, Visit};
 use super::stage::{Obstacle, Stage};
 use super::waiting_line::{Line, LineKey, Lines};
+use super::yearly::ActsOfYear;
 use super::{Numbers, aside, clock};
 
 /// A consultation while somebody is there.
@@ -89,6 +90,8 @@ pub(super) struct RoomState {
     pub(super) handing: Option<HandOver>,
     pub(super) line: Line,
     pub(super) lines: Arc<Lines>,
+    /// The patient's acts of the year, once they are counted.
+    pub(super) acts: Option<ActsOfYear>,
     act: Arc<Act>,
     gates: Gates,
     /// Professionals log in first.
@@ -120,6 +123,7 @@ impl Room {
             handing: None,
             line,
             lines: Arc::clone(lines),
+            acts: None,
             gates: gates::of_consultation(consultation, &act),
             act: Arc::clone(&act),
             login: consultation.login,

@@ -91,6 +91,8 @@ pub(super) struct Told {
     pub(super) aside: bool,
     /// Its place in the queue.
     pub(super) queue: Option<ServerMessage>,
+    /// That the patient's acts of the year come to the clinic's limit.
+    pub(super) acts: bool,
 }
 
 /// What others than the page were told of a seat.

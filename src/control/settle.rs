@@ -24,6 +24,7 @@ use super::lock::{self, Comer};
 use super::room::RoomState;
 use super::seat::{self, Attendance, LiveSeat, Visit};
 use super::stage::{Obstacle, Stage};
+use super::yearly::ActsOfYear;
 use super::{aside, clock, gates};
 
 impl RoomState {
@@ -134,9 +135,17 @@ impl RoomState {
         }
     }
 
+    /// The patient's acts of the year are counted: professionals are told when they come in, those inside now.
+    pub(super) fn set_acts(&mut self, acts: ActsOfYear) {
+        if !self.is_closed() {
+            self.acts = Some(acts);
+            self.settle();
+        }
+    }
+
     /// Tells every page what is new for it, and everyone inside who has come.
     fn settle_pages(&mut self, pending: Vec<Vec<Gate>>) {
-        let room = RoomIs { locked: self.locked, aside: self.aside.is_some() };
+        let room = RoomIs { locked: self.locked, aside: self.aside.is_some(), acts: self.acts };
         let pages = self.seats.iter_mut().zip(pending);
         let arrived: Vec<ServerMessage> =
             pages.filter_map(|(seat, pending)| settle_page(seat, pending, room)).collect();
@@ -235,6 +244,7 @@ impl RoomState {
 struct RoomIs {
     locked: bool,
     aside: bool,
+    acts: Option<ActsOfYear>,
 }
 
 /// Tells a page what is new for it. Gives its arrival, when this is the first time that it is inside.
@@ -261,6 +271,14 @@ fn settle_page(seat: &mut LiveSeat, pending: Vec<Gate>, room: RoomIs) -> Option<
         if inside && seat.told.aside != room.aside {
             seat.told.aside = room.aside;
             seat.channel.send(ServerMessage::Aside { on: room.aside, outside: seat.shut.aside });
+        }
+        if inside
+            && acts::is_professional(seat.role)
+            && !seat.told.acts
+            && let Some(message) = room.acts.and_then(ActsOfYear::to_message)
+        {
+            seat.told.acts = true;
+            seat.channel.send(message);
         }
     } else {
         seat.told.gates = pending;

@@ -162,6 +162,6 @@ fn failed(error: &std::io::Error) -> StoreError {
 /// File name inside the data directory.
 pub const LIST_FILE_NAME: &str = "erased";
 /// Consultations, and entries, that one call removes at most: others wait for the writer meanwhile.
-const PRUNED_MAX: i64 = 2_000;
+const PRUNED_MAX: i64 = 1_000;
 /// Yearly counts need the year before at most.
 const PAST_ACTS_SECONDS: i64 = 2 * 366 * 86_400;

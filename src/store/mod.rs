@@ -502,7 +502,8 @@ pub type WithSeats = (ConsultationRecord, Vec<SeatRecord>);
 
 /// Everything the control plane keeps. Each engine implements the same, and the same tests run against each.
 pub trait Store: Send + Sync {
-    /// Writes a transaction. Durable when its future resolves; it goes on when the caller gives up waiting.
+    /// Writes a transaction. Durable when its future resolves; it goes on when the caller gives up waiting. An empty one is a write too:
+    /// it tells whether the store takes writes.
     fn commit(&self, transaction: Transaction) -> StoreFuture<'_, Committed>;
 
     /// A clinic.

@@ -172,6 +172,12 @@ pub(crate) async fn whole_chain(store: &SqlStore) -> Vec<String> {
     ids
 }
 
+/// The PostgreSQL server that the tests of this process share.
+fn shared_server() -> &'static postgres_server::PostgresServer {
+    static SERVER: std::sync::OnceLock<postgres_server::PostgresServer> = std::sync::OnceLock::new();
+    SERVER.get_or_init(postgres_server::PostgresServer::start)
+}
+
 /// Where a test's store is: a directory of its own, and a database of its own on the tests' PostgreSQL server.
 pub(crate) struct Bench {
     dir: TempDir,
@@ -184,7 +190,7 @@ impl Bench {
     }
 
     pub(crate) fn postgres() -> Self {
-        Self::at(Some(Pii(postgres_server::shared().fresh_database())))
+        Self::at(Some(Pii(shared_server().fresh_database())))
     }
 
     pub(crate) fn at(url: Option<Pii<String>>) -> Self {

@@ -18,6 +18,7 @@ use crate::control::booking::{
 use crate::control::clock;
 use crate::control::outbox::NotifyBy;
 use crate::control::waiting_line::Queued;
+use crate::control::yearly::ActsOfYear;
 use crate::pii::Pii;
 use crate::store::{Admission, PassedGate};
 
@@ -184,6 +185,9 @@ impl From<SeatRequest> for NewSeat {
 pub struct ConsultationCreated {
     id: String,
     seats: Vec<SeatInvitation>,
+    /// The patient's acts of the calendar year, when the clinic has a limit and gave a pseudonym.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acts: Option<ActsOfYear>,
 }
 
 /// What to send to the person of a seat.
@@ -404,9 +408,11 @@ pub async fn create(
         queue: body.queue,
         login: body.login,
     };
+    let counts = new.patient.is_some();
     let (id, invitations) = state.consultations.create(&clinic, new).await?;
+    let acts = if counts { state.consultations.count_booking(&id).await } else { None };
     let location = format!("/v1/consultations/{id}");
-    let body = ConsultationCreated { id, seats: invitations.into_iter().map(SeatInvitation::from).collect() };
+    let body = ConsultationCreated { id, seats: invitations.into_iter().map(SeatInvitation::from).collect(), acts };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
 }
 

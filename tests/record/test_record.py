@@ -159,6 +159,19 @@ class Judged(unittest.TestCase):
             self.assertEqual(len(again["participant"]), len(resource["participant"]))
             self.french_profile(resource)
 
+    def judge(self, resource):
+        """The second opinion, by FHIR's own definitions."""
+        command = ["node", str(ROOT / "tests" / "record" / "judge.mjs")]
+        return subprocess.run(command, input=json.dumps(resource), capture_output=True, text=True, timeout=60)
+
+    def test_a_second_library_finds_nothing_either(self):
+        for resource in (self.encounter, json.loads((FIXTURES / "encounter.json").read_text())):
+            verdict = self.judge(resource)
+            self.assertEqual((verdict.returncode, verdict.stdout), (0, ""), verdict.stderr)
+        for fault in ({"status": "almost"}, {"class": None}, {"period": {"begin": "2026"}}, {"participants": []}):
+            resource = {name: value for name, value in {**self.encounter, **fault}.items() if value is not None}
+            self.assertEqual(self.judge(resource).returncode, 1, fault)
+
     def test_the_fhir_library_refuses_what_is_no_encounter(self):
         for fault in ({"status": None}, {"class": "VR"}, {"period": {"begin": "2026"}}, {"participants": []}):
             with self.assertRaises(ValueError, msg=str(fault)):

@@ -429,10 +429,10 @@ fn sitters(origins: &Origins<'_>, moments: &[Moment]) -> Vec<Sitter> {
     let role_of = |seat: &SeatRecord| role_from_name(&seat.role).unwrap_or(Role::Guest);
     let mut all: Vec<Sitter> = origins.seats.iter().map(|seat| sitter(&seat.id, role_of(seat))).collect();
     for moment in moments {
-        if let (Fact::SeatInvited { role, .. }, Some(seat)) = (&moment.fact, &moment.seat) {
-            if !all.iter().any(|known| known.id == *seat) {
-                all.push(sitter(seat, *role));
-            }
+        if let (Fact::SeatInvited { role, .. }, Some(seat)) = (&moment.fact, &moment.seat)
+            && !all.iter().any(|known| known.id == *seat)
+        {
+            all.push(sitter(seat, *role));
         }
     }
     all

@@ -110,6 +110,9 @@ pub enum Doubt {
     /// What is shown beside the signature is not what was signed.
     #[error("the statement is genuine, but what the record shows beside it is not what was signed")]
     Shown,
+    /// Genuine, and of a form that this version does not know.
+    #[error("the signature is genuine, but the statement is of a newer form: verify it with a newer version")]
+    Newer,
     /// Keys in no form that is known.
     #[error("the key is neither a JSON Web Key Set with an Ed25519 key nor a public key in PEM")]
     Key,
@@ -144,7 +147,7 @@ impl Statement {
         if !HeadKey::verifies(&key.0, signed.as_bytes(), &decode(signature)?) {
             return Err(Doubt::Signature);
         }
-        let statement = serde_json::from_slice(&decode(payload)?).map_err(|_| Doubt::Form)?;
+        let statement = serde_json::from_slice(&decode(payload)?).map_err(|_| Doubt::Newer)?;
         Ok((statement, key.clone()))
     }
 
@@ -328,6 +331,17 @@ mod tests {
                 assert!(Statement::verify(&changed, &keys).is_err(), "{index} {flip}");
             }
         }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_genuine_statement_of_a_newer_form_is_not_called_a_forgery() {
+        let (key, dir) = key();
+        let public = PublicKey(key.public_key());
+        let header = json!({ "alg": "EdDSA", "kid": public.kid() }).to_string();
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{\"version\":2}"));
+        let jws = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes())));
+        assert_eq!(Statement::verify(&jws, &[public]), Err(Doubt::Newer));
         std::fs::remove_dir_all(dir).unwrap();
     }
 

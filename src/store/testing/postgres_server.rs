@@ -7,7 +7,6 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A running server.
@@ -18,12 +17,6 @@ pub struct PostgresServer {
     databases: AtomicU64,
     keeper: Child,
     leash: Option<ChildStdin>,
-}
-
-/// The one that tests of this process share.
-pub fn shared() -> &'static PostgresServer {
-    static SERVER: OnceLock<PostgresServer> = OnceLock::new();
-    SERVER.get_or_init(PostgresServer::start)
 }
 
 impl PostgresServer {
@@ -55,8 +48,17 @@ impl PostgresServer {
         self.url(&name)
     }
 
-    /// The URL of a database.
-    pub fn url(&self, database: &str) -> String {
+    /// Panics when PostgreSQL's own checker finds a table or an index of this database damaged.
+    pub fn check(&self, url: &str) {
+        let name = url.split(['/', '?']).nth(3).expect("a URL of ours");
+        let checked = Command::new(self.bin.join("pg_amcheck"))
+            .args(["--install-missing", "--heapallindexed", "-h", &self.dir, "-U", "postgres", "-d", name])
+            .output()
+            .expect("it is beside the server");
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    }
+
+    fn url(&self, database: &str) -> String {
         format!("postgres://postgres@localhost/{database}?host={}", self.dir)
     }
 

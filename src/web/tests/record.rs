@@ -3,7 +3,9 @@
 use crate::control::clock;
 use crate::control::facts::{Actor, Departure, Fact};
 use crate::control::record::statement::{PublicKey, Statement};
-use crate::store::{Change, ConsultationRecord, Entry, SeatRecord, Store, Transaction};
+use crate::store::{
+    ApiKeyRecord, Change, Clinic, ClinicDemands, ConsultationRecord, Entry, SeatRecord, Store, Transaction,
+};
 
 use super::*;
 
@@ -120,7 +122,10 @@ async fn a_record_is_told_in_both_forms_and_its_statement_verifies() {
     for (query, accept) in [("?format=fhir", "*/*"), ("", "application/fhir+json"), ("", "Application/FHIR+json;q=1")] {
         let answer = server.get(&format!("{path}{query}"), accept).await;
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/fhir+json");
-        assert_eq!(answer.headers()[header::VARY], "accept");
+        assert_eq!(
+            (&answer.headers()[header::VARY], &answer.headers()[header::CACHE_CONTROL]),
+            (&"accept".parse().unwrap(), &"no-store".parse().unwrap())
+        );
         let (_, encounter) = json_of(answer).await;
         assert_eq!((&encounter["resourceType"], &encounter["status"]), (&json!("Encounter"), &json!("finished")));
     }
@@ -237,4 +242,88 @@ async fn schemas_are_published_and_others_are_not_there() {
     assert_eq!(server.api("GET", "/v1/schemas/secret.json", Value::Null).await.0, StatusCode::NOT_FOUND);
     let (_, capabilities) = server.api("GET", "/capabilities", Value::Null).await;
     assert_eq!(capabilities["recording"], "absent");
+}
+
+/// A clinic of the server's that has a yearly limit.
+async fn clinic_with_limit(server: &Server, limit: u32) -> String {
+    let key = format!("ck_{}", "k".repeat(51));
+    let mut hash = [0; 32];
+    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes()).as_ref());
+    let record = ApiKeyRecord {
+        prefix: key[..11].to_owned(),
+        hash: Pii(hash),
+        clinic: "strict".into(),
+        scopes: "consultations:write consultations:read events:read record:read".into(),
+    };
+    let demands = ClinicDemands { acts_per_year: Some(limit), ..ClinicDemands::default() };
+    let clinic = Clinic { id: "strict".into(), name: Pii("Stricte".into()), demands };
+    let changes = vec![Change::AddClinic(clinic), Change::AddApiKey(record, 0)];
+    server.store.commit(Transaction { changes, entries: vec![] }).await.unwrap();
+    key
+}
+
+#[tokio::test]
+async fn a_patients_acts_of_the_year_are_counted_and_professionals_are_warned() {
+    let mut server = Server::start().await;
+    server.api_key = clinic_with_limit(&server, 3).await;
+    let booking = |patient: &str, starts_at: &str| {
+        let seats = json!([
+            {"role": "practitioner", "admitted": true},
+            {"role": "patient", "admitted": true},
+        ]);
+        json!({"act": "teleconsultation", "patient": patient, "starts_at": starts_at, "seats": seats})
+    };
+    let mut last = Value::Null;
+    let mut counts = Vec::new();
+    for (patient, year) in [("P-1", 2031), ("P-1", 2031), ("P-2", 2031), ("P-1", 2032), ("P-1", 2031), ("P-1", 2031)] {
+        let body = booking(patient, &format!("{year}-03-01T09:00:00Z"));
+        let (status, booked) = server.api("POST", "/v1/consultations", body).await;
+        assert_eq!(status, StatusCode::CREATED, "{booked}");
+        counts.push(booked["acts"].clone());
+        last = booked;
+    }
+    let acts = |count: u32, warning: Option<&str>| json!({"count": count, "limit": 3, "warning": warning});
+    let expected = [
+        acts(1, None),
+        acts(2, Some("near")),
+        acts(1, None),
+        acts(1, None),
+        acts(3, Some("last")),
+        acts(4, Some("past")),
+    ];
+    assert_eq!(counts, expected);
+    server.consultations.journal().flush().await;
+    let (_, events) = server.api("GET", "/v1/events?after=0", Value::Null).await;
+    assert_eq!(events.to_string().matches("consultation.acts_near_limit").count(), 3, "{events}");
+
+    let mut doctor = server.page(&last["seats"][0]).await;
+    let mut patient = server.page(&last["seats"][1]).await;
+    let told = doctor.hear_until(|m| match m {
+        ServerMessage::Acts { count, limit } => Some((*count, *limit)),
+        _ => None,
+    });
+    assert_eq!(told.await, (4, 3));
+    patient.say(&ClientMessage::Ping { id: 5 }).await;
+    let done = patient.hear_until(|m| match m {
+        ServerMessage::Acts { .. } => Some(false),
+        ServerMessage::Pong { id: 5 } => Some(true),
+        _ => None,
+    });
+    assert!(done.await, "the patient is not told");
+}
+
+#[tokio::test]
+async fn real_visits_make_a_record() {
+    let server = Server::start().await;
+    let (id, doctor, patient) = server.book().await;
+    let pages = (server.page(&doctor).await, server.page(&patient).await);
+    let (status, _) = server.api("DELETE", &format!("/v1/consultations/{id}"), Value::Null).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    let (status, _) = server.join(&patient["token"], "").await;
+    assert_eq!(status, StatusCode::GONE);
+    drop(pages);
+    let (_, record) = server.api("GET", &format!("/v1/consultations/{id}/record"), Value::Null).await;
+    assert_eq!(record["status"], "finished", "{record}");
+    let joined = |index: usize| record["participants"][index]["joined_at"].is_string();
+    assert!(joined(0) && !joined(1), "the patient waited and was never let in: {record}");
 }
