@@ -74,8 +74,9 @@ async fn ten_in_a_row_each_with_its_own_seats_and_nothing_of_the_one_before() {
     let server = Server::start_with(Duration::from_secs(120), 20).await;
     let mut tokens = Vec::new();
     let mut patients = Vec::new();
-    for _ in 0..10 {
+    for minute in 10..20 {
         let body = json!({"act": "teleconsultation", "gates": no_gates(), "queue": "anaesthesia",
+            "starts_at": format!("2020-01-01T09:{minute}:00Z"),
             "seats": [{"role": "practitioner"}, {"role": "patient", "display_name": "P."}]});
         let booked = server.booked(body).await;
         tokens.push(booked["seats"][0].clone());
