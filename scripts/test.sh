@@ -18,8 +18,12 @@ stage "scripts: unit tests" node --test scripts/
 stage "server: unit, simulation and interop tests" cargo test --workspace
 stage "instruction counts" scripts/instructions.sh
 stage "fuzz targets, 3 s each" scripts/fuzz.sh 3
+stage "what is sent: webhooks, e-mail, SMS" scripts/outbound.sh
 stage "aiortc by WHIP and WHEP" scripts/aiortc.sh
 stage "the record, by independent libraries" scripts/record.sh
+stage "the API against its description" env API_SECONDS=45 scripts/api.sh
+stage "the walk-through by API" scripts/walkthrough.sh
+stage "login: real and hostile OpenID providers" scripts/login.sh
 stage "browsers" scripts/e2e.sh test
 stage "joins under load" scripts/load.sh --dev
 

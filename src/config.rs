@@ -4,6 +4,7 @@
 //! it finds, so that an administrator mends them in one go. Unknown keys of the file are errors. Unknown
 //! `COLLOQUE_…` variables are only named, because container platforms inject some of their own under that prefix.
 
+mod login;
 pub mod outbound;
 pub mod zone;
 
@@ -17,6 +18,8 @@ use crate::acts::{ActDefinition, Acts};
 use crate::pii::Pii;
 
 use outbound::{EmailSettings, Outbound, OutboundSettings, SmsSettings};
+
+pub use login::{LoginConfig, LoginSettings};
 
 /// What an administrator may set; everything optional. The same keys as flags, environment and TOML.
 #[derive(clap::Args, Deserialize, Clone, Debug, Default)]
@@ -69,6 +72,13 @@ pub struct Settings {
     /// Rooms at the same time before new ones are refused
     #[arg(long, env = "COLLOQUE_ROOMS_MAX", value_name = "N")]
     pub rooms_max: Option<usize>,
+    /// Days after which a new key signs links
+    #[arg(long, env = "COLLOQUE_SIGNING_KEY_DAYS", value_name = "N")]
+    pub signing_key_days: Option<u32>,
+    /// Login of professionals
+    #[command(flatten)]
+    #[serde(default)]
+    pub login: LoginSettings,
     /// Hosts that clinics may have events sent to; repeatable; without one there are no webhooks
     #[arg(long, env = "COLLOQUE_WEBHOOK_HOSTS", value_name = "HOST[:PORT]", value_delimiter = ',')]
     #[serde(default)]
@@ -79,7 +89,7 @@ pub struct Settings {
     /// Where the clinics' wall clocks are, for invitations; default: Europe/Paris
     #[arg(long, env = "COLLOQUE_TIMEZONE", value_name = "ZONE")]
     pub timezone: Option<String>,
-    /// Further authorities (PEM) that webhooks, SMTP servers and gateways may be certified by
+    /// Further authorities (PEM) that webhooks, SMTP servers, gateways and the login may be certified by
     #[arg(long, env = "COLLOQUE_TRUSTED_CA", value_name = "FILE")]
     pub trusted_ca: Option<PathBuf>,
     /// Invitations by e-mail
@@ -127,6 +137,10 @@ pub struct Config {
     pub drain_seconds: u32,
     /// Rooms at the same time.
     pub rooms_max: usize,
+    /// Days after which a new key signs links.
+    pub signing_key_days: u32,
+    /// Login of professionals, when there is one.
+    pub login: Option<LoginConfig>,
     /// The built-in acts and the file's variants.
     pub acts: Acts,
     /// What may be sent to others.
@@ -245,6 +259,8 @@ impl Settings {
             operator_token: self.operator_token.or(other.operator_token),
             drain_seconds: self.drain_seconds.or(other.drain_seconds),
             rooms_max: self.rooms_max.or(other.rooms_max),
+            signing_key_days: self.signing_key_days.or(other.signing_key_days),
+            login: self.login.or(other.login),
             acts: if self.acts.is_empty() { other.acts } else { self.acts },
             webhook_hosts: if self.webhook_hosts.is_empty() { other.webhook_hosts } else { self.webhook_hosts },
             allow_http_webhooks: self.allow_http_webhooks.or(other.allow_http_webhooks),
@@ -292,6 +308,12 @@ impl Settings {
         if self.operator_token.as_ref().is_some_and(|token| token.0.len() < OPERATOR_TOKEN_LEN_MIN) {
             faults.push(format!("operator_token must have at least {OPERATOR_TOKEN_LEN_MIN} characters"));
         }
+        let signing_key_days = self.signing_key_days.unwrap_or(SIGNING_KEY_DAYS);
+        if !SIGNING_KEY_DAYS_RANGE.contains(&signing_key_days) {
+            let (least, most) = (SIGNING_KEY_DAYS_RANGE.start(), SIGNING_KEY_DAYS_RANGE.end());
+            faults.push(format!("signing_key_days must be {least} to {most}, not {signing_key_days}"));
+        }
+        let login = self.login.resolve(&mut faults);
         let is_postgres =
             |url: &Pii<String>| ["postgres://", "postgresql://"].iter().any(|scheme| url.0.starts_with(scheme));
         if self.store_url.as_ref().is_some_and(|url| !is_postgres(url)) {
@@ -328,6 +350,8 @@ impl Settings {
             operator_token: self.operator_token,
             drain_seconds: self.drain_seconds.unwrap_or(3_600),
             rooms_max: self.rooms_max.unwrap_or(1_000),
+            signing_key_days,
+            login,
             acts,
             outbound,
         })
@@ -398,6 +422,12 @@ const RETENTION_DAYS_MAX: u32 = 7_305;
 const MEDIA_ADDRS_MAX: usize = 16;
 /// 128 bits and more when random hexadecimal; shorter ones could be guessed.
 const OPERATOR_TOKEN_LEN_MIN: usize = 32;
+/// A link is signed when its consultation is booked and must work until a day after the planned begin, and a key verifies for as
+/// long again as it signed. So this is also how far ahead one can book: a year, as follow-up visits are. A shorter time limits what
+/// a stolen key is worth. NIST SP 800-57 part 1 section 5.3.6 allows such a key to sign for two years.
+const SIGNING_KEY_DAYS: u32 = 365;
+/// Less than two days would not outlive a link's own last day.
+const SIGNING_KEY_DAYS_RANGE: std::ops::RangeInclusive<u32> = 2..=730;
 /// Variables of this prefix that are read elsewhere.
 const OTHER_VARIABLES: [&str; 2] = ["COLLOQUE_CONFIG", "COLLOQUE_LOG"];
 

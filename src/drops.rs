@@ -38,6 +38,8 @@ drop_reasons! {
     StunRate = "stun_rate",
     /// A check seen before, now from another address: proof of nothing but eavesdropping.
     StunReplay = "stun_replay",
+    /// A check from an address on which another leg lives: a member who writes somebody else's address on his own check.
+    StunAddressTaken = "stun_address_taken",
     /// DTLS from an address that the leg has not proved.
     DtlsUnproved = "dtls_unproved",
     /// DTLS record that the stack refused, or handshake bytes past the cap.

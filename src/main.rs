@@ -11,9 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use colloque::config::{self, Config, Settings};
-use colloque::control::booking;
-use colloque::pii::Pii;
-use commands::{audit, backup, erase};
+use commands::{audit, backup, clinic, erase, keys};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -45,7 +43,12 @@ enum Command {
     /// Manage clinics
     Clinic {
         #[command(subcommand)]
-        command: ClinicCommand,
+        command: clinic::ClinicCommand,
+    },
+    /// Manage the keys that sign links
+    Keys {
+        #[command(subcommand)]
+        command: keys::KeysCommand,
     },
     /// Check what the server has signed
     Record {
@@ -68,17 +71,6 @@ enum Command {
     Backup {
         /// The new directory
         to: PathBuf,
-        #[command(flatten)]
-        configured: Configured,
-    },
-}
-
-#[derive(Subcommand)]
-enum ClinicCommand {
-    /// Create a clinic and print its API key, once
-    Add {
-        /// As people know it
-        name: String,
         #[command(flatten)]
         configured: Configured,
     },
@@ -145,14 +137,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(configured) => serve::run(configured.resolve()?).await,
         Command::Demo { configured, json, tls } => demo::run(configured.settings()?, json, tls).await,
-        Command::Clinic { command: ClinicCommand::Add { name, configured } } => {
-            let config = configured.resolve()?;
-            let store = serve::open_store(&config).await?;
-            let (_, key) = booking::add_clinic(&store, Pii(name)).await?;
-            store.close().await;
-            println!("{}", key.0);
-            Ok(())
-        }
+        Command::Clinic { command } => clinic::run(command).await,
+        Command::Keys { command } => keys::run(command).await,
         Command::Record { command: verify::RecordCommand::Verify(verify) } => verify::run(verify),
         Command::Check(configured) => serve::check(configured.resolve()?).await,
         Command::Audit { command } => audit::run(command).await,

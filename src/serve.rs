@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use colloque::config::Config;
 use colloque::config::outbound::{HostRule, Outbound};
+use colloque::config::{Config, LoginConfig};
 use colloque::control::outbox;
 use colloque::control::outgoing::Authorities;
 use colloque::control::record::{Witness, runs};
-use colloque::control::{Consultations, ControlSettings, GRACE, erasure};
+use colloque::control::{Consultations, ControlSettings, GRACE, erasure, login};
 use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
 use colloque::web::listener::BoundedListener;
@@ -73,11 +73,15 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
         grace: GRACE,
         rooms_max: config.rooms_max,
         acts: config.acts.clone(),
+        signing_key_days: config.signing_key_days,
+        login: config.login.clone(),
         outbound: config.outbound.clone(),
         spool_dir: config.data_dir.clone(),
     };
     let consultations = Consultations::open(store.clone(), Arc::new(pool), settings, witness.clone()).await?;
     consultations.start_sending();
+    let watching = Arc::clone(&consultations);
+    tokio::spawn(async move { watching.watch_keys().await });
     tokio::spawn(give_signs_of_life(witness));
     let reported = Arc::clone(&consultations);
     tokio::spawn(async move {
@@ -176,6 +180,9 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
         report(what, bind_media(first, config.workers).map(|bound| sockets.extend(bound)));
     }
     report("certificate for HTTPS".to_owned(), load_tls(&config).map(drop));
+    if let Some(login) = &config.login {
+        report(format!("login provider {}", login.issuer), check_login(&config, login.clone()).await);
+    }
     check_outbound(&config.outbound, &mut report).await;
     for shortcoming in Grants::of(&sockets).shortcomings() {
         println!("warn   {shortcoming}");
@@ -226,6 +233,11 @@ fn bind_media(first: SocketAddr, workers: usize) -> anyhow::Result<Vec<MediaSock
 async fn check_store(config: &Config) -> anyhow::Result<()> {
     open_store(config).await?.close().await;
     Ok(())
+}
+
+async fn check_login(config: &Config, login: LoginConfig) -> anyhow::Result<()> {
+    let authorities = Authorities::read(config.outbound.trusted_ca.as_deref())?;
+    Ok(login::try_provider(login, &authorities).await?)
 }
 
 /// The store that the configuration names, ready for use.

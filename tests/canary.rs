@@ -26,6 +26,9 @@ const RPPS: &str = "10009876543";
 const ADDRESS: &str = "12 rue des Canaris";
 const PATIENT: &str = "pseudonyme-canari-4711";
 const DEVICE: &str = "appareil-canari-0815";
+const POSTAL: &str = "97231";
+const QUEUE: &str = "file-canari-5150";
+const FEE: &str = "25 euros canari";
 const JUNK: &str = "canari-inconnu-2342";
 
 /// The server at its most talkative, with everything it says collected.
@@ -99,7 +102,7 @@ struct Planted(Vec<(String, String)>);
 impl Planted {
     fn new() -> Self {
         let mut planted = Planted(Vec::new());
-        let values = [NAME, PLAIN_NAME, PHONE, EMAIL, INS, RPPS, ADDRESS, PATIENT, DEVICE, JUNK];
+        let values = [NAME, PLAIN_NAME, PHONE, EMAIL, INS, RPPS, ADDRESS, PATIENT, DEVICE, POSTAL, QUEUE, FEE, JUNK];
         values.iter().for_each(|value| planted.add(value));
         planted
     }
@@ -144,6 +147,9 @@ async fn visit(ws_url: &str, session: &str, planted: &mut Planted) -> Vec<String
         json!({"type": "invite", "role": "companion", "display_name": NAME}).to_string(),
         json!({"type": "hand_over", "to": PLAIN_NAME, "reason": "other"}).to_string(),
         json!({"type": "gate", "answer": {"gate": "consent", "text": JUNK, "accepted": true}}).to_string(),
+        json!({"type": "gate", "answer": {"gate": "card", "seats": [PLAIN_NAME]}}).to_string(),
+        json!({"type": "gate", "answer": {"gate": "consent", "text": "1", "accepted": true}}).to_string(),
+        json!({"type": "gate", "answer": {"gate": "third_person", "present": true}}).to_string(),
         json!({"type": PLAIN_NAME}).to_string(),
         format!("not JSON: {NAME}"),
     ]);
@@ -185,6 +191,15 @@ async fn refusals(server: &Server, token: &str) -> Vec<String> {
         server.request("PATCH", &format!("/whip/{PLAIN_NAME}")).bearer_auth(token).header("if-match", JUNK).body(INS),
         server.request("GET", &format!("/v1/events?after={PLAIN_NAME}&{PLAIN_NAME}={INS}")).bearer_auth(key),
         server.request("POST", "/metrics").bearer_auth(JUNK),
+        server
+            .request("POST", "/v1/webhooks")
+            .bearer_auth(key)
+            .json(&json!({"url": format!("https://{PLAIN_NAME}/{INS}")})),
+        server.request("POST", "/v1/login").json(&json!({"session": format!("{token}{JUNK}")})),
+        server.request("GET", &format!("/v1/login/callback?code={JUNK}&state={PLAIN_NAME}")),
+        server.request("GET", &format!("/v1/queues/{QUEUE}?{EMAIL}")).bearer_auth(&wrong_key),
+        server.request("DELETE", &format!("/v1/patients/{JUNK}/data")).bearer_auth(&wrong_key),
+        server.request("GET", &format!("/v1/consultations/{INS}/record?format={JUNK}")).bearer_auth(key),
     ];
     for body in [&booking, &unknown_field, &wrong_type, &too_long] {
         requests.push(server.request("POST", "/v1/consultations").bearer_auth(key).json(body));
@@ -223,8 +238,9 @@ async fn nothing_planted_is_seen_by_those_whom_it_does_not_concern() {
         .clinic(
             "POST",
             "/v1/consultations",
-            json!({"act": "teleconsultation", "seats": [
-                {"role": "practitioner", "display_name": NAME, "phone": PHONE, "email": EMAIL},
+            json!({"act": "teleconsultation", "patient": PATIENT, "postal_prefix": POSTAL, "queue": QUEUE, "seats": [
+                {"role": "practitioner", "display_name": NAME, "phone": PHONE, "email": EMAIL,
+                 "card": {"title": "Dr", "name": NAME, "specialty": PLAIN_NAME, "rpps": RPPS, "address": ADDRESS, "fee": FEE}},
                 {"role": "patient", "display_name": PLAIN_NAME, "phone": PHONE, "email": EMAIL},
             ]}),
         )
@@ -248,7 +264,7 @@ async fn nothing_planted_is_seen_by_those_whom_it_does_not_concern() {
     seen.extend(refusals(&server, token).await);
     server.clinic("DELETE", &format!("/v1/consultations/{id}"), Value::Null).await;
     seen.extend(refusals(&server, token).await);
-    assert!(seen.len() > 60, "refusals and errors were collected: {}", seen.len());
+    assert!(seen.len() > 80, "refusals and errors were collected: {}", seen.len());
     for refusal in &seen {
         planted.assert_absent("a refusal", refusal);
     }
@@ -257,6 +273,9 @@ async fn nothing_planted_is_seen_by_those_whom_it_does_not_concern() {
     let metrics = metrics.text().await.unwrap();
     assert!(metrics.contains("colloque_joins_total"));
     planted.assert_absent("/metrics", &metrics);
+    let events = server.clinic("GET", "/v1/events?after=0", Value::Null).await;
+    assert!(events["events"].as_array().unwrap().len() > 10);
+    planted.assert_absent("the event feed", &events.to_string());
     planted.assert_absent("a file beside the store", &beside_the_store(&server.data_dir));
     server.http.post(format!("{}/admin/drain", server.fact("admin_url"))).send().await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -69,7 +69,8 @@ fn every_message_has_a_fixture() {
 #[test]
 fn every_example_in_the_protocol_document_is_a_fixture() {
     let document = std::fs::read_to_string(root().join("PROTOCOL.md")).unwrap();
-    let known: Vec<String> = ["client-", "server-"].iter().flat_map(|side| fixtures(side).into_values()).collect();
+    let known: Vec<String> =
+        ["client-", "server-", "data-"].iter().flat_map(|side| fixtures(side).into_values()).collect();
     let mut examples = 0;
     for block in document.split("```json\n").skip(1) {
         let block = block.split("```").next().unwrap();

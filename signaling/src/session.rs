@@ -405,6 +405,10 @@ impl Session {
             return;
         }
         match reason {
+            // A page that comes back to a seat which it has lost is told so before it has joined.
+            CloseReason::MovedDevice if self.state == State::Joining => {
+                self.transmit.push_back(frame(0, ServerMessage::MovedDevice));
+            }
             CloseReason::Replaced => self.send(ServerMessage::Replaced),
             CloseReason::Removed => self.send(ServerMessage::Removed),
             CloseReason::Ended => self.send(ServerMessage::Ended),

@@ -1,7 +1,8 @@
 //! Links, sessions and resume tickets: signed claims that need no look-up to be told from forgeries.
 //!
 //! HMAC-SHA-256 over a small binary form, base64url. One purpose's token never passes for another's. Every failure is
-//! the same error. Whether a token was revoked since is the caller's to check by [`Claims::epoch`]. No clock is read.
+//! the same error and costs the same work: whatever comes in, as many bytes are authenticated. Whether a token was revoked
+//! since is the caller's to check by [`Claims::epoch`]. No clock is read.
 //!
 //! ```text
 //! version 1 | purpose 1 | key id 1 | expires 8 | epoch 4 | serial 8 | length 1, consultation | length 1, seat | tag 32
@@ -68,23 +69,24 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// The key that signs, and the one before it, which still verifies until its tokens have expired.
+/// The key that signs, and one more that verifies: the one before it until its tokens have expired, or the next one until
+/// every process knows it.
 #[derive(Debug)]
 pub struct Keyring {
-    current: Key,
-    previous: Option<Key>,
+    signing: Key,
+    other: Option<Key>,
 }
 
 impl Keyring {
-    /// `previous` must have another key id.
+    /// `other` must have another key id.
     #[must_use]
-    pub fn new(current: Key, previous: Option<Key>) -> Self {
-        Self { current, previous }
+    pub fn new(signing: Key, other: Option<Key>) -> Self {
+        Self { signing, other }
     }
 
-    /// Signs with the current key. Fails only when an identifier is empty or longer than 64 bytes.
+    /// Signs with the signing key. Fails only when an identifier is empty or longer than 64 bytes.
     pub fn sign(&self, purpose: Purpose, claims: &Claims) -> Result<String, TokenError> {
-        let mut bytes = vec![FORMAT, purpose as u8, self.current.kid];
+        let mut bytes = vec![FORMAT, purpose as u8, self.signing.kid];
         bytes.extend_from_slice(&claims.expires.to_be_bytes());
         bytes.extend_from_slice(&claims.epoch.to_be_bytes());
         bytes.extend_from_slice(&claims.serial.to_be_bytes());
@@ -95,24 +97,25 @@ impl Keyring {
             bytes.push(name.len() as u8);
             bytes.extend_from_slice(name.as_bytes());
         }
-        let tag = hmac::sign(&self.current.key, &bytes);
+        let tag = hmac::sign(&self.signing.key, &bytes);
         bytes.extend_from_slice(tag.as_ref());
         Ok(URL_SAFE_NO_PAD.encode(bytes))
     }
 
     /// What a token says, when it was signed here for this purpose and has not expired. `now` in seconds since 1970.
     pub fn verify(&self, purpose: Purpose, token: &str, now: u64) -> Result<Claims, TokenError> {
-        if token.len() > TOKEN_LEN_MAX {
-            return Err(TokenError);
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenError)?;
-        let (signed, tag) = bytes.split_last_chunk::<TAG_BYTES>().ok_or(TokenError)?;
-        let kid = *signed.get(2).ok_or(TokenError)?;
-        let key = std::iter::once(&self.current).chain(&self.previous).find(|key| key.kid == kid).ok_or(TokenError)?;
+        let mut buffer = [0; BYTES_MAX];
+        // What cannot be read is authenticated all the same, as zeros, and found wrong: no answer comes earlier than another's.
+        let len =
+            if token.len() <= TOKEN_LEN_MAX { URL_SAFE_NO_PAD.decode_slice(token, &mut buffer).ok() } else { None };
+        let bytes = &buffer[..len.unwrap_or(BYTES_MAX)];
+        let (signed, tag) = bytes.split_last_chunk::<TAG_BYTES>().unwrap_or((&[], &[0; TAG_BYTES]));
+        let kid = signed.get(2).copied();
+        let key = std::iter::once(&self.signing).chain(&self.other).find(|key| Some(key.kid) == kid);
         // Constant time; nothing of the content is believed before it.
-        hmac::verify(&key.key, signed, tag).map_err(|_| TokenError)?;
-        let claims = read(purpose, signed).ok_or(TokenError)?;
-        if now < claims.expires { Ok(claims) } else { Err(TokenError) }
+        let genuine = hmac::verify(&key.unwrap_or(&self.signing).key, signed, tag).is_ok();
+        let claims = read(purpose, signed).filter(|claims| now < claims.expires);
+        if genuine && key.is_some() && len.is_some() { claims.ok_or(TokenError) } else { Err(TokenError) }
     }
 }
 
@@ -140,6 +143,9 @@ fn name(bytes: &mut &[u8]) -> Option<String> {
     *bytes = rest;
     String::from_utf8(name.to_vec()).ok()
 }
+
+/// Of the longest token that is read, decoded.
+const BYTES_MAX: usize = TOKEN_LEN_MAX / 4 * 3;
 
 /// Changes when the layout does, so that old tokens are refused instead of misread.
 const FORMAT: u8 = 1;
@@ -196,20 +202,95 @@ mod tests {
     }
 
     #[test]
+    fn the_next_key_verifies_before_it_signs() {
+        let key = |kid: u8| Key::new(kid, &[kid; SECRET_BYTES]);
+        let elsewhere = Keyring::new(key(2), Some(key(1))).sign(Purpose::Link, &claims()).unwrap();
+        assert!(Keyring::new(key(1), Some(key(2))).verify(Purpose::Link, &elsewhere, NOW).is_ok());
+    }
+
+    #[test]
     fn every_single_bit_counts() {
+        let ring = ring(2, Some(1));
+        for purpose in [Purpose::Link, Purpose::Session, Purpose::Ticket] {
+            let token = ring.sign(purpose, &claims()).unwrap();
+            let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+            for bit in 0..bytes.len() * 8 {
+                let mut forged = bytes.clone();
+                forged[bit / 8] ^= 1 << (bit % 8);
+                assert!(ring.verify(purpose, &URL_SAFE_NO_PAD.encode(forged), NOW).is_err(), "bit {bit}");
+            }
+            for end in 0..token.len() {
+                assert!(ring.verify(purpose, &token[..end], NOW).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_has_one_spelling() {
         let ring = ring(1, None);
-        let token = ring.sign(Purpose::Link, &claims()).unwrap();
-        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
-        for bit in 0..bytes.len() * 8 {
-            let mut forged = bytes.clone();
-            forged[bit / 8] ^= 1 << (bit % 8);
-            assert!(ring.verify(Purpose::Link, &URL_SAFE_NO_PAD.encode(forged), NOW).is_err(), "bit {bit}");
+        // Lengths of one, two and three bytes modulo three: with and without bits that carry nothing.
+        for seat in ["s", "ss", "sss"] {
+            let token = ring.sign(Purpose::Link, &Claims { seat: seat.into(), ..claims() }).unwrap();
+            assert!(ring.verify(Purpose::Link, &token, NOW).is_ok());
+            let (head, last) = token.split_at(token.len() - 1);
+            let alphabet =
+                ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_', '+', '/', '=', '\n', ' ', 'é']);
+            for other in alphabet.filter(|&c| !last.starts_with(c)) {
+                assert!(ring.verify(Purpose::Link, &format!("{head}{other}"), NOW).is_err(), "{other:?}");
+            }
+            for extended in ["=", "==", "A", "AA", "\0", "\n", " ", ".", "."] {
+                assert!(ring.verify(Purpose::Link, &format!("{token}{extended}"), NOW).is_err(), "{extended:?}");
+                assert!(ring.verify(Purpose::Link, &format!("{extended}{token}"), NOW).is_err(), "{extended:?}");
+            }
+            let standard = token.replace('-', "+").replace('_', "/");
+            assert!(standard == token || ring.verify(Purpose::Link, &standard, NOW).is_err());
         }
-        for end in 0..token.len() {
-            assert!(ring.verify(Purpose::Link, &token[..end], NOW).is_err());
-        }
-        assert!(ring.verify(Purpose::Link, &format!("{token}="), NOW).is_err());
+        assert!(ring.verify(Purpose::Link, &"A".repeat(TOKEN_LEN_MAX), NOW).is_err());
         assert!(ring.verify(Purpose::Link, &"A".repeat(100_000), NOW).is_err());
+    }
+
+    #[test]
+    fn a_tag_of_another_key_purpose_or_content_is_worth_nothing() {
+        let ring = ring(1, None);
+        let token = URL_SAFE_NO_PAD.decode(ring.sign(Purpose::Link, &claims()).unwrap()).unwrap();
+        let (signed, tag) = token.split_last_chunk::<TAG_BYTES>().unwrap();
+        let assembled = |signed: &[u8], key: &hmac::Key| {
+            let tag = hmac::sign(key, signed);
+            URL_SAFE_NO_PAD.encode([signed, tag.as_ref()].concat())
+        };
+        // Keys that an outsider can know: none, the tag of a token, the token's own text.
+        for secret in [&[][..], &[0; SECRET_BYTES], tag, &token] {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+            assert!(ring.verify(Purpose::Link, &assembled(signed, &key), NOW).is_err());
+        }
+        // Signed by the right key, in a form that is not ours: a name too long, bytes left over, another format.
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[1; SECRET_BYTES]);
+        assert!(ring.verify(Purpose::Link, &assembled(signed, &key), NOW).is_ok(), "the forger's method is right");
+        for change in
+            [|b: &mut Vec<u8>| b.push(0), |b: &mut Vec<u8>| b[0] = 2, |b: &mut Vec<u8>| b[23] = 255, Vec::clear]
+        {
+            let mut changed = signed.to_vec();
+            change(&mut changed);
+            assert!(ring.verify(Purpose::Link, &assembled(&changed, &key), NOW).is_err());
+        }
+    }
+
+    #[test]
+    fn tokens_of_another_kind_are_not_tokens() {
+        let ring = ring(1, None);
+        let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let payload = encoded(r#"{"consultation":"c1","seat":"s","exp":9999999999}"#);
+        for header in [r#"{"alg":"none"}"#, r#"{"alg":"None","typ":"JWT"}"#, r#"{"alg":"HS256","kid":"1"}"#] {
+            for signature in ["", "AAAA", &encoded(&"s".repeat(32))] {
+                assert!(
+                    ring.verify(Purpose::Link, &format!("{}.{payload}.{signature}", encoded(header)), NOW).is_err()
+                );
+            }
+        }
+        for text in ["", ".", "..", "null", "true", "{}", "ck_0123456789", "Bearer", "../../etc/passwd", "%2e", "\u{0}"]
+        {
+            assert!(ring.verify(Purpose::Link, text, NOW).is_err(), "{text}");
+        }
     }
 
     #[test]

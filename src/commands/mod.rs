@@ -4,4 +4,6 @@
 
 pub mod audit;
 pub mod backup;
+pub mod clinic;
 pub mod erase;
+pub mod keys;

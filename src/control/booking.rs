@@ -3,30 +3,26 @@
 //! Works on the store; whatever is live is told through the room. Every call names the clinic, and another
 //! clinic's consultation looks exactly like one that does not exist.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use colloque_signaling::message::{Card, Gate, HandOverReason, Language, Presence, Role};
 use colloque_signaling::token::Purpose;
 
 use crate::acts::{self, Act, Gates, GatesDefinition};
 use crate::pii::Pii;
 use crate::store::{
-    ApiKeyRecord, Change, Clinic, ClinicDemands, Committed, ConsultationRecord, Entry, LiveChange, PassedGate,
-    SeatRecord, Store, StoreError, Transaction,
+    Admission, Change, ClinicDemands, Committed, ConsultationRecord, Entry, LiveChange, PassedGate, SeatRecord,
+    StoreError, Transaction,
 };
 
 use super::facts::{Actor, Fact};
 use super::gates::{self, Asked};
 use super::outbox::NotifyBy;
 use super::tokens::Subject;
-use super::{Consultations, clock, journal, policy, random};
+use super::{Consultations, clock, policy, random};
 use super::{form, hand_over};
 
+pub use super::clinics::ClinicId;
 pub use super::hand_over::HandOverRefusal;
 pub use crate::acts::SEATS_MAX;
-
-/// A proved clinic.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ClinicId(pub String);
 
 /// A new consultation, as asked for.
 #[derive(Clone, Debug)]
@@ -137,9 +133,6 @@ pub struct SeatState {
 /// Why a clinic's call was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BookingError {
-    /// No, unknown or wrong API key.
-    #[error("the API key is missing or unknown")]
-    ApiKey,
     /// The act is none of this server's.
     #[error("this server has no such act: GET /capabilities lists them")]
     Act,
@@ -163,45 +156,7 @@ pub enum BookingError {
     Store(#[from] StoreError),
 }
 
-/// Creates a clinic and gives its API key, which is shown only once. Needs no running server.
-pub async fn add_clinic(store: &dyn Store, name: Pii<String>) -> Result<(ClinicId, Pii<String>), BookingError> {
-    if name.0.trim().is_empty() || name.0.len() > NAME_LEN_MAX {
-        return Err(BookingError::Invalid("the clinic's name must have 1 to 200 bytes"));
-    }
-    let clinic = ClinicId(random::text::<12>());
-    let key = format!("{API_KEY_MARK}{}{}", random::text::<6>(), random::text::<32>());
-    let record = ApiKeyRecord {
-        prefix: key[..API_KEY_PREFIX_LEN].to_owned(),
-        hash: Pii(sha256(key.as_bytes())),
-        clinic: clinic.0.clone(),
-        scopes: SCOPES_ALL.to_owned(),
-    };
-    let told = Fact::ApiKeyCreated { scopes: record.scopes.clone() };
-    let entries = vec![journal::entry(Some(&clinic.0), None, None, &told)];
-    let added = Clinic { id: clinic.0.clone(), name, demands: ClinicDemands::default() };
-    let changes = vec![Change::AddClinic(added), Change::AddApiKey(record, clock::unix_now())];
-    store.commit(Transaction { changes, entries }).await?;
-    Ok((clinic, Pii(key)))
-}
-
 impl Consultations {
-    /// Creates a clinic and gives its API key, which is shown only once.
-    pub async fn add_clinic(&self, name: Pii<String>) -> Result<(ClinicId, Pii<String>), BookingError> {
-        add_clinic(&*self.store, name).await
-    }
-
-    /// Whose API key this is.
-    pub async fn authenticate(&self, key: &str) -> Result<ClinicId, BookingError> {
-        let prefix = key.get(..API_KEY_PREFIX_LEN).ok_or(BookingError::ApiKey)?;
-        if key.len() > NAME_LEN_MAX {
-            return Err(BookingError::ApiKey);
-        }
-        let record = self.store.api_key(prefix).await?.ok_or(BookingError::ApiKey)?;
-        aws_lc_rs::constant_time::verify_slices_are_equal(&record.hash.0, &sha256(key.as_bytes()))
-            .map_err(|_| BookingError::ApiKey)?;
-        Ok(ClinicId(record.clinic))
-    }
-
     /// Books a consultation.
     pub async fn create(
         &self,
@@ -209,6 +164,10 @@ impl Consultations {
         new: NewConsultation,
     ) -> Result<(String, Vec<Invitation>), BookingError> {
         form::check_consultation(&new)?;
+        let ahead_max = i64::from(self.settings.signing_key_days) * 86_400 - LINK_SECONDS;
+        if new.starts_at.is_some_and(|at| at > clock::unix_now() + ahead_max) {
+            return Err(BookingError::Invalid("starts_at is further ahead than a link can live (signing_key_days)"));
+        }
         let act = self.settings.acts.by_name(&new.act).ok_or(BookingError::Act)?;
         form::check_roles(act, new.seats.iter().map(|seat| seat.role))?;
         let own_gates = new.gates.as_ref().map(|gates| act.gates_with(gates)).transpose().map_err(impossible)?;
@@ -374,14 +333,25 @@ impl Consultations {
         self.hand_over(&consultation, &from.id, to, reason).await
     }
 
-    /// Makes every link given out for this seat worthless and gives a new one. A running call goes on.
+    /// Makes every link, session and ticket given out for this seat worthless, puts out whoever sits there, and gives a new link.
+    /// Whoever comes by it has to be admitted again, unless the seat never waits.
     pub async fn revoke(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<Invitation, BookingError> {
         let (consultation, mut record) = self.own_seat(clinic, id, seat).await?;
         record.token_epoch += 1;
-        let change = LiveChange::SetEpoch { seat: seat.to_owned(), epoch: record.token_epoch };
+        let mut changes = vec![Change::Live(LiveChange::SetEpoch { seat: seat.to_owned(), epoch: record.token_epoch })];
+        if record.admission == Admission::Admitted {
+            record.admission = Admission::Waiting;
+            let change = LiveChange::SetAdmission { seat: seat.to_owned(), admission: record.admission };
+            changes.push(Change::Live(change));
+        }
         let told = Fact::SeatRevoked { by: Actor::Clinic };
         let entries = vec![self.journal.entry(Some(&clinic.0), Some(id), Some(seat), &told)];
-        self.journal.commit(Transaction { changes: vec![Change::Live(change)], entries }).await?;
+        self.journal.commit(Transaction { changes, entries }).await?;
+        if let Some(room) = self.live_room(id) {
+            let mut state = room.lock();
+            state.revoke(seat, record.admission);
+            self.close_if_empty(&room, state);
+        }
         Ok(self.invitation(&consultation, &record))
     }
 
@@ -451,12 +421,6 @@ fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
     }
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    out
-}
-
 fn language_name(language: Language) -> &'static str {
     match language {
         Language::Fr => "fr",
@@ -468,8 +432,6 @@ pub(super) fn language_from_name(name: &str) -> Language {
     if name == "en" { Language::En } else { Language::Fr }
 }
 
-/// A clinic's name, or a key, which is shorter.
-const NAME_LEN_MAX: usize = 200;
 /// Seats that were removed count: whoever may invite and remove could else fill the store.
 const SEATS_EVER_MAX: usize = 200;
 /// With three tries before a lock, a guess succeeds once in 33 million.
@@ -477,9 +439,3 @@ const PIN_DIGITS: usize = 8;
 /// A link works until a day after the planned begin. Longer leaves more links lying in mailboxes; shorter locks out
 /// a consultation that runs late.
 const LINK_SECONDS: i64 = 24 * 3_600;
-/// What a key may do unless its maker said less.
-const SCOPES_ALL: &str = "consultations:write consultations:read events:read record:read webhooks:write erase";
-/// Lets secret scanners recognise a key.
-const API_KEY_MARK: &str = "ck_";
-/// The mark and 48 random bits.
-const API_KEY_PREFIX_LEN: usize = 11;

@@ -112,7 +112,8 @@ async fn read(store: &dyn Store, clinic: &ClinicId, query: EventQuery) -> Result
     let head = store.chain_marks().await?.1.map_or(0, |head| head.cursor);
     let mut entries = store.entries_after(Some(&clinic.0), query.after.unwrap_or(0), limit + 1).await?;
     let begin = store.chain_marks().await?.0.map_or(0, |begin| begin.cursor);
-    if query.after.is_some_and(|after| after < begin || after > head) {
+    // Nought is before everything, whatever is kept.
+    if query.after.is_some_and(|after| after != 0 && after < begin || after > head) {
         return Err(FeedError::Gone { first: format_cursor(begin) });
     }
     let more = entries.len() > limit as usize;
@@ -166,6 +167,8 @@ const CURSOR_LEN_MAX: usize = 19;
 
 #[cfg(test)]
 mod tests {
+    use crate::control::facts::{Cause, Departure, Device, Fact};
+
     use super::*;
 
     #[test]
@@ -175,6 +178,53 @@ mod tests {
         assert_eq!(parse_cursor(&format_cursor(i64::MAX)), Some(i64::MAX));
         for bad in ["", "-1", "+1", "1e3", "٣", "99999999999999999999", "9999999999999999999", " 1"] {
             assert_eq!(parse_cursor(bad), None, "{bad}");
+        }
+    }
+
+    /// Rows of the table in docs/events.md, from the facts' own schema and comments.
+    fn rows() -> String {
+        let schema = serde_json::to_value(<Fact as utoipa::PartialSchema>::schema()).unwrap();
+        let mut rows = "| kind | what happened | `data` |\n| --- | --- | --- |\n".to_owned();
+        for variant in schema["oneOf"].as_array().unwrap() {
+            let kind = variant["properties"]["kind"]["enum"][0].as_str().unwrap();
+            let about = variant["description"].as_str().unwrap().replace('\n', " ");
+            let data = variant["properties"]["data"]["properties"].as_object();
+            let field = |(name, schema): (&String, &serde_json::Value)| {
+                let about = schema["description"].as_str().unwrap_or_default().trim_end_matches('.');
+                let abbreviation = about.chars().nth(1).is_none_or(|second| !second.is_lowercase() && second != ' ');
+                let first = about.chars().take(1).flat_map(char::to_lowercase);
+                let begin: String = if abbreviation { about.chars().take(1).collect() } else { first.collect() };
+                format!("`{name}` ({begin}{})", about.chars().skip(1).collect::<String>())
+            };
+            let data: Vec<String> = data.into_iter().flatten().map(field).collect();
+            rows += &format!("| `{kind}` | {about} | {} |\n", data.join(", "));
+        }
+        for (name, words) in [
+            ("`device` of `seat.opened`", serde_json::to_value(<Device as utoipa::PartialSchema>::schema())),
+            ("`cause` of `seat.left`", serde_json::to_value(<Departure as utoipa::PartialSchema>::schema())),
+            (
+                "`cause` of `seat.join_failed` and `seat.incident`",
+                serde_json::to_value(<Cause as utoipa::PartialSchema>::schema()),
+            ),
+        ] {
+            let words = words.unwrap();
+            let words: Vec<&str> =
+                words["enum"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+            rows += &format!("\n{name}: `{}`.\n", words.join("`, `"));
+        }
+        rows
+    }
+
+    #[test]
+    fn every_kind_of_event_stands_in_the_documentation() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md");
+        let text = std::fs::read_to_string(file).unwrap();
+        let (before, rest) = text.split_once("<!-- kinds -->\n").unwrap();
+        let (written, after) = rest.split_once("<!-- /kinds -->").unwrap();
+        if std::env::var_os("COLLOQUE_WRITE_DOCS").is_some() {
+            std::fs::write(file, format!("{before}<!-- kinds -->\n{}<!-- /kinds -->{after}", rows())).unwrap();
+        } else {
+            assert_eq!(written, rows(), "renew it: COLLOQUE_WRITE_DOCS=1 cargo test --lib every_kind");
         }
     }
 }

@@ -1,12 +1,17 @@
 //! From a link to a place in a live room: `POST /v1/join`, and what a socket or an endpoint needs before it may begin.
 //!
-//! A token that is forged, unknown, expired or revoked gives one and the same error. Everything else is told only to
-//! whoever proved a good token.
+//! A token that is forged, unknown, expired or revoked gives one and the same error after the same work. Everything else is told
+//! only to whoever proved a good token.
+//!
+//! A seat belongs to the device that opened it last. A session says which one that was: when the seat moves, the sessions of the
+//! device before are over, and with them every way back of its page.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use colloque_signaling::message::{Language, Role};
-use colloque_signaling::token::Purpose;
+use colloque_signaling::token::{Claims, Purpose};
 use dashmap::Entry;
 
 use crate::acts;
@@ -15,11 +20,12 @@ use crate::sfu::command::Command;
 use crate::store::{Admission, Change, ConsultationRecord, LiveChange, SeatRecord, StoreError, Transaction};
 use crate::worker::WorkerId;
 
-use super::booking::{language_from_name, sha256};
+use super::booking::language_from_name;
+use super::clinics::sha256;
 use super::facts::{Cause, Device, Fact};
 use super::room::{Founding, MediaPort, Room};
 use super::tokens::Subject;
-use super::{Consultations, clock};
+use super::{Consultations, clock, random};
 
 /// What a page gets for its link.
 #[derive(Clone, Debug)]
@@ -46,6 +52,9 @@ pub enum JoinError {
     /// Forged, unknown, expired or revoked: never told apart.
     #[error("the link or session is not valid")]
     Token,
+    /// A good session of a device that the seat has left.
+    #[error("the seat was opened on another device")]
+    Moved,
     /// A host removed or refused this seat.
     #[error("this seat was removed")]
     Removed,
@@ -67,6 +76,9 @@ pub enum JoinError {
     /// The seat's professional has to log in.
     #[error("the seat's professional has to log in first")]
     LoginRequired,
+    /// The seat's link was exchanged too often within a short time.
+    #[error("the link is opened too often")]
+    TooOften,
     /// Draining: running rooms only.
     #[error("the server is draining and takes no new rooms")]
     Draining,
@@ -84,6 +96,7 @@ impl JoinError {
     pub fn label(&self) -> &'static str {
         match self {
             JoinError::Token => "token-refused",
+            JoinError::Moved => "seat-moved",
             JoinError::Removed => "seat-removed",
             JoinError::Over => "consultation-over",
             JoinError::Declined => "seat-declined",
@@ -91,6 +104,7 @@ impl JoinError {
             JoinError::Locked => "room-locked",
             JoinError::GatesPending => "gates-pending",
             JoinError::LoginRequired => "login-required",
+            JoinError::TooOften => "too-often",
             JoinError::Draining => "draining",
             JoinError::Full => "full",
             JoinError::Store(_) => "store-unavailable",
@@ -100,7 +114,7 @@ impl JoinError {
     /// The one cause that the record names; nothing when whoever asked proved nothing.
     pub(super) fn cause(&self) -> Option<Cause> {
         match self {
-            JoinError::Token => None,
+            JoinError::Token | JoinError::Moved | JoinError::TooOften => None,
             JoinError::Removed => Some(Cause::SeatRemoved),
             JoinError::Declined => Some(Cause::SeatDeclined),
             JoinError::Over => Some(Cause::ConsultationOver),
@@ -116,8 +130,8 @@ impl JoinError {
 }
 
 impl Consultations {
-    /// Exchanges a link's token for a session. `device` is a random identifier that the browser keeps; a link that
-    /// is opened on another device than the first takes its seat back to the waiting room.
+    /// Exchanges a link's token for a session. `device` is a random identifier that the browser keeps; a link that is opened on
+    /// another device than the last takes its seat back to the waiting room.
     pub async fn join(&self, token: &str, device: &str) -> Result<Joined, JoinError> {
         let outcome = self.join_inner(token, device).await;
         self.metrics.count_join(outcome.as_ref().map_or_else(JoinError::label, |_| "ok"));
@@ -125,14 +139,21 @@ impl Consultations {
     }
 
     async fn join_inner(&self, token: &str, device: &str) -> Result<Joined, JoinError> {
-        let (consultation, mut seat) = self.seat_of_token(token).await?;
-        self.check_device(&consultation, &mut seat, device).await?;
+        let (consultation, mut seat, _) = self.proved_seat(Purpose::Link, token).await?;
+        if !self.pace.take(Instant::now(), &seat.id) {
+            return Err(JoinError::TooOften);
+        }
+        if let Err(refusal) = check_open(&consultation, &seat) {
+            self.record_failed_join(&consultation, &seat.id, &refusal);
+            return Err(refusal);
+        }
+        self.take_device(&consultation, &mut seat, device).await?;
         Ok(Joined {
-            session: self.sign(Purpose::Session, &seat, 0),
+            session: self.sign(Purpose::Session, &seat, device_serial(&seat)),
             role: acts::role_from_name(&seat.role).unwrap_or(Role::Guest),
             act: consultation.act,
             language: language_from_name(&consultation.language),
-            admitted: seat.admission.is_admitted(),
+            admitted: seat.admission.is_admitted() && !seat.other_device,
             seat: seat.id,
             consultation: consultation.id,
         })
@@ -140,14 +161,27 @@ impl Consultations {
 
     /// The seat a session belongs to.
     pub(super) async fn seat_of_session(&self, session: &str) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
-        let claims = self.tokens.verify(Purpose::Session, session).ok_or(JoinError::Token)?;
-        self.open_seat(&claims.seat, claims.epoch).await
+        self.visitor_of_session(session).await.map(|(consultation, seat, _)| (consultation, seat))
+    }
+
+    /// The seat a session belongs to, and which of its devices.
+    pub(super) async fn visitor_of_session(
+        &self,
+        session: &str,
+    ) -> Result<(ConsultationRecord, SeatRecord, u64), JoinError> {
+        let (consultation, seat, serial) = self.proved_seat(Purpose::Session, session).await?;
+        if serial != device_serial(&seat) {
+            return Err(JoinError::Moved);
+        }
+        check_open(&consultation, &seat)?;
+        Ok((consultation, seat, serial))
     }
 
     /// The seat a link's token belongs to, for WHIP and WHEP: the token is not consumed.
     pub(super) async fn seat_of_token(&self, token: &str) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
-        let claims = self.tokens.verify(Purpose::Link, token).ok_or(JoinError::Token)?;
-        self.open_seat(&claims.seat, claims.epoch).await
+        let (consultation, seat, _) = self.proved_seat(Purpose::Link, token).await?;
+        check_open(&consultation, &seat)?;
+        Ok((consultation, seat))
     }
 
     /// A session or ticket for this seat.
@@ -164,48 +198,56 @@ impl Consultations {
         self.journal.record(Vec::new(), vec![entry]);
     }
 
-    async fn open_seat(&self, id: &str, epoch: u32) -> Result<(ConsultationRecord, SeatRecord), JoinError> {
-        let (consultation, seat) = self.journal.seat(id).await?.ok_or(JoinError::Token)?;
-        if seat.token_epoch != epoch {
-            return Err(JoinError::Token);
-        }
-        let refusal = match seat.admission {
-            _ if consultation.ended_at.is_some() => JoinError::Over,
-            Admission::Declined => JoinError::Declined,
-            Admission::Refused => JoinError::Removed,
-            Admission::Waiting | Admission::Admitted | Admission::Direct => return Ok((consultation, seat)),
+    /// Whose token this is. One HMAC and one read of the store, whatever came in; every failure is the same.
+    async fn proved_seat(
+        &self,
+        purpose: Purpose,
+        token: &str,
+    ) -> Result<(ConsultationRecord, SeatRecord, u64), JoinError> {
+        let claims = self.tokens.verify(purpose, token);
+        // Never the seat that a forged token names: how long that takes would tell whether it exists.
+        let found = self.journal.seat(claims.as_ref().map_or(NO_SEAT, |claims| &claims.seat)).await;
+        let proved = match (claims, found) {
+            (None, _) => None,
+            (Some(claims), found) => found?.filter(|(_, seat)| is_valid(&claims, seat)).zip(Some(claims.serial)),
         };
-        self.record_failed_join(&consultation, &seat.id, &refusal);
-        Err(refusal)
+        if proved.is_none() {
+            self.metrics.count_refused_credential(match purpose {
+                Purpose::Link => "link",
+                Purpose::Session => "session",
+                Purpose::Ticket => "ticket",
+            });
+        }
+        proved.map(|((consultation, seat), serial)| (consultation, seat, serial)).ok_or(JoinError::Token)
     }
 
-    async fn check_device(
+    /// Gives the seat to this device; whoever had it on another one before is put out.
+    async fn take_device(
         &self,
         consultation: &ConsultationRecord,
         seat: &mut SeatRecord,
         device: &str,
     ) -> Result<(), JoinError> {
-        let device = sha256(device.as_bytes());
-        if seat.device == Some(device) {
+        // A page that keeps no identifier cannot be told from anybody else's.
+        let device = if device.is_empty() { random::bytes() } else { sha256(device.as_bytes()) };
+        let kind = match seat.device {
+            None => Device::First,
+            Some(known) if known == device => Device::Same,
+            Some(_) => Device::Other,
+        };
+        let fact = Fact::SeatOpened { device: kind };
+        let entry = self.journal.entry(Some(&consultation.clinic), Some(&consultation.id), Some(&seat.id), &fact);
+        if kind == Device::Same {
+            self.journal.record(Vec::new(), vec![entry]);
             return Ok(());
         }
-        let told = Fact::SeatOpened { device: if seat.device.is_some() { Device::Other } else { Device::First } };
-        let goes_back = seat.device.is_some() && seat.admission == Admission::Admitted;
-        let other = seat.other_device || goes_back;
-        let mut changes = vec![Change::Live(LiveChange::SetDevice { seat: seat.id.clone(), device, other })];
-        if goes_back {
-            seat.admission = Admission::Waiting;
-            changes
-                .push(Change::Live(LiveChange::SetAdmission { seat: seat.id.clone(), admission: Admission::Waiting }));
-        }
-        let (clinic, consultation_id) = (Some(consultation.clinic.as_str()), Some(consultation.id.as_str()));
-        let entries = vec![self.journal.entry(clinic, consultation_id, Some(&seat.id), &told)];
-        self.journal.commit(Transaction { changes, entries }).await?;
+        // Whoever never waits moves; all others are asked for again, and the host is told why.
+        let other = kind == Device::Other && seat.admission != Admission::Direct;
+        let changes = vec![Change::Live(LiveChange::SetDevice { seat: seat.id.clone(), device, other })];
+        self.journal.commit(Transaction { changes, entries: vec![entry] }).await?;
         (seat.device, seat.other_device) = (Some(device), other);
-        if goes_back {
-            if let Some(room) = self.live_room(&consultation.id) {
-                room.lock().move_device(&seat.id, true);
-            }
+        if let Some(room) = self.live_room(&consultation.id).filter(|_| kind == Device::Other) {
+            room.lock().move_device(&seat.id, other);
         }
         Ok(())
     }
@@ -268,5 +310,84 @@ impl Consultations {
     }
 }
 
+fn is_valid(claims: &Claims, seat: &SeatRecord) -> bool {
+    seat.token_epoch == claims.epoch && seat.consultation == claims.consultation
+}
+
+/// What a seat's state says to somebody who proved to be its own.
+fn check_open(consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<(), JoinError> {
+    match seat.admission {
+        _ if consultation.ended_at.is_some() => Err(JoinError::Over),
+        Admission::Refused => Err(JoinError::Removed),
+        Admission::Declined => Err(JoinError::Declined),
+        Admission::Waiting | Admission::Admitted | Admission::Direct => Ok(()),
+    }
+}
+
+/// Names a device inside a session.
+fn device_serial(seat: &SeatRecord) -> u64 {
+    let device = seat.device.unwrap_or_default();
+    u64::from_be_bytes(device[..8].try_into().expect("eight of 32 bytes"))
+}
+
+/// How often links may be opened, by seat: whoever has one could else fill the journal.
+#[derive(Default)]
+pub(super) struct Pace(Mutex<HashMap<String, (f64, Instant)>>);
+
+impl Pace {
+    /// Whether this seat's link may be opened now.
+    fn take(&self, now: Instant, seat: &str) -> bool {
+        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let refilled = |(left, since): (f64, Instant)| {
+            (left + now.duration_since(since).as_secs_f64() * OPENINGS_PER_SECOND).min(OPENINGS_AT_ONCE)
+        };
+        if seats.len() >= PACED_SEATS_MAX && !seats.contains_key(seat) {
+            seats.retain(|_, pace| refilled(*pace) < OPENINGS_AT_ONCE);
+            if seats.len() >= PACED_SEATS_MAX {
+                return false;
+            }
+        }
+        let left = seats.get(seat).map_or(OPENINGS_AT_ONCE, |pace| refilled(*pace));
+        seats.insert(seat.to_owned(), ((left - 1.0).max(0.0), now));
+        left >= 1.0
+    }
+}
+
+/// A seat that does not exist: identifiers have 16 characters.
+const NO_SEAT: &str = "-";
+/// Reloads of a nervous person; a program that opens one link again and again is stopped.
+const OPENINGS_AT_ONCE: f64 = 30.0;
+/// An entry of the journal each.
+const OPENINGS_PER_SECOND: f64 = 0.5;
+/// Seats that are opened within the same minute: far beyond what a server can take in. 100 bytes each.
+const PACED_SEATS_MAX: usize = 100_000;
 /// A session outlives the longest consultation; a revoked seat's sessions end with its token epoch.
 const SESSION_SECONDS: i64 = 12 * 3_600;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_opened_as_often_as_people_do_and_no_more() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        let opened = |now: Instant| (0..100).filter(|_| pace.take(now, "seat")).count();
+        assert_eq!(opened(now), 30);
+        assert_eq!(opened(now + Duration::from_secs(4)), 2);
+        assert_eq!(opened(now + Duration::from_secs(3_600)), 30);
+        assert!(pace.take(now, "another"));
+    }
+
+    #[test]
+    fn seats_that_rest_are_forgotten() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        for seat in 0..PACED_SEATS_MAX {
+            assert!(pace.take(now, &seat.to_string()));
+        }
+        assert!(!pace.take(now, "one more"));
+        assert!(pace.take(now + Duration::from_secs(60), "one more"));
+        assert_eq!(pace.0.lock().unwrap().len(), 1);
+    }
+}

@@ -58,6 +58,10 @@ impl Store for Switched {
         self.guard(self.store.clinic(id))
     }
 
+    fn clinics(&self) -> StoreFuture<'_, Vec<Clinic>> {
+        self.guard(self.store.clinics())
+    }
+
     fn api_key(&self, prefix: &str) -> StoreFuture<'_, Option<ApiKeyRecord>> {
         self.guard(self.store.api_key(prefix))
     }

@@ -11,6 +11,8 @@ pub struct Metrics {
     registry: Registry,
     joins: IntCounterVec,
     offers: IntCounterVec,
+    logins: IntCounterVec,
+    refused_credentials: IntCounterVec,
     /// Visits that went on after their socket was lost.
     pub resumptions: IntCounter,
     /// From socket open (or admission) to the first forwarded media packet, in seconds.
@@ -57,6 +59,12 @@ impl Metrics {
             registry: Registry::new(),
             joins: counters("colloque_joins_total", "Links exchanged for a session, by outcome", "outcome"),
             offers: counters("colloque_offers_total", "SDP offers, by outcome", "outcome"),
+            logins: counters("colloque_logins_total", "Logins of professionals, by outcome", "outcome"),
+            refused_credentials: counters(
+                "colloque_refused_credentials_total",
+                "Credentials that were not accepted, by kind",
+                "kind",
+            ),
             resumptions: counter("colloque_resumptions_total", "Visits resumed after their socket was lost"),
             join_latency: Histogram::with_opts(latency).expect("the histogram is valid"),
             sockets: gauge("colloque_websockets", "Open WebSockets"),
@@ -82,9 +90,11 @@ impl Metrics {
     }
 
     fn register_all(&self) {
-        let collectors: [Box<dyn Collector>; 10] = [
+        let collectors: [Box<dyn Collector>; 12] = [
             Box::new(self.joins.clone()),
             Box::new(self.offers.clone()),
+            Box::new(self.logins.clone()),
+            Box::new(self.refused_credentials.clone()),
             Box::new(self.resumptions.clone()),
             Box::new(self.join_latency.clone()),
             Box::new(self.sockets.clone()),
@@ -105,6 +115,16 @@ impl Metrics {
 
     pub(super) fn count_offer(&self, answered: bool) {
         self.offers.with_label_values(&[if answered { "answered" } else { "refused" }]).inc();
+    }
+
+    pub(super) fn count_login(&self, outcome: &str) {
+        self.logins.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts a link, session or API key that was not accepted. They are counted and not slowed down by address: behind a hospital's
+    /// one address, whoever makes mistakes would lock out everybody else, and 256 random bits are not guessed.
+    pub(super) fn count_refused_credential(&self, kind: &'static str) {
+        self.refused_credentials.with_label_values(&[kind]).inc();
     }
 
     /// Brings the gauges up to date, then gives every family.

@@ -178,6 +178,7 @@ impl Copies {
                 }
                 // Nothing of a consultation that is kept.
                 Change::AddClinic(..)
+                | Change::SetDemands { .. }
                 | Change::AddApiKey(..)
                 | Change::RevokeApiKey { .. }
                 | Change::CreateConsultation(..)

@@ -14,6 +14,7 @@
 mod aside;
 pub mod booking;
 pub mod channel;
+pub mod clinics;
 mod chronicle;
 pub mod clock;
 pub mod endpoint;
@@ -27,6 +28,7 @@ pub mod feed;
 pub mod join;
 pub mod journal;
 mod leg;
+pub mod login;
 mod lock;
 pub mod media;
 pub mod metrics;
@@ -46,7 +48,7 @@ mod settle;
 mod stage;
 mod scribe;
 mod spool;
-mod tokens;
+pub mod tokens;
 pub mod usage;
 pub mod visit;
 pub mod waiting_line;
@@ -64,14 +66,16 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use crate::acts::Acts;
+use crate::config::LoginConfig;
 use crate::config::outbound::Outbound;
 use crate::ids::{LegId, RoomId};
-use crate::pii::Pii;
-use crate::store::{Change, SigningKey, Store, StoreError, Transaction};
+use crate::store::{Store, StoreError};
 
-use facts::{Departure, Fact};
+use facts::Departure;
 use feed::Waiters;
+use join::Pace;
 use journal::{Hold, Journal};
+use login::Logins;
 use media::MediaPlane;
 use metrics::{Census, Metrics};
 use outbox::Outbox;
@@ -93,6 +97,10 @@ pub struct ControlSettings {
     pub rooms_max: usize,
     /// What may be booked, and what each role may do there.
     pub acts: Acts,
+    /// Days after which a new key signs links.
+    pub signing_key_days: u32,
+    /// Login of professionals.
+    pub login: Option<LoginConfig>,
     /// What may be sent to others.
     pub outbound: Outbound,
     /// Where changes wait while the store is down: the data directory.
@@ -109,6 +117,8 @@ pub struct Consultations {
     journal: Arc<Journal>,
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
+    pace: Pace,
+    logins: Option<Logins>,
     settings: ControlSettings,
     witness: Witness,
     numbers: Numbers,
@@ -149,17 +159,15 @@ impl Consultations {
     ) -> Result<Arc<Self>, StartError> {
         let metrics = Metrics::new();
         let journal = Journal::open(Arc::clone(&store), &settings.spool_dir, metrics.journal.clone()).await?;
-        let mut keys = store.signing_keys().await?;
-        if keys.is_empty() {
-            make_first_key(&journal).await?;
-            keys = store.signing_keys().await?;
-        }
         let authorities = Authorities::read(settings.outbound.trusted_ca.as_deref())?;
         let webhooks = Webhooks::new(&journal, &store, &settings.outbound, &authorities, metrics.registry())?;
         let outbox = Outbox::new(&settings.outbound, &authorities, metrics.registry())?;
+        let logins = settings.login.clone().map(|login| Logins::new(login, &authorities, &settings.base_url));
         let lines = Arc::<Lines>::default();
         let consultations = Arc::new(Self {
-            tokens: Tokens::new(&keys)?,
+            tokens: Tokens::new(tokens::first_keys(&*store).await?)?,
+            pace: Pace::default(),
+            logins: logins.transpose()?,
             journal,
             store,
             media,
@@ -296,14 +304,6 @@ impl Consultations {
         self.holds.remove(&room.id);
         self.legs.retain(|_, of| *of != room.id);
     }
-}
-
-/// Another process may be faster: then its key is the one.
-async fn make_first_key(journal: &Journal) -> Result<(), StoreError> {
-    let secret = Pii(random::bytes::<{ colloque_signaling::token::SECRET_BYTES }>().to_vec());
-    let key = SigningKey { kid: 1, secret, created_at: clock::unix_now() };
-    let entries = vec![journal.entry(None, None, None, &Fact::SigningKeyRotated {})];
-    journal.commit(Transaction { changes: vec![Change::AddSigningKey(key)], entries }).await.map(drop)
 }
 
 /// Numbers that are unique in this process: rooms, seats, legs, visits.

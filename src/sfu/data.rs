@@ -212,9 +212,8 @@ const CHAT: Bounds = Bounds {
 };
 
 /// Pieces of 16 KiB: a longer one would hold up the pointer behind it, as SCTP does not interleave messages. 512 kbit/s: a
-/// photograph of 3 MB takes 50 s. More would take the voice's share of a thin line, on which a camera is paused first and a
-/// file is not. The burst is what a sender's line holds back while it loses packets for two seconds; our page paces itself below the
-/// rate.
+/// photograph of 3 MB takes a minute; more would take the voice's share of a thin line, on which a camera is paused first and
+/// a file is not. The burst is what a sender's line holds back while it loses packets for two seconds.
 const FILE: Bounds = Bounds {
     len_max: 16 * 1024,
     messages_per_second: 16.0,
@@ -293,6 +292,42 @@ mod tests {
         ] {
             let sent = format!(r#"{{"body":{body},"kind":"chat"}}"#);
             assert_eq!(passed(&sent), format!(r#"{{"from":"seat_a","kind":"chat","body":{body}}}"#));
+        }
+    }
+
+    /// The examples of signaling/PROTOCOL.md, as pages send them and as they are relayed.
+    #[test]
+    fn the_documented_messages_pass() {
+        let read = |name: &str| {
+            let path = format!("{}/signaling/fixtures/data-{name}.json", env!("CARGO_MANIFEST_DIR"));
+            std::fs::read_to_string(path).unwrap().trim_end().to_owned()
+        };
+        for name in ["chat", "file-offer", "file-piece", "file-end", "file-again", "pointer", "vitals"] {
+            passed(&read(&format!("sent-{name}")));
+        }
+        for (name, seat) in [("chat", "s-4rk9"), ("file-again", "s-07xa")] {
+            let sent = read(&format!("sent-{name}"));
+            let message = Message::read(true, sent.as_bytes()).unwrap();
+            assert_eq!(String::from_utf8(message.stamped(seat)).unwrap(), read(&format!("relayed-{name}")));
+        }
+    }
+
+    /// The table of signaling/PROTOCOL.md says what holds.
+    #[test]
+    fn the_documented_bounds_are_the_real_ones() {
+        let page = include_str!("../../signaling/PROTOCOL.md");
+        let kib = |bytes: f64| format!("{} KiB", bytes / 1024.0);
+        for kind in Kind::ALL {
+            let name = serde_json::to_value(kind).unwrap();
+            let Bounds { messages_per_second, messages_burst, .. } = *kind.bounds();
+            let row = format!(
+                "| `{}` | {} | {messages_per_second}, {messages_burst} | {}, {} |",
+                name.as_str().unwrap(),
+                kib(kind.bounds().len_max as f64),
+                kib(kind.bounds().bytes_per_second),
+                kib(kind.bounds().bytes_burst),
+            );
+            assert!(page.contains(&row), "{row}");
         }
     }
 

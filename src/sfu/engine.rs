@@ -326,14 +326,23 @@ impl Sfu {
     ) -> Result<(), DropReason> {
         let ufrag = stun_username(datagram).ok_or(DropReason::StunMalformed)?;
         let place = *self.ufrags.get(ufrag).ok_or(DropReason::StunUnknownUfrag)?;
+        if self.paths.get(&path).is_some_and(|&owner| owner != place && self.is_in_use(now, owner, path)) {
+            return Err(DropReason::StunAddressTaken);
+        }
         let bound = self
             .step(now, place.room, out, |room, turn| room.handle_stun(turn, place.leg, path, datagram))
             .unwrap_or(Err(DropReason::StunUnknownUfrag))?;
         if bound && let Some(older) = self.paths.insert(path, place).filter(|&older| older != place) {
-            // The newer leg has proved the address just now: what comes from there is not the older one's any more.
+            // The older leg is silent and the newer has proved the address: what comes from there is the newer one's.
             self.step(now, older.room, out, |room, _| room.forget_path(older.leg, path));
         }
         Ok(())
+    }
+
+    /// Whether a leg lives on this address. Another's check is then a forgery: a member who writes somebody's address on
+    /// his own check would take it away from whoever talks from there.
+    fn is_in_use(&self, now: Instant, place: LegPlace, path: Path) -> bool {
+        self.rooms.get(place.room).is_some_and(|room| room.lives_on(now, place.leg, path))
     }
 
     fn handle_secured(

@@ -10,6 +10,7 @@ use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::rtcp::CompoundWriter;
 use crate::transport::Transport;
+use crate::transport::batch::Path;
 use crate::transport::dtls::Dtls;
 use crate::transport::parameters::Fingerprint;
 use crate::units::PictureSize;
@@ -191,6 +192,12 @@ impl Leg {
             self.hearing = Hearing::Quiet;
         }
         quiet
+    }
+
+    /// Whether media for it goes to this path, and something authentic came from it within [`QUIET_TIME`].
+    pub(super) fn lives_on(&self, now: Instant, path: Path) -> bool {
+        let Hearing::Heard(at) = self.hearing else { return false };
+        now.saturating_duration_since(at) < QUIET_TIME && self.transport.egress_path() == Some(path)
     }
 
     /// Remembers a transport-wide number of a packet that authenticated.

@@ -2,6 +2,8 @@
 //!
 //! This is the packet's journey inside the room; RTCP and timers are in `reports`.
 
+use std::time::Instant;
+
 use crate::drops::DropReason;
 use crate::rtp::codec::MediaKind;
 use crate::rtp::extension::AudioLevel;
@@ -35,6 +37,11 @@ impl Room {
         }
         self.drain_transport(turn, key);
         Ok(outcome.path_bound)
+    }
+
+    /// Whether this leg is sent to on this path and was heard not long ago.
+    pub(super) fn lives_on(&self, now: Instant, key: LegKey, path: Path) -> bool {
+        self.legs.get(key).is_some_and(|leg| leg.state == LegState::Connected && leg.lives_on(now, path))
     }
 
     /// Another leg has proved this path since.

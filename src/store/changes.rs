@@ -42,6 +42,11 @@ async fn administer(on: &mut Connection, change: &Change) -> Applied {
             let values = values![&clinic.id, &clinic.name, unix_now(), demands.login, demands.cards, limit];
             on.execute(sql, values).await.map(|_| true)
         }
+        Change::SetDemands { clinic, demands } => {
+            let sql = "UPDATE clinics SET demands_login = $1, demands_cards = $2, acts_per_year = $3 WHERE id = $4";
+            let limit = demands.acts_per_year.map(i64::from);
+            Ok(on.execute(sql, values![demands.login, demands.cards, limit, clinic]).await? == 1)
+        }
         Change::AddApiKey(key, at) => {
             let sql = "INSERT INTO api_keys (prefix, hash, clinic, created_at, scopes) VALUES ($1, $2, $3, $4, $5)";
             let values = values![&key.prefix, key.hash.0.as_slice(), &key.clinic, *at, &key.scopes];

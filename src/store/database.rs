@@ -187,6 +187,11 @@ impl Store for SqlStore {
         self.find("find clinic", "SELECT * FROM clinics WHERE id = $1", values![id], rows::clinic)
     }
 
+    fn clinics(&self) -> StoreFuture<'_, Vec<Clinic>> {
+        let sql = "SELECT * FROM clinics ORDER BY created_at, id";
+        self.list("list clinics", sql, Vec::new(), rows::clinic)
+    }
+
     fn api_key(&self, prefix: &str) -> StoreFuture<'_, Option<ApiKeyRecord>> {
         self.find("find API key", "SELECT * FROM api_keys WHERE prefix = $1", values![prefix], rows::api_key)
     }

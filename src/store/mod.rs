@@ -373,6 +373,13 @@ pub enum Change {
     Live(LiveChange),
     /// Adds a clinic.
     AddClinic(Clinic),
+    /// Sets what a clinic demands; not applicable when there is no such clinic.
+    SetDemands {
+        /// Whose.
+        clinic: String,
+        /// All of them.
+        demands: ClinicDemands,
+    },
     /// Adds an API key.
     AddApiKey(ApiKeyRecord, i64),
     /// Revokes an API key; not applicable when the clinic has none of this prefix.
@@ -508,6 +515,8 @@ pub trait Store: Send + Sync {
 
     /// A clinic.
     fn clinic(&self, id: &str) -> StoreFuture<'_, Option<Clinic>>;
+    /// Every clinic, oldest first.
+    fn clinics(&self) -> StoreFuture<'_, Vec<Clinic>>;
     /// The key with this prefix, unless it was revoked.
     fn api_key(&self, prefix: &str) -> StoreFuture<'_, Option<ApiKeyRecord>>;
     /// A clinic's keys that were not revoked.

@@ -174,6 +174,12 @@ impl Transport {
         }
     }
 
+    /// Where media goes, keys or not; `None` while consent is lost.
+    #[must_use]
+    pub fn egress_path(&self) -> Option<Path> {
+        self.ice.egress_path()
+    }
+
     /// Queues a data-channel message; false when the channel is not open or the buffers are full.
     pub fn send_message(&mut self, now: Instant, channel: u16, text: bool, payload: &[u8]) -> bool {
         self.sctp().is_some_and(|sctp| sctp.send(now, channel, text, payload))

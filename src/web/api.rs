@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::acts::GatesDefinition;
-use crate::control::booking::{
-    self, BookingError, ClinicId, ConsultationState, Invitation, NewConsultation, NewSeat, SeatState,
-};
+use crate::control::booking::{self, BookingError, ConsultationState, Invitation, NewConsultation, NewSeat, SeatState};
+use crate::control::clinics::{ClinicId, Scope};
 use crate::control::clock;
 use crate::control::outbox::NotifyBy;
 use crate::control::waiting_line::Queued;
@@ -67,9 +66,9 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(credential.trim())
 }
 
-pub(super) async fn clinic(state: &AppState, headers: &HeaderMap) -> Result<ClinicId, Problem> {
-    let key = bearer(headers).ok_or(BookingError::ApiKey)?;
-    Ok(state.consultations.authenticate(key).await?)
+/// Whose API key the request carries, when it has this scope.
+pub(super) async fn clinic(state: &AppState, headers: &HeaderMap, scope: Scope) -> Result<ClinicId, Problem> {
+    Ok(state.consultations.authorize(bearer(headers).unwrap_or_default(), scope).await?)
 }
 
 /// `POST /v1/consultations`
@@ -391,7 +390,7 @@ pub async fn create(
     headers: HeaderMap,
     JsonBody(body): JsonBody<ConsultationRequest>,
 ) -> Result<Response, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     let starts_at = match body.starts_at.as_deref() {
         None => None,
         Some(text) => Some(clock::parse_rfc3339(text).ok_or(BookingError::Invalid("starts_at is not RFC 3339"))?),
@@ -424,7 +423,7 @@ pub async fn state(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<ConsultationView>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsRead).await?;
     Ok(Json(state.consultations.state(&clinic, &id).await?.into()))
 }
 
@@ -436,7 +435,7 @@ pub async fn end(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     state.consultations.end_by_clinic(&clinic, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -450,7 +449,7 @@ pub async fn invite(
     headers: HeaderMap,
     JsonBody(body): JsonBody<SeatRequest>,
 ) -> Result<(StatusCode, Json<SeatInvitation>), Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     let invitation = state.consultations.invite(&clinic, &id, body.into()).await?;
     Ok((StatusCode::CREATED, Json(invitation.into())))
 }
@@ -463,7 +462,7 @@ pub async fn admit(
     headers: HeaderMap,
     Path((id, seat)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     state.consultations.admit_by_clinic(&clinic, &id, &seat).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -476,7 +475,7 @@ pub async fn remove(
     headers: HeaderMap,
     Path((id, seat)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     state.consultations.remove_by_clinic(&clinic, &id, &seat).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -489,7 +488,7 @@ pub async fn revoke(
     headers: HeaderMap,
     Path((id, seat)): Path<(String, String)>,
 ) -> Result<Json<SeatInvitation>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     Ok(Json(state.consultations.revoke(&clinic, &id, &seat).await?.into()))
 }
 
@@ -501,7 +500,7 @@ pub async fn lock(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     state.consultations.lock_by_clinic(&clinic, &id, true).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -514,7 +513,7 @@ pub async fn unlock(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     state.consultations.lock_by_clinic(&clinic, &id, false).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -528,7 +527,7 @@ pub async fn hand_over(
     headers: HeaderMap,
     JsonBody(body): JsonBody<HandOverRequest>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
     state.consultations.hand_over_by_clinic(&clinic, &id, &seat, &body.to, body.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -541,7 +540,7 @@ pub async fn queue(
     headers: HeaderMap,
     Path(queue): Path<String>,
 ) -> Result<Json<QueueView>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::ConsultationsRead).await?;
     let consultations = state.consultations.queue(&clinic, &queue).await?;
     Ok(Json(QueueView::new(queue, consultations)))
 }

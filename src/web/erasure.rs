@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::control::clinics::Scope;
 use crate::pii::Pii;
 
 use super::AppState;
@@ -30,7 +31,7 @@ pub async fn consultation(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::Erase).await?;
     state.consultations.erase_consultation(&clinic, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -43,7 +44,7 @@ pub async fn patient(
     headers: HeaderMap,
     Path(pseudonym): Path<String>,
 ) -> Result<Json<ErasedReport>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::Erase).await?;
     let consultations = state.consultations.erase_patient(&clinic, &Pii(pseudonym)).await?;
     Ok(Json(ErasedReport { consultations }))
 }

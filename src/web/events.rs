@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::control::booking::BookingError;
+use crate::control::clinics::Scope;
 use crate::control::clock;
-use crate::control::feed::{EVENTS_MAX, EventPage, EventQuery, FeedError, format_cursor, parse_cursor};
+use crate::control::feed::{EVENTS_MAX, EventPage, EventQuery, FeedError, WAIT_MAX, format_cursor, parse_cursor};
 use crate::control::webhooks::{Outcome, WebhookError};
 use crate::pii::Pii;
 use crate::store::Webhook;
@@ -167,14 +168,17 @@ pub async fn events(
     headers: HeaderMap,
     query: Result<Query<FeedQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::EventsRead).await?;
     let Query(query) = query.map_err(|_| Problem::bad_request("after, limit and wait are all there is to ask"))?;
     let limit = query.limit.unwrap_or(EVENTS_DEFAULT);
     if !(1..=EVENTS_MAX).contains(&limit) {
         return Err(Problem::bad_request("limit must be 1 to 500"));
     }
-    let after = cursor(query.after.as_deref())?;
     let wait = Duration::from_secs(query.wait.unwrap_or(0).into());
+    if wait > WAIT_MAX {
+        return Err(Problem::bad_request("wait must be 0 to 25"));
+    }
+    let after = cursor(query.after.as_deref())?;
     let page = state.consultations.events(&clinic, EventQuery { after, limit, wait }).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }
@@ -187,7 +191,7 @@ pub async fn add_webhook(
     headers: HeaderMap,
     JsonBody(body): JsonBody<WebhookRequest>,
 ) -> Result<Response, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     let (webhook, secret) = state.consultations.webhooks().add(&clinic, Pii(body.url)).await?;
     let location = format!("/v1/webhooks/{}", webhook.id);
     let body = WebhookSecret { webhook: webhook.into(), secret: secret.0 };
@@ -199,7 +203,7 @@ pub async fn add_webhook(
 #[utoipa::path(get, path = "/v1/webhooks",
     responses((status = 200, body = WebhookList), (status = "default", body = ProblemDocument)))]
 pub async fn webhooks(State(state): State<AppState>, headers: HeaderMap) -> Result<Json<WebhookList>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     let webhooks = state.consultations.webhooks().list(&clinic).await?;
     Ok(Json(WebhookList { webhooks: webhooks.into_iter().map(WebhookView::from).collect() }))
 }
@@ -212,7 +216,7 @@ pub async fn webhook(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     Ok(Json(state.consultations.webhooks().find(&clinic, &id).await?.into()))
 }
 
@@ -224,7 +228,7 @@ pub async fn remove_webhook(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     state.consultations.webhooks().remove(&clinic, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -237,7 +241,7 @@ pub async fn test_webhook(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<WebhookTest>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     Ok(Json(state.consultations.webhooks().test(&clinic, &id).await?.into()))
 }
 
@@ -250,7 +254,7 @@ pub async fn replay_webhook(
     headers: HeaderMap,
     JsonBody(body): JsonBody<ReplayRequest>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     let after = cursor(body.after.as_deref())?;
     Ok(Json(state.consultations.webhooks().replay(&clinic, &id, after).await?.into()))
 }
@@ -263,7 +267,7 @@ pub async fn rotate_webhook(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::WebhooksWrite).await?;
     let (webhook, secret) = state.consultations.webhooks().rotate_secret(&clinic, &id).await?;
     let body = WebhookSecret { webhook: webhook.into(), secret: secret.0 };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())

@@ -6,6 +6,7 @@ pub mod endpoints;
 pub mod erasure;
 pub mod events;
 pub mod listener;
+pub mod login;
 mod openapi;
 pub mod operations;
 pub mod pages;
@@ -90,6 +91,10 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/consultations/{id}/data", delete(erasure::consultation))
         .route("/v1/patients/{pseudonym}/data", delete(erasure::patient))
         .route("/v1/join", post(api::join))
+        .route("/v1/login", post(login::begin))
+        .route("/v1/login/callback", get(login::callback))
+        .route("/v1/login/callback.js", get(login::callback_script))
+        .route("/v1/login/finish", post(login::finish))
         .route("/ws", get(socket::upgrade))
         .route("/whip", post(endpoints::publish).options(endpoints::options))
         .route("/whep", post(endpoints::play).options(endpoints::options))
@@ -136,6 +141,7 @@ fn operations_router() -> Router<AppState> {
         .route("/metrics", get(operations::metrics))
         .route("/admin/drain", post(operations::drain))
         .route("/admin/undrain", post(operations::undrain))
+        .route("/admin/rotate-keys", post(operations::rotate_keys))
 }
 
 async fn method_not_allowed() -> Problem {
@@ -175,6 +181,9 @@ async fn method_not_allowed() -> Problem {
         erasure::consultation,
         erasure::patient,
         api::join,
+        login::begin,
+        login::callback,
+        login::finish,
         socket::upgrade,
         endpoints::publish,
         endpoints::play,
@@ -185,6 +194,7 @@ async fn method_not_allowed() -> Problem {
         operations::capabilities,
         operations::drain,
         operations::undrain,
+        operations::rotate_keys,
     )
 )]
 struct ApiDescription;

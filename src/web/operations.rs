@@ -16,6 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::acts::{ROLES, role_name};
+use crate::control::join::JoinError;
 
 use super::AppState;
 use super::api::bearer;
@@ -185,6 +186,14 @@ pub async fn undrain(State(state): State<AppState>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+/// A new key signs links from soon on. Links that the one before signed go on working, older ones do not.
+#[utoipa::path(post, path = "/admin/rotate-keys", responses((status = 204), (status = "default", body = ProblemDocument)))]
+pub async fn rotate_keys(State(state): State<AppState>) -> Result<StatusCode, Problem> {
+    state.consultations.rotate_keys().await.map_err(JoinError::Store)?;
+    tracing::info!("a new key signs links from soon on");
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// The admin address's front: where things are.
 pub async fn index() -> Html<&'static str> {
     Html(
@@ -192,7 +201,8 @@ pub async fn index() -> Html<&'static str> {
          <h1>Colloque</h1><ul><li><a href=\"/metrics\">/metrics</a> Prometheus</li>\
          <li><a href=\"/ready\">/ready</a> takes new rooms</li>\
          <li><a href=\"/capabilities\">/capabilities</a></li></ul>\
-         <p>POST /admin/drain refuses new rooms, POST /admin/undrain takes them again.</p></html>",
+         <p>POST /admin/drain refuses new rooms, POST /admin/undrain takes them again, POST /admin/rotate-keys \
+         makes a new key sign links.</p></html>",
     )
 }
 

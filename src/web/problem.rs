@@ -8,8 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::control::booking::{BookingError, HandOverRefusal};
+use crate::control::clinics::ClinicError;
 use crate::control::endpoint::EndpointError;
 use crate::control::join::JoinError;
+use crate::control::login::LoginError;
 use crate::control::offer::OfferRefusal;
 
 /// A refusal.
@@ -87,7 +89,7 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
@@ -97,7 +99,6 @@ impl IntoResponse for Problem {
 impl From<BookingError> for Problem {
     fn from(error: BookingError) -> Self {
         match error {
-            BookingError::ApiKey => Problem::unauthorized(),
             BookingError::Act => Problem::bad_request(error.to_string()),
             BookingError::Invalid(why) => {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request asks for something impossible")
@@ -123,10 +124,48 @@ impl From<BookingError> for Problem {
     }
 }
 
+impl From<ClinicError> for Problem {
+    fn from(error: ClinicError) -> Self {
+        match error {
+            ClinicError::ApiKey => Problem::unauthorized(),
+            ClinicError::Scope(_) => {
+                Problem::new(StatusCode::FORBIDDEN, "scope", "The API key may not do this").detail(error.to_string())
+            }
+            ClinicError::Invalid(why) => Problem::from(BookingError::Invalid(why)),
+            ClinicError::NotFound => Problem::not_found(),
+            ClinicError::Store(error) => Problem::from(JoinError::Store(error)),
+        }
+    }
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Join(error) => Problem::from(error),
+            LoginError::Absent => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "login-absent", "This server has no login")
+            }
+            LoginError::NotForSeat => {
+                Problem::new(StatusCode::FORBIDDEN, "login-not-for-seat", "This seat has no login")
+            }
+            LoginError::Busy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "login-busy", "Too many logins at once"),
+            LoginError::Provider(_) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "login-unavailable", "The login provider cannot be used")
+            }
+            LoginError::Refused(_) => Problem::new(StatusCode::FORBIDDEN, "login-refused", "The login was refused"),
+            LoginError::OtherPerson => Problem::new(
+                StatusCode::FORBIDDEN,
+                "login-other-person",
+                "The login is of another professional than the booking names",
+            ),
+        }
+    }
+}
+
 impl From<JoinError> for Problem {
     fn from(error: JoinError) -> Self {
         match error {
-            JoinError::Token => Problem::unauthorized(),
+            JoinError::Token | JoinError::Moved => Problem::unauthorized(),
             JoinError::Removed => {
                 Problem::new(StatusCode::FORBIDDEN, "seat-removed", "This seat was removed from the consultation")
             }
@@ -143,6 +182,9 @@ impl From<JoinError> for Problem {
             }
             JoinError::LoginRequired => {
                 Problem::new(StatusCode::FORBIDDEN, "login-required", "The seat's professional has to log in first")
+            }
+            JoinError::TooOften => {
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "The link is opened too often")
             }
             JoinError::Draining => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The server takes no new rooms")

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::control::booking::BookingError;
+use crate::control::clinics::Scope;
 use crate::control::clock;
 use crate::control::record::document::RecordDocument;
 use crate::control::record::statement::Jwks;
@@ -35,6 +36,7 @@ pub enum RecordFormat {
 #[serde(deny_unknown_fields)]
 pub struct RecordQuery {
     /// Instead of an `Accept` header.
+    #[param(inline)]
     format: Option<RecordFormat>,
 }
 
@@ -51,7 +53,7 @@ pub async fn record(
     Path(id): Path<String>,
     query: Result<Query<RecordQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::RecordRead).await?;
     let Query(query) = query.map_err(|_| Problem::bad_request("format is json or fhir"))?;
     let mut response = match query.format.unwrap_or_else(|| accepted(&headers)) {
         RecordFormat::Json => Json(state.consultations.record(&clinic, &id).await?).into_response(),
@@ -82,6 +84,7 @@ fn accepted(headers: &HeaderMap) -> RecordFormat {
 #[serde(deny_unknown_fields)]
 pub struct KeysQuery {
     /// A key set, or the key as openssl reads it.
+    #[param(inline)]
     format: Option<KeyFormat>,
 }
 
@@ -133,7 +136,7 @@ pub async fn usage(
     headers: HeaderMap,
     query: Result<Query<UsageQuery>, QueryRejection>,
 ) -> Result<Json<UsageReport>, Problem> {
-    let clinic = clinic(&state, &headers).await?;
+    let clinic = clinic(&state, &headers, Scope::RecordRead).await?;
     let Query(query) = query.map_err(|_| Problem::bad_request("from and to are needed, and nothing else"))?;
     let instant = |text: &str| clock::parse_rfc3339(text).ok_or(BookingError::Invalid("from and to are RFC 3339"));
     let (from, to) = (instant(&query.from)?, instant(&query.to)?);

@@ -103,8 +103,13 @@ impl SocketTask {
                 if let JoinError::Store(error) = &error {
                     tracing::error!(%error, "the store does not answer");
                 }
+                if matches!(error, JoinError::Moved) {
+                    return self.wire.session().close(CloseReason::MovedDevice);
+                }
                 let code = match error {
-                    JoinError::Draining | JoinError::Full | JoinError::Store(_) => ErrorCode::Unavailable,
+                    JoinError::Draining | JoinError::Full | JoinError::TooOften | JoinError::Store(_) => {
+                        ErrorCode::Unavailable
+                    }
                     _ => ErrorCode::BadSession,
                 };
                 self.wire.session().refuse(code, error.label());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use colloque::drops::DropReason;
 use colloque::ids::SeatId;
 use colloque::rtp::codec::MediaKind;
 use colloque::sfu::command::Event;
@@ -169,4 +170,49 @@ fn a_second_leg_of_a_seat_adds_nothing_that_is_seen_twice() {
     );
     let (_, stage) = world.stages[&world.people[1].leg].last().expect("a stage");
     assert_eq!(stage.len(), 1);
+}
+
+/// A member's own check is valid whatever address stands on it. Written with somebody else's, it took that address over
+/// until its owner's next check, seconds later.
+#[test]
+fn a_member_who_forges_an_address_does_not_take_it_from_who_talks_there() {
+    for seed in seeds(30..33) {
+        let mut world = World::with(seed, [Page::new(), Page::new(), Page::new()]);
+        world.run(3000);
+        let victim = world.people[1].address;
+        // The forger's checks go nowhere else, so that they are fresh.
+        world.people[0].up.up = false;
+        world.overheard = Some(Vec::new());
+        let begun = world.elapsed();
+        for _ in 0..30 {
+            world.run(100);
+            for mut bytes in world.overheard.replace(Vec::new()).unwrap_or_default() {
+                if bytes[0] < 4 {
+                    assert_eq!(world.inject(victim, &mut bytes), 0, "no answer, seed {seed}");
+                }
+            }
+        }
+        let counters = world.sfu.counters();
+        assert!(counters.drops(DropReason::StunAddressTaken) > 0, "seed {seed}");
+        assert_eq!(counters.drops(DropReason::SrtpAuth), 0, "seed {seed}");
+        assert!(world.frames(2, 20, begun) > 140, "the victim's voice goes on, seed {seed}");
+        assert!(world.frames(2, 21, begun) > 50, "and the picture, seed {seed}");
+        assert!(world.frames(1, 30, begun) > 140, "the victim hears, seed {seed}");
+        world.assert_sound();
+    }
+}
+
+#[test]
+fn an_address_whose_leg_fell_silent_is_the_next_ones() {
+    let mut world = World::with(seed(34), [Page::new(), Page::new()]);
+    world.run(3000);
+    let address = world.people[0].address;
+    world.people[0].dead = true;
+    world.run(500);
+    let next = world.join(Page::new());
+    world.move_to(next, address);
+    let hears = |world: &World| world.sees_and_hears(1, 3, Duration::ZERO);
+    assert!(!world.run_until(2000, hears), "the leg before may be back any moment");
+    assert!(world.run_until(12_000, hears), "it is not");
+    world.assert_sound();
 }

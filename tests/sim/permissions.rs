@@ -191,9 +191,9 @@ fn voice_beside_a_file(sends_file: bool) -> (u64, usize) {
     let since = world.elapsed();
     let mut pieces = 0;
     for tick in 0..15_000 {
-        // As our page does: a piece of 12,000 bytes, in base64, three times a second.
-        if sends_file && tick % 333 == 0 {
-            say(&mut world, 0, &message(Kind::File, &"x".repeat(16_000)));
+        // As our page does: a piece of 11,250 bytes, in base64, every 260 ms.
+        if sends_file && tick % 260 == 0 {
+            say(&mut world, 0, &message(Kind::File, &"x".repeat(15_000)));
             pieces += 1;
         }
         world.run(1);

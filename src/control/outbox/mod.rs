@@ -210,6 +210,10 @@ impl Consultations {
 
     /// Sends one message if it is still wanted, and remembers what became of it.
     async fn attempt(&self, message: &OutgoingMessage) -> Result<(), StoreError> {
+        // What cannot be remembered would leave again and again.
+        if !self.journal.is_writable().await {
+            return Err(StoreError { operation: "send message", cause: "not writable now".to_owned() });
+        }
         let sent = self.send_if_wanted(message).await?;
         let (channel, now) = (message.channel.clone(), clock::unix_now());
         let terms: Option<Terms> = serde_json::from_str(&message.body.0).ok();
@@ -242,8 +246,12 @@ impl Consultations {
         };
         let subject = (Some(&*message.clinic), Some(&*message.consultation), Some(&*message.seat));
         let entry = |fact: Fact| self.journal.entry(subject.0, subject.1, subject.2, &fact);
-        let entries = fact.map(entry).into_iter().collect();
-        self.journal.commit(Transaction { changes: vec![change], entries }).await?;
+        let transaction = Transaction { changes: vec![change], entries: fact.map(entry).into_iter().collect() };
+        // It has left: it stays among those under way, and is not sent again, until that is written.
+        while let Err(error) = self.journal.commit(transaction.clone()).await {
+            tracing::warn!(%error, "an invitation that left waits for the store");
+            tokio::time::sleep(POLL).await;
+        }
         Ok(())
     }
 

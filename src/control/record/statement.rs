@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::control::booking::sha256;
+use crate::control::clinics::sha256;
 use crate::store::HeadKey;
 
 use super::document::{Authentication, RecordStatus, TimeByMode};

@@ -37,6 +37,8 @@ struct Report {
     delivered: u64,
     /// Nothing was left when it looked last.
     drained: bool,
+    /// The store did not take part.
+    failed: bool,
 }
 
 /// Everything the loop knows.
@@ -86,6 +88,10 @@ impl Webhooks {
         let flight = self.flight(webhook);
         let mut make_way = flight.make_way.subscribe();
         let _held = flight.held.lock().await;
+        // What cannot be remembered would come again and again.
+        if !self.journal.is_writable().await {
+            return Err(StoreError { operation: "move webhook", cause: "not writable now".to_owned() });
+        }
         // The clinic may have changed it since the loop looked.
         let rows = self.store.webhooks(Some(&webhook.clinic)).await?;
         let Some(webhook) = rows.into_iter().find(|row| row.id == webhook.id && !row.disabled) else {
@@ -234,12 +240,14 @@ impl Courier {
             let (webhooks, webhook, reports) =
                 (Arc::clone(&self.webhooks), follower.webhook.clone(), self.reports.clone());
             tokio::spawn(async move {
-                let (delivered, drained) = webhooks.run(&webhook).await.unwrap_or_else(|error| {
+                let ended = webhooks.run(&webhook).await;
+                if let Err(error) = &ended {
                     tracing::warn!(%error, "a webhook waits for the store");
-                    (0, false)
-                });
+                }
+                let ((delivered, drained), failed) =
+                    (ended.as_ref().map_or((0, false), |ended| *ended), ended.is_err());
                 drop(place);
-                reports.send(Report { id: webhook.id, clinic: webhook.clinic, delivered, drained }).ok();
+                reports.send(Report { id: webhook.id, clinic: webhook.clinic, delivered, drained, failed }).ok();
             });
         }
         self.show();
@@ -257,10 +265,12 @@ impl Courier {
                 Some(row) => follower.webhook = row,
                 None => self.stale = true,
             },
-            Err(_) => {
-                // Its last known place will do; not at once again.
-                follower.webhook.retry_at = clock::unix_now() + PATIENCE.as_secs() as i64;
-            }
+            // Its last known place will do.
+            Err(error) => tracing::warn!(%error, "webhooks wait for the store"),
+        }
+        if report.failed {
+            let patience = clock::unix_now() + PATIENCE.as_secs() as i64;
+            follower.webhook.retry_at = follower.webhook.retry_at.max(patience);
         }
     }
 

@@ -172,7 +172,7 @@ impl Webhooks {
         let mut webhook = self.find(clinic, id).await?;
         let (begin, head) = self.store.chain_marks().await?;
         let begin = begin.map_or(0, |begin| begin.cursor);
-        if after.is_some_and(|after| after < begin || after > head.map_or(0, |head| head.cursor)) {
+        if after.is_some_and(|after| after != 0 && after < begin || after > head.map_or(0, |head| head.cursor)) {
             return Err(WebhookError::Gone { first: format_cursor(begin) });
         }
         webhook.cursor = after.unwrap_or(webhook.cursor);

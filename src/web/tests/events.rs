@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::routing::post;
 
 use crate::config::outbound::HostRule;
+use crate::control::facts::Fact;
+use crate::control::journal;
 use crate::store::{Change, Store, Transaction};
 
 use super::*;
@@ -116,6 +118,23 @@ async fn a_feed_that_cannot_be_given_says_why() {
     let (status, body) = page(&server, "?after=9000000000000000").await;
     assert_eq!(status, StatusCode::GONE, "a cursor of another journal: {body}");
     assert_eq!(body["type"], "urn:colloque:problem:cursor-gone");
+}
+
+#[tokio::test]
+async fn a_cursor_older_than_what_is_kept_is_told_where_the_feed_begins() {
+    let server = Server::start().await;
+    server.book().await;
+    let (_, old) = page(&server, "?limit=1").await;
+    let (before, told) = (crate::control::clock::unix_now() + 10, Fact::Pruned { entries: 0 });
+    assert!(server.store.prune(before, journal::entry(None, None, None, &told)).await.unwrap() >= 3);
+    let (id, ..) = server.book().await;
+    let (status, gone) = page(&server, &format!("?after={}", old["cursor"].as_str().unwrap())).await;
+    assert_eq!((status, &gone["type"]), (StatusCode::GONE, &json!("urn:colloque:problem:cursor-gone")));
+    let first = gone["detail"].as_str().unwrap().split_once("after=").unwrap().1;
+    for query in [format!("?after={first}"), "?after=0".to_owned(), String::new()] {
+        let (status, body) = page(&server, &query).await;
+        assert_eq!((status, &body["events"][0]["consultation"]), (StatusCode::OK, &json!(id)), "{query}: {body}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 
 mod acts;
 mod calls;
+mod credentials;
+mod devices;
+mod record;
 mod events;
 mod facts;
 mod gates;
@@ -12,7 +15,7 @@ mod refusals;
 mod room;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -28,7 +31,7 @@ use crate::acts::Acts;
 use crate::config::outbound::Outbound;
 use crate::control::fake_media::FakeMedia;
 use crate::control::record::Witness;
-use crate::control::{ControlSettings, booking};
+use crate::control::{ControlSettings, clinics};
 use crate::store::SqlStore;
 
 use super::*;
@@ -64,7 +67,7 @@ impl Server {
         let dir = std::env::temp_dir().join(format!("colloque-web-{}-{:x}", std::process::id(), rand::random::<u64>()));
         std::fs::create_dir_all(&dir).unwrap();
         let store = Arc::new(crate::store::testing::open_in(&dir).await);
-        let (_, api_key) = booking::add_clinic(&*store, Pii("Clinique Test".into())).await.unwrap();
+        let (_, api_key) = clinics::add_clinic(&*store, Pii("Clinique Test".into()), Default::default()).await.unwrap();
         let settings = ControlSettings { grace, rooms_max, ..settings(&dir) };
         Self::start_on(dir, store, api_key.0, settings).await
     }
@@ -147,12 +150,14 @@ fn no_gates() -> Value {
 }
 
 /// As a small server has them, with its spool in this directory.
-fn settings(dir: &std::path::Path) -> ControlSettings {
+fn settings(dir: &Path) -> ControlSettings {
     ControlSettings {
         base_url: "http://127.0.0.1:1".to_owned(),
         grace: Duration::from_secs(120),
         rooms_max: 10,
         acts: Acts::built_in(),
+        signing_key_days: 365,
+        login: None,
         outbound: Outbound::default(),
         spool_dir: dir.to_owned(),
     }

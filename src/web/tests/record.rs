@@ -157,7 +157,7 @@ async fn a_restart_ends_what_was_counted_at_its_last_sign_of_life() {
 async fn another_clinics_record_is_not_there() {
     let server = Server::start().await;
     let (id, ..) = server.book().await;
-    let (_, other) = booking::add_clinic(&*server.store, Pii("Autre clinique".into())).await.unwrap();
+    let (_, other) = server.consultations.add_clinic(Pii("Autre clinique".into())).await.unwrap();
     let own = server.api_key.clone();
     let mut answers = Vec::new();
     for (key, id) in [(other.0.as_str(), id.as_str()), (own.as_str(), "unknown")] {

@@ -1,0 +1,131 @@
+//! One seat, one device: where it is opened again, what becomes of the page before, and what revocation ends.
+
+use colloque_signaling::message::ErrorCode;
+
+use crate::sfu::command::Command;
+
+use super::*;
+
+async fn seat_path(server: &Server, what: &str) -> (Value, Value, String) {
+    let (id, practitioner, patient) = server.book().await;
+    let path = format!("/v1/consultations/{id}/seats/{}/{what}", patient["id"].as_str().unwrap());
+    (practitioner, patient, path)
+}
+
+async fn open(server: &Server, seat: &Value, device: &str) -> Page {
+    let (status, joined) = server.join(&seat["token"], device).await;
+    assert_eq!(status, StatusCode::OK, "{joined}");
+    let mut page = Page::open(server.address).await;
+    page.session = joined["session"].as_str().unwrap().to_owned();
+    page.say(&ClientMessage::Join { version: VERSION, session: page.session.clone(), resume: None }).await;
+    assert!(matches!(page.hear().await, Some(ServerMessage::Welcome { .. })));
+    page
+}
+
+/// Whether a session, with or without its ticket, still opens a socket.
+async fn is_dead(server: &Server, session: &str, ticket: &str) -> bool {
+    let mut dead = true;
+    for resume in [None, Some(Resume { ticket: ticket.to_owned(), received: 1 })] {
+        let mut page = Page::open(server.address).await;
+        page.say(&ClientMessage::Join { version: VERSION, session: session.to_owned(), resume }).await;
+        let refusal = page.hear().await.expect("a word before the end");
+        dead &=
+            matches!(refusal, ServerMessage::Error { code: ErrorCode::BadSession, .. } | ServerMessage::MovedDevice);
+        dead &= page.hear().await.is_none();
+    }
+    dead
+}
+
+#[tokio::test]
+async fn the_first_device_keeps_an_admitted_seat_over_reloads() {
+    let server = Server::start().await;
+    let (_, patient, admit) = seat_path(&server, "admit").await;
+    server.join(&patient["token"], "tablet").await;
+    assert_eq!(server.api("POST", &admit, Value::Null).await.0, StatusCode::NO_CONTENT);
+    for _ in 0..3 {
+        let (_, joined) = server.join(&patient["token"], "tablet").await;
+        assert_eq!(joined["admitted"], json!(true));
+    }
+}
+
+#[tokio::test]
+async fn on_another_device_the_seat_waits_again_and_the_page_before_cannot_come_back() {
+    let server = Server::start().await;
+    let (_, patient, admit) = seat_path(&server, "admit").await;
+    let before = open(&server, &patient, "tablet").await;
+    server.api("POST", &admit, Value::Null).await;
+    let (session, ticket) = (before.session.clone(), before.ticket.clone());
+
+    let (_, joined) = server.join(&patient["token"], "telephone").await;
+    assert_eq!(joined["admitted"], json!(false));
+    let mut before = before;
+    assert!(before.closes_after(&ServerMessage::MovedDevice).await);
+    assert!(is_dead(&server, &session, &ticket).await);
+    // Its own device again is another one than the last: it waits as well.
+    let (_, joined) = server.join(&patient["token"], "tablet").await;
+    assert_eq!(joined["admitted"], json!(false));
+}
+
+#[tokio::test]
+async fn a_page_that_keeps_no_identifier_is_another_device_each_time() {
+    let server = Server::start().await;
+    let (_, patient, admit) = seat_path(&server, "admit").await;
+    server.join(&patient["token"], "").await;
+    server.api("POST", &admit, Value::Null).await;
+    assert_eq!(server.join(&patient["token"], "").await.1["admitted"], json!(false));
+}
+
+#[tokio::test]
+async fn a_host_moves_without_waiting_and_the_page_before_cannot_come_back() {
+    let server = Server::start().await;
+    let (practitioner, ..) = seat_path(&server, "admit").await;
+    let mut before = open(&server, &practitioner, "office").await;
+    let (session, ticket) = (before.session.clone(), before.ticket.clone());
+    let (_, joined) = server.join(&practitioner["token"], "home").await;
+    assert_eq!(joined["admitted"], json!(true));
+    let _after = open(&server, &practitioner, "home").await;
+    while before.hear().await.is_some() {}
+    assert!(is_dead(&server, &session, &ticket).await);
+}
+
+#[tokio::test]
+async fn revocation_ends_links_sessions_tickets_sockets_and_legs_at_once_and_for_good() {
+    let server = Server::start().await;
+    let (_, patient, admit) = seat_path(&server, "admit").await;
+    let revoke = admit.replace("/admit", "/revoke");
+    let mut page = open(&server, &patient, "tablet").await;
+    server.api("POST", &admit, Value::Null).await;
+    let token = patient["token"].as_str().unwrap();
+    let leg = Request::builder().method("POST").uri("/whip").header(header::CONTENT_TYPE, "application/sdp");
+    let leg = leg.header(header::AUTHORIZATION, format!("Bearer {token}")).body(Body::from(CHROMIUM_SEND)).unwrap();
+    let leg = server.send(leg).await.status();
+    server.media.take();
+    let (session, ticket) = (page.session.clone(), page.ticket.clone());
+
+    let (status, renewed) = server.api("POST", &revoke, Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    while page.hear().await.is_some() {}
+    let removed = server.media.take().iter().filter(|command| matches!(command, Command::RemoveLeg(_))).count();
+    assert_eq!(removed, usize::from(leg == StatusCode::CREATED), "its leg went at once");
+    assert!(is_dead(&server, &session, &ticket).await);
+    assert_eq!(server.join(&patient["token"], "tablet").await.0, StatusCode::UNAUTHORIZED);
+
+    let again = server.restarted_with(Acts::built_in()).await;
+    assert!(is_dead(&again, &session, &ticket).await);
+    assert_eq!(again.join(&patient["token"], "tablet").await.0, StatusCode::UNAUTHORIZED);
+    let (status, joined) = again.join(&renewed["token"], "tablet").await;
+    assert_eq!((status, &joined["admitted"]), (StatusCode::OK, &json!(false)), "somebody has to let them in again");
+}
+
+#[tokio::test]
+async fn a_link_that_is_opened_without_end_is_stopped() {
+    let server = Server::start().await;
+    let (_, patient, _) = seat_path(&server, "admit").await;
+    let mut refused = 0;
+    for _ in 0..60 {
+        refused += usize::from(server.join(&patient["token"], "tablet").await.0 == StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert!(refused >= 20, "{refused}");
+    let (_, other, _) = seat_path(&server, "admit").await;
+    assert_eq!(server.join(&other["token"], "tablet").await.0, StatusCode::OK, "only this seat");
+}
