@@ -2,7 +2,7 @@
 
 use colloque_signaling::message::{ErrorCode, HandOverReason, Presence, Role};
 
-use super::room::{Wire, id, is_shut};
+use super::room::{OWN_DEVICE, Wire, id, is_shut};
 use super::*;
 
 fn hand_over(to: &str) -> ClientMessage {
@@ -34,11 +34,11 @@ async fn a_locked_room_keeps_out_whoever_is_not_in_it_until_let_in_by_hand() {
     assert!(!companion.settled().await.contains(&ServerMessage::Admitted));
 
     // Whoever is inside comes back, also by a second page; whoever has left does not.
-    let mut again = server.page(&seats[1]).await;
+    let mut again = server.page_on(&seats[1], OWN_DEVICE).await;
     again.is_let_in().await;
     again.say(&ClientMessage::Leave).await;
     assert_eq!(again.hear_until(|_| Some(())).await, ());
-    let mut back = server.page(&seats[1]).await;
+    let mut back = server.page_on(&seats[1], OWN_DEVICE).await;
     back.hears(ServerMessage::Locked { locked: true }).await;
     assert!(!back.settled().await.contains(&ServerMessage::Admitted));
 
@@ -94,7 +94,7 @@ async fn a_host_invites_in_mid_call_and_everyone_is_told_who_came() {
     assert!(!told.iter().any(|message| matches!(message, ServerMessage::Invited { .. })), "only to whoever asked");
 
     let invited = json!({"id": seat, "token": link.split('#').nth(1).unwrap()});
-    let mut interpreter = server.page(&invited).await;
+    let mut interpreter = server.page_on(&invited, OWN_DEVICE).await;
     doctor.sees(&invited, |info| (info.presence == Presence::Waiting).then_some(())).await;
     doctor.say(&ClientMessage::Admit { seat: seat.clone() }).await;
     interpreter.is_let_in().await;
@@ -105,7 +105,7 @@ async fn a_host_invites_in_mid_call_and_everyone_is_told_who_came() {
     };
     doctor.hears(arrived.clone()).await;
     patient.hears(arrived.clone()).await;
-    let mut again = server.page(&invited).await;
+    let mut again = server.page_on(&invited, OWN_DEVICE).await;
     again.is_let_in().await;
     assert!(!doctor.settled().await.contains(&arrived), "announced the first time only");
     let told = server.told(&consultation, &[]).await;

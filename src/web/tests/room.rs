@@ -8,6 +8,9 @@ use crate::store::Store;
 
 use super::*;
 
+/// The device of `page_inside`.
+pub(super) const OWN_DEVICE: &str = "the person's own";
+
 /// Everything the media plane was told.
 pub(super) struct Wire(Vec<Command>);
 
@@ -108,9 +111,9 @@ impl Server {
         self.told(consultation, seats).await.into_iter().map(|(kind, _)| kind).collect()
     }
 
-    /// A page that is let in: waits for it, then sends an offer.
+    /// A page that is let in: waits for it, then sends an offer. Always the same device.
     pub(super) async fn page_inside(&self, seat: &Value) -> Page {
-        let mut page = self.page(seat).await;
+        let mut page = self.page_on(seat, OWN_DEVICE).await;
         page.is_let_in().await;
         page.offers().await;
         page
