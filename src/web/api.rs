@@ -198,6 +198,8 @@ pub struct SeatInvitation {
     link: String,
     token: String,
     pin: String,
+    /// When the link stops working: a day after the planned begin, or earlier when that is further ahead than a key signs.
+    expires_at: String,
 }
 
 impl From<Invitation> for SeatInvitation {
@@ -208,6 +210,7 @@ impl From<Invitation> for SeatInvitation {
             link: invitation.link.0,
             token: invitation.token.0,
             pin: invitation.pin.0,
+            expires_at: clock::format_rfc3339(invitation.expires_at),
         }
     }
 }

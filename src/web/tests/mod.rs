@@ -2,6 +2,7 @@
 
 mod acts;
 mod calls;
+mod erasure;
 mod credentials;
 mod devices;
 mod record;
