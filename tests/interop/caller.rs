@@ -157,7 +157,7 @@ impl Caller {
     ) -> Self {
         let session = server.clinic.join(&seat.token).await.unwrap();
         let mut signalling = Signalling::open(&session.ws_url).await.unwrap();
-        assert!(signalling.join(&session).await.unwrap(), "admitted");
+        signalling.enter(&session).await.expect("let in");
         let mut connection = Connection::open_with(server.address(), config).unwrap();
         let mut offer = connection.offer(sections).unwrap();
         offer.sdp = bend(offer.sdp);

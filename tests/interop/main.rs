@@ -5,6 +5,7 @@
 mod audit;
 mod caller;
 mod light;
+mod rooms;
 mod outage;
 #[path = "../../src/store/testing/postgres_server.rs"]
 #[allow(dead_code)]
