@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Tests with real browsers, each in its own network namespace, none with a way out of this machine.
 #
-#   scripts/e2e.sh test [PATTERN]   two Chromium and a Firefox in calls; PATTERN chooses tests by name
-#   scripts/e2e.sh screenshots      every state of the pages in both languages and three sizes, to target/screenshots
+#   scripts/e2e.sh test [PATTERN]         two Chromium and a Firefox in calls; PATTERN chooses tests by name
+#   scripts/e2e.sh screenshots [PATTERN]  every state of the pages in both languages and three sizes, to target/screenshots;
+#                                         PATTERN chooses scenes: before, call, gates, professionals, queue, removed, portal
 #
 # Needs root, Chromium, Firefox ESR, PulseAudio (a Firefox without a sound device stays silent) and Node 20. The server
 # is target/debug/colloque unless COLLOQUE_BIN names another. E2E_VERBOSE=1 shows the server's log.
@@ -64,7 +65,7 @@ case "$action" in
     ;;
   screenshots)
     mkdir -p target/screenshots
-    timeout --kill-after=10 900 "${inside[@]}" node tests/e2e/screenshots.mjs target/screenshots
+    timeout --kill-after=10 "${E2E_SECONDS_MAX:-1200}" "${inside[@]}" node tests/e2e/screenshots.mjs target/screenshots "$pattern"
     ;;
   *)
     echo "unknown action $action: test or screenshots" >&2

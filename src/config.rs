@@ -423,7 +423,7 @@ const MEDIA_ADDRS_MAX: usize = 16;
 /// 128 bits and more when random hexadecimal; shorter ones could be guessed.
 const OPERATOR_TOKEN_LEN_MIN: usize = 32;
 /// A link is signed when its consultation is booked and must work until a day after the planned begin, and a key verifies for as
-/// long again as it signed. So this is also how far ahead one can book: a year, as follow-up visits are. A shorter time limits what
+/// long again as it signed. So this is also how long a link can work: a year, as follow-up visits are. A shorter time limits what
 /// a stolen key is worth. NIST SP 800-57 part 1 section 5.3.6 allows such a key to sign for two years.
 const SIGNING_KEY_DAYS: u32 = 365;
 /// Less than two days would not outlive a link's own last day.

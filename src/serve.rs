@@ -1,7 +1,7 @@
 //! `colloque serve` and `colloque check`: binds, starts, waits for signals, drains.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -250,7 +250,12 @@ pub async fn open_store(config: &Config) -> anyhow::Result<SqlStore> {
 /// Health data: for this user only.
 pub fn make_data_dir(path: &Path) -> anyhow::Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    crate::with_path(made, "make the data directory", path)
+    crate::with_path(made, "make the data directory", path)?;
+    let mode = crate::with_path(std::fs::metadata(path), "read the mode of", path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "other users of this machine may look into the data directory: chmod 700 it");
+    }
+    Ok(())
 }
 
 fn load_tls(config: &Config) -> anyhow::Result<Option<TlsAcceptor>> {

@@ -196,7 +196,10 @@ async fn refusals(server: &Server, token: &str) -> Vec<String> {
             .bearer_auth(key)
             .json(&json!({"url": format!("https://{PLAIN_NAME}/{INS}")})),
         server.request("POST", "/v1/login").json(&json!({"session": format!("{token}{JUNK}")})),
-        server.request("GET", &format!("/v1/login/callback?code={JUNK}&state={PLAIN_NAME}")),
+        server
+            .request("POST", "/v1/login/finish")
+            .json(&json!({"session": token, "code": JUNK, "state": PLAIN_NAME, "iss": NAME})),
+        server.request("POST", &format!("/v1/login/callback?code={JUNK}&state={PLAIN_NAME}")),
         server.request("GET", &format!("/v1/queues/{QUEUE}?{EMAIL}")).bearer_auth(&wrong_key),
         server.request("DELETE", &format!("/v1/patients/{JUNK}/data")).bearer_auth(&wrong_key),
         server.request("GET", &format!("/v1/consultations/{INS}/record?format={JUNK}")).bearer_auth(key),
@@ -211,6 +214,11 @@ async fn refusals(server: &Server, token: &str) -> Vec<String> {
         assert!(status.is_client_error(), "{status} {}", response.url());
         texts.push(format!("{headers}\n{}", response.text().await.unwrap()));
     }
+    // The page that a login comes back to is the same for everybody, and says nothing of its address.
+    let address = format!("/v1/login/callback?code={JUNK}&state={PLAIN_NAME}");
+    let callback = server.request("GET", &address).send().await.unwrap();
+    let headers = format!("{:?}", callback.headers());
+    texts.push(format!("{headers}\n{}", callback.text().await.unwrap()));
     texts
 }
 

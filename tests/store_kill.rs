@@ -35,14 +35,17 @@ fn nothing_acknowledged_is_lost_or_doubled_by_kills_on_sqlite() {
         let scene = Scene::new(None);
         let mut known = Known::default();
         // Several kills hit the same file, the first of them while it is made.
-        for _ in 0..KILLS_A_STORE.min(kills - done) {
+        for kill in 0..KILLS_A_STORE.min(kills - done) {
             let mut writer = Writer::start(&scene);
+            if kill % 2 == 1 {
+                // However slow the machine is: it wrote. The others may die at their first step.
+                writer.listen_until_written(&mut known);
+            }
             writer.listen_for(rand::rng().random_range(5..250), &mut known);
             writer.kill(&mut known);
             scene.check(&mut known);
             done += 1;
         }
-        assert!(known.acknowledged.len() > 20, "the writers wrote: {}", known.acknowledged.len());
     }
 }
 

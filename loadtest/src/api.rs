@@ -83,6 +83,33 @@ impl Clinic {
         self.book_seats(&seats).await
     }
 
+    /// Books a consultation of an act. Seats that wait are let in at once; whatever else the act asks is asked of them.
+    pub async fn book_with_gates(&self, act: &str, roles: &[Role]) -> Result<Consultation> {
+        let seats = roles.iter().map(|role| json!({"role": role, "card": card_of(*role)})).collect();
+        let booked = self.post_booking(act, seats).await?;
+        for (seat, role) in booked.seats.iter().zip(roles) {
+            if !matches!(role, Role::Practitioner | Role::Regulator | Role::Caller) {
+                self.admit(&booked.id, &seat.id).await?;
+            }
+        }
+        Ok(booked)
+    }
+
+    /// Lets a seat in.
+    pub async fn admit(&self, consultation: &str, seat: &str) -> Result<()> {
+        let url = self.url(&format!("/v1/consultations/{consultation}/seats/{seat}/admit"))?;
+        accepted(self.http.post(url).bearer_auth(&self.api_key).send().await?).await?;
+        Ok(())
+    }
+
+    /// Invites one more seat in mid-call.
+    pub async fn invite(&self, consultation: &str, role: Role) -> Result<Seat> {
+        let url = self.url(&format!("/v1/consultations/{consultation}/seats"))?;
+        let body = json!({"role": role, "card": card_of(role)});
+        let response = self.http.post(url).bearer_auth(&self.api_key).json(&body).send().await?;
+        Ok(accepted(response).await?.json().await?)
+    }
+
     /// Books a consultation; each seat says whether it skips the waiting room.
     pub async fn book_seats(&self, seats: &[(Role, bool)]) -> Result<Consultation> {
         self.book_act("teleconsultation", seats).await
@@ -90,7 +117,14 @@ impl Clinic {
 
     /// The same for any act.
     pub async fn book_act(&self, act: &str, seats: &[(Role, bool)]) -> Result<Consultation> {
-        let seats: Vec<_> = seats.iter().map(|(role, admitted)| json!({"role": role, "admitted": admitted})).collect();
+        self.post_booking(
+            act,
+            seats.iter().map(|(role, admitted)| json!({"role": role, "admitted": admitted})).collect(),
+        )
+        .await
+    }
+
+    async fn post_booking(&self, act: &str, seats: Vec<serde_json::Value>) -> Result<Consultation> {
         let body = json!({"act": act, "language": "en", "seats": seats});
         let request = self.http.post(self.url("/v1/consultations")?).bearer_auth(&self.api_key).json(&body);
         Ok(accepted(request.send().await?).await?.json().await?)
@@ -139,6 +173,13 @@ impl Clinic {
     fn url(&self, path: &str) -> Result<Url> {
         Ok(self.base.join(path)?)
     }
+}
+
+/// A practitioner's card with everything on it; nobody else's.
+fn card_of(role: Role) -> Option<serde_json::Value> {
+    (role == Role::Practitioner).then(
+        || json!({"title": "Dr", "name": "Load", "specialty": "-", "rpps": "00000000000", "address": "-", "fee": "-"}),
+    )
 }
 
 async fn accepted(response: Response) -> Result<Response> {

@@ -1,13 +1,15 @@
 //! One WebSocket to the server: typed messages in, typed messages out.
 //!
-//! Acknowledges as PROTOCOL.md asks and answers nothing else by itself; a [`Line`] goes on doing so in the background.
+//! Acknowledges as PROTOCOL.md asks and answers nothing else by itself but gates, where it is asked to; a [`Line`] goes on doing so in the background.
 //! Not here: what the messages lead to (`target::colloque`).
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use colloque_signaling::message::{ClientMessage, Resume, ServerEnvelope, ServerMessage, VERSION};
+use colloque_signaling::message::{
+    Choice, ClientMessage, Gate, GateAnswer, Resume, ServerEnvelope, ServerMessage, VERSION,
+};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -52,6 +54,33 @@ impl Signalling {
             _ => None,
         })
         .await
+    }
+
+    /// Joins, answers whatever is asked before media, and waits to be let in.
+    pub async fn enter(&mut self, session: &Session) -> Result<()> {
+        if self.join(session).await? {
+            return Ok(());
+        }
+        let inside = async {
+            loop {
+                match self.next().await? {
+                    Received::Message(ServerMessage::Admitted) => return Ok(()),
+                    Received::Message(ServerMessage::Gates { pending }) => self.answer(&pending).await?,
+                    Received::Message(ServerMessage::Error { code, message, .. }) => bail!("{code:?}: {message}"),
+                    Received::Message(_) => {}
+                    Received::Closed(code) => bail!("the server closed the WebSocket with {code}"),
+                }
+            }
+        };
+        timeout(ANSWER_TIME_MAX, inside).await.context("the seat was not let in in time")?
+    }
+
+    /// Answers every gate the way that opens the door; what was answered before does no harm.
+    pub async fn answer(&mut self, pending: &[Gate]) -> Result<()> {
+        for answer in pending.iter().filter_map(opening) {
+            self.send(&ClientMessage::Gate { answer }).await?;
+        }
+        Ok(())
     }
 
     /// Sends `join` with the ticket and goes on from the last message that was read. False when the server began anew.
@@ -189,6 +218,8 @@ async fn attend(
             },
             received = signalling.next() => match received {
                 Ok(Received::Message(ServerMessage::Error { code, message, .. })) => break format!("{code:?}: {message}"),
+                // A professional who came later brings a card to be read.
+                Ok(Received::Message(ServerMessage::Gates { pending })) => signalling.answer(&pending).await,
                 Ok(Received::Message(_)) => Ok(()),
                 Ok(Received::Closed(code)) => break format!("the server closed the WebSocket with {code}"),
                 Err(error) => Err(error),
@@ -204,6 +235,17 @@ async fn attend(
     };
     let _ = failure.set(why);
     None
+}
+
+/// The answer that opens a gate; none to a login, which is no message.
+fn opening(gate: &Gate) -> Option<GateAnswer> {
+    Some(match gate {
+        Gate::Login => return None,
+        Gate::Card { cards } => GateAnswer::Card { seats: cards.iter().map(|card| card.seat.clone()).collect() },
+        Gate::Consent { text } => GateAnswer::Consent { text: text.clone(), accepted: true },
+        Gate::ThirdPerson => GateAnswer::ThirdPerson { present: false },
+        Gate::Preference => GateAnswer::Preference { choice: Choice::Video },
+    })
 }
 
 /// Messages that wait for the socket: one for each slot that is shown.

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::Context;
+use colloque::control::record::runs;
 use colloque::store::{ERASED_FILE_NAME, KEY_FILE_NAME, STORE_FILE_NAME, Store};
 
 use super::audit;
@@ -22,15 +23,12 @@ pub async fn run(to: &Path, configured: Configured) -> anyhow::Result<()> {
     }
     store.close().await;
     // After the store: what is on the list and in the copy is erased again at a restore, the other way round it would come back.
-    for name in [KEY_FILE_NAME, ERASED_FILE_NAME] {
+    for name in [KEY_FILE_NAME, ERASED_FILE_NAME, runs::FILE_NAME] {
         copy(&config.data_dir.join(name), &to.join(name)).with_context(|| format!("cannot copy {name}"))?;
     }
     File::open(to)?.sync_all()?;
     if config.store_url.is_some() {
-        println!(
-            "{}: {KEY_FILE_NAME} and {ERASED_FILE_NAME} copied; back the database up with PostgreSQL's own tools",
-            to.display()
-        );
+        println!("{}: signing key and lists copied; back the database up with PostgreSQL's own tools", to.display());
         return Ok(());
     }
     let whole = audit::verify(to, None, audit::own_public_key(to)?, None).await.context("the copy")?;

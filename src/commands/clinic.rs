@@ -36,6 +36,7 @@ pub enum ClinicCommand {
     /// Change what a clinic demands; what is not named stays as it is
     Set {
         /// Its identifier
+        #[arg(allow_hyphen_values = true)]
         clinic: String,
         #[command(flatten)]
         changes: Changes,
@@ -69,6 +70,7 @@ pub enum KeyCommand {
     /// Make one more API key and print it, once
     Add {
         /// The clinic's identifier
+        #[arg(allow_hyphen_values = true)]
         clinic: String,
         /// What it may do, separated by commas; default: everything
         #[arg(long, value_name = "SCOPES")]
@@ -79,6 +81,7 @@ pub enum KeyCommand {
     /// Revoke a key: it is refused from the next call on
     Revoke {
         /// The clinic's identifier
+        #[arg(allow_hyphen_values = true)]
         clinic: String,
         /// The key's first eleven characters
         prefix: String,
@@ -88,6 +91,7 @@ pub enum KeyCommand {
     /// Show the prefixes and scopes of a clinic's keys
     List {
         /// The clinic's identifier
+        #[arg(allow_hyphen_values = true)]
         clinic: String,
         #[command(flatten)]
         configured: Configured,

@@ -108,6 +108,8 @@ pub struct Invitation {
     pub token: Pii<String>,
     /// For telephone dial-in.
     pub pin: Pii<String>,
+    /// When the link stops working, Unix seconds.
+    pub expires_at: i64,
 }
 
 /// State of a consultation.
@@ -164,10 +166,6 @@ impl Consultations {
         new: NewConsultation,
     ) -> Result<(String, Vec<Invitation>), BookingError> {
         form::check_consultation(&new)?;
-        let ahead_max = i64::from(self.settings.signing_key_days) * 86_400 - LINK_SECONDS;
-        if new.starts_at.is_some_and(|at| at > clock::unix_now() + ahead_max) {
-            return Err(BookingError::Invalid("starts_at is further ahead than a link can live (signing_key_days)"));
-        }
         let act = self.settings.acts.by_name(&new.act).ok_or(BookingError::Act)?;
         form::check_roles(act, new.seats.iter().map(|seat| seat.role))?;
         let own_gates = new.gates.as_ref().map(|gates| act.gates_with(gates)).transpose().map_err(impossible)?;
@@ -376,9 +374,12 @@ impl Consultations {
     }
 
     pub(super) fn invitation(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Invitation {
-        let from = consultation.starts_at.unwrap_or(0).max(clock::unix_now());
+        let now = clock::unix_now();
+        // No longer than the key that signs it is sure to be known.
+        let ahead_max = i64::from(self.settings.signing_key_days) * 86_400;
+        let expires_at = consultation.starts_at.unwrap_or(0).clamp(now, now + ahead_max - LINK_SECONDS) + LINK_SECONDS;
         let subject = Subject { consultation: &consultation.id, seat: &seat.id, epoch: seat.token_epoch };
-        let token = self.tokens.sign(Purpose::Link, subject, 0, from + LINK_SECONDS);
+        let token = self.tokens.sign(Purpose::Link, subject, 0, expires_at);
         Invitation {
             seat: seat.id.clone(),
             // The role was written by this version or an older one, whose names all stay valid.
@@ -386,6 +387,7 @@ impl Consultations {
             link: Pii(format!("{}/join#{token}", self.settings.base_url)),
             token: Pii(token),
             pin: seat.pin.clone(),
+            expires_at,
         }
     }
 }

@@ -250,6 +250,12 @@ pub enum Fact {
         /// How many.
         consultations: u32,
     },
+    /// Entries were lost: neither the store nor the disk took them. Written as soon as one of them does.
+    #[serde(rename = "journal.lost")]
+    EntriesLost {
+        /// How many.
+        entries: u64,
+    },
     /// Entries older than the retention were removed.
     #[serde(rename = "data.pruned")]
     Pruned {

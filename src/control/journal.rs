@@ -14,7 +14,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
@@ -48,6 +48,8 @@ pub(super) struct State {
     behind: AtomicUsize,
     spooled: IntGauge,
     lost: IntCounter,
+    /// Lost, and not yet told in the journal.
+    untold: AtomicU64,
     written: watch::Sender<u64>,
 }
 
@@ -71,6 +73,7 @@ impl Journal {
             behind: AtomicUsize::new(0),
             spooled: metrics.spooled,
             lost: metrics.lost,
+            untold: AtomicU64::new(0),
             written: watch::Sender::new(0),
         });
         let mirror = Arc::<Mirror>::default();
@@ -243,9 +246,16 @@ impl State {
         self.written.send_modify(|writes| *writes = writes.wrapping_add(1));
     }
 
+    /// What tells of the entries that were lost since the last time, if any.
+    pub(super) fn tell_lost(&self) -> Option<Entry> {
+        let entries = self.untold.swap(0, Ordering::Relaxed);
+        (entries > 0).then(|| entry(None, None, None, &Fact::EntriesLost { entries }))
+    }
+
     /// Entries are nowhere.
     pub(super) fn lose(&self, entries: u64, why: &str) {
         self.lost.inc_by(entries.max(1));
+        self.untold.fetch_add(entries.max(1), Ordering::Relaxed);
         tracing::error!(entries, why, "entries of the journal are lost");
     }
 }

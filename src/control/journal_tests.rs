@@ -361,7 +361,11 @@ async fn a_line_that_no_store_takes_does_not_stand_before_the_others_for_ever() 
     world.journal.flush().await;
     world.store.set_down(false);
     world.caught_up().await;
-    assert_eq!(world.stored().await, ["before", "after"]);
+    world.journal.flush().await;
+    let entries = world.store.store.entries_after(None, 0, 9).await.unwrap();
+    let kinds: Vec<&str> = entries.iter().map(|entry| entry.entry.kind.as_str()).collect();
+    assert_eq!(kinds, ["seat.joined", "seat.joined", "journal.lost"], "the journal says that something is missing");
+    assert_eq!(entries[2].entry.data, r#"{"entries":1}"#);
     assert_eq!(world.metrics.lost.get(), 1);
 }
 
@@ -380,7 +384,7 @@ async fn a_damaged_line_costs_itself_alone() {
         store.set_down(false);
     };
     let world = world.restart_after(damage).await;
-    assert_eq!(world.stored().await, ["one", "three"]);
+    assert_eq!(world.stored().await[..2], ["one", "three"]);
     assert_eq!(world.metrics.lost.get(), 1);
 }
 

@@ -14,7 +14,8 @@ pub(super) struct Comer {
 
 /// Whether the lock keeps a seat outside. `keeper_inside`: somebody who may unlock is in the room.
 pub(super) fn keeps_out(locked: bool, comer: Comer, keeper_inside: bool) -> bool {
-    locked && !comer.belongs && !(comer.has_key && !keeper_inside)
+    let opens_it_itself = comer.has_key && !keeper_inside;
+    locked && !comer.belongs && !opens_it_itself
 }
 
 #[cfg(test)]

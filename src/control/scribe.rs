@@ -125,6 +125,7 @@ impl Scribe {
                 Item::Flush(_) | Item::Release(_) => after.push(item),
             }
         }
+        live.entries.extend(self.state.tell_lost());
         let mut commit = (!live.is_empty()).then(|| self.commit(live.to_transaction()));
         if let Some(commit) = &mut commit {
             begin(commit).await;
@@ -168,6 +169,7 @@ impl Scribe {
                     }
                     if !self.is_behind() {
                         tracing::info!("the store has everything that was spooled");
+                        self.write(std::iter::empty()).await;
                         self.mirror.sweep_all();
                         return true;
                     }

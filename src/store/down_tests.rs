@@ -47,8 +47,8 @@ async fn nothing_is_acknowledged_into_a_file_that_was_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_or_dies_is_told_and_its_return_noticed() {
     let server = PostgresServer::start();
-    let url = Pii(server.fresh_database());
-    let bench = Bench::at(Some(url));
+    let url = server.fresh_database();
+    let bench = Bench::at(Some(Pii(url.clone())));
     let store = bench.open().await;
     server.signal("STOP");
     let (written, read) = tokio::join!(write(&store, "e1"), tokio::time::timeout(HANGS, store.seat("s1")));
@@ -59,6 +59,7 @@ async fn a_server_that_hangs_or_dies_is_told_and_its_return_noticed() {
     server.signal("KILL");
     until_done(&store, "e2").await;
     assert_eq!(whole_chain(&store).await, ["e1", "e2"]);
+    server.check(&url);
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
     assert!(write(&store, "e3").await.is_err());
     assert!(tokio::time::timeout(HANGS, store.ping()).await.expect("an answer").is_err());

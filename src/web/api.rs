@@ -198,6 +198,8 @@ pub struct SeatInvitation {
     link: String,
     token: String,
     pin: String,
+    /// When the link stops working: a day after the planned begin, or earlier when that is further ahead than a key signs.
+    expires_at: String,
 }
 
 impl From<Invitation> for SeatInvitation {
@@ -208,6 +210,7 @@ impl From<Invitation> for SeatInvitation {
             link: invitation.link.0,
             token: invitation.token.0,
             pin: invitation.pin.0,
+            expires_at: clock::format_rfc3339(invitation.expires_at),
         }
     }
 }
@@ -286,7 +289,7 @@ impl From<SeatState> for SeatView {
             other_device: record.other_device,
             presence,
             gates_pending: gates_pending.iter().map(pending).collect(),
-            gates_passed: record.gates.into_iter().filter(|gate| booking::is_answer(gate)).map(passed).collect(),
+            gates_passed: record.gates.into_iter().filter(booking::is_answer).map(passed).collect(),
         }
     }
 }

@@ -10,6 +10,9 @@ after(() => lab.close(), { timeout: 20_000 });
 // First what must be looked at again at the end.
 await import("./tests/gone.mjs");
 await import("./tests/three-seats.mjs");
+await import("./tests/gates.mjs");
+await import("./tests/professionals.mjs");
+await import("./tests/passages.mjs");
 await import("./tests/devices.mjs");
 await import("./tests/same-seat.mjs");
 await import("./tests/interruptions.mjs");

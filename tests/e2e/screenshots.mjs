@@ -1,6 +1,6 @@
 // Pictures of every state of the pages, in both languages and three sizes, for people to look at. Asserts nothing.
 //
-//   node screenshots.mjs DIRECTORY      files: LANGUAGE-STATE-WIDTHxHEIGHT.png
+//   node screenshots.mjs DIRECTORY [SCENES]      files: LANGUAGE-STATE-WIDTHxHEIGHT.png
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,6 +9,8 @@ import { COMPANION, PATIENT, PRACTITIONER, lab } from "./lib/lab.mjs";
 import { sleep } from "./lib/wait.mjs";
 
 const directory = process.argv[2] ?? "target/screenshots";
+/** Scenes by name, to look again at what was mended. */
+const ONLY = new RegExp(process.argv[3] ?? "");
 const SCENE = readFileSync(new URL("lib/scene.js", import.meta.url), "utf8");
 const SIZES = [
   { width: 360, height: 740 },
@@ -124,6 +126,147 @@ async function call(language) {
   await picture(language, "ended", second);
 }
 
+const CARD = {
+  title: "Dr",
+  name: "Ada Martin",
+  specialty: "Dermatologie et vénéréologie",
+  rpps: "10003456789",
+  address: "12 rue des Lilas, 97200 Fort-de-France",
+  fee: "30 €",
+};
+
+/** Everything that is asked, as a patient of a teleconsultation goes through it; another one who refuses. */
+async function gates(language) {
+  const seats = [{ role: "practitioner", display_name: "Dr Ada Martin", card: CARD }, { role: "patient", display_name: "Noé Petit" }];
+  const booked = await lab.server.bookAs({ language, seats });
+  const patient = await seat(lab.b, looks(PATIENT));
+  await patient.enter(booked.patient.link);
+  await patient.phase("gates");
+  const practitioner = await seat(lab.a, looks(PRACTITIONER));
+  await practitioner.enter(booked.practitioner.link);
+  await practitioner.phase("in_call");
+  await picture(language, "practitioner-questions-pending", practitioner);
+  for (const action of ["card-read", "consent", "accompanied", "prefer-video"]) {
+    await picture(language, `gate-${await patient.gate()}`, patient);
+    await patient.press(action);
+  }
+  await patient.phase("waiting");
+  await practitioner.press("lock");
+  await practitioner.press("admit", await patient.seatId());
+  await patient.phase("in_call");
+  await sleep(2000);
+  await practitioner.press("people");
+  await picture(language, "locked-practitioner", practitioner);
+  await practitioner.press("people");
+  await patient.press("menu");
+  await picture(language, "menu-patient", patient);
+  await patient.press("withdraw");
+  await picture(language, "withdraw-patient", patient);
+  await patient.press("confirm-decline");
+  await patient.phase("declined");
+  await picture(language, "declined", patient);
+  await patient.open("about:blank");
+  await patient.open(booked.patient.link);
+  await patient.phase("failed");
+  await picture(language, "declined-before", patient);
+}
+
+/** Messages, a card that comes later, an aside, an invitation and a hand-over. */
+async function professionals(language) {
+  const none = { consent: { asked: [], text: "1" }, third_person: [] };
+  const seats = [{ role: "practitioner", display_name: "Dr Ada Martin", card: CARD }, { role: "patient", display_name: "Noé Petit" }];
+  const booked = await lab.server.bookAs({ act: "tele_expertise", language, seats, gates: { ...none, card: ["patient"] } });
+  const practitioner = await seat(lab.a, looks(PRACTITIONER));
+  const patient = await seat(lab.b, looks(PATIENT));
+  await practitioner.enter(booked.practitioner.link);
+  await patient.enterThroughGates(booked.patient.link);
+  await lab.server.request("POST", `/v1/consultations/${booked.id}/seats/${booked.patient.id}/admit`);
+  await patient.phase("in_call");
+  const { name, fee } = { name: "Omar Nadir", fee: "60 €" };
+  const invited = await lab.server.invite(booked.id, { role: "expert", display_name: "Pr Omar Nadir", card: { title: "Pr", name, fee } });
+  const expert = await seat(lab.a, looks(COMPANION));
+  await expert.enter(invited.link);
+  await patient.showsWithin("dialog[data-dialog=card]");
+  await picture(language, "late-card-patient", patient);
+  await patient.page.keyboard.press("Escape");
+  await picture(language, "late-card-unread-patient", patient);
+  await patient.press("card");
+  await patient.locator("dialog [data-action=card-read]").click();
+  await sleep(2000);
+  await patient.press("messages");
+  await patient.locator(".write input").fill(language === "fr" ? "Bonjour, m’entendez-vous ?" : "Hello, can you hear me?");
+  await patient.press("send");
+  await practitioner.press("messages");
+  await practitioner.locator("input[type=file]").setInputFiles({ name: "compte-rendu.pdf", mimeType: "", buffer: Buffer.alloc(20_000, 1) });
+  await patient.showsWithin("[data-file=done]");
+  await picture(language, "messages-patient", patient);
+  await picture(language, "messages-practitioner", practitioner);
+  await patient.press("vitals");
+  await picture(language, "vitals-form-patient", patient);
+  for (const spo2 of [96, 97, 95, 97]) {
+    await patient.page.evaluate((value) => probe.call().call.exchanges.sendVitals({ spo2: value, heart_rate: 70 + value / 10 }), spo2);
+  }
+  await patient.press("cancel");
+  await practitioner.press("messages");
+  await picture(language, "vitals-practitioner", practitioner);
+  await practitioner.page.setViewportSize(SIZES[2]);
+  await practitioner.press("people");
+  await practitioner.press("aside");
+  await patient.showsWithin(".apart");
+  await picture(language, "aside-patient", patient);
+  await picture(language, "aside-practitioner", practitioner);
+  await practitioner.page.setViewportSize(SIZES[2]);
+  await practitioner.press("end-aside");
+  await practitioner.press("invite");
+  await picture(language, "invite", practitioner);
+  await practitioner.press("confirm-invite");
+  await practitioner.showsWithin("#invited-link");
+  await picture(language, "invited", practitioner);
+  await practitioner.press("cancel");
+  // Who is invited is a professional too: the patient reads that card first.
+  await patient.locator("dialog [data-action=card-read]").click();
+  await practitioner.press("hand-over");
+  await picture(language, "hand-over", practitioner);
+  await practitioner.press("confirm-hand-over");
+  await patient.showsWithin("[data-notice=hand-over]");
+  await patient.press("messages");
+  await sleep(300);
+  await picture(language, "handed-over-patient", patient);
+}
+
+/** The waiting room of a queue; the seat on another device; the next patient, and nobody left. */
+async function queue(language) {
+  const gates = { card: [], consent: { asked: [], text: "1" }, third_person: [], preference: [] };
+  const soon = (minutes) => new Date(Date.now() + minutes * 60_000).toISOString();
+  const bookings = [];
+  for (const [index, name] of ["Noé Petit", "Jeanne Le Goff-Delacroix"].entries()) {
+    const seats = [{ role: "practitioner", display_name: "Dr Ada Martin" }, { role: "patient", display_name: name }];
+    bookings.push(await lab.server.bookAs({ language, queue: `shots-${language}`, starts_at: soon(index * 15 + 5), seats, gates }));
+  }
+  const [first, second] = [await seat(lab.b, looks(PATIENT)), await seat(lab.b, looks(COMPANION))];
+  await first.enter(bookings[0].patient.link);
+  await second.enter(bookings[1].patient.link);
+  await second.showsWithin(".place");
+  await picture(language, "waiting-queue", second);
+  const practitioner = await seat(lab.a, looks(PRACTITIONER));
+  await practitioner.enter(bookings[0].practitioner.link);
+  await practitioner.press("admit", await first.seatId());
+  await first.phase("in_call");
+  const other = await seat(lab.b, looks(PATIENT));
+  await other.enter(bookings[0].patient.link);
+  await first.phase("moved");
+  await picture(language, "moved", first);
+  await picture(language, "waiting-other-device", other);
+  await picture(language, "practitioner-other-device", practitioner);
+  await practitioner.page.setViewportSize(SIZES[2]);
+  await practitioner.press("next");
+  await second.phase("in_call");
+  await sleep(2000);
+  await practitioner.press("next");
+  await practitioner.showsWithin("[data-notice=next]");
+  await picture(language, "nobody-next", practitioner);
+}
+
 async function removed(language) {
   const booked = await book(language);
   const patient = await seat(lab.b, looks(PATIENT));
@@ -153,12 +296,12 @@ async function portal() {
 try {
   await lab.open({ firefox: false });
   for (const language of ["fr", "en"]) {
-    for (const scenes of [before, call, removed]) {
+    for (const scenes of [before, call, gates, professionals, queue, removed].filter(({ name }) => ONLY.test(name))) {
       await scenes(language);
       await Promise.all(opened.splice(0).map((made) => made.close()));
     }
   }
-  await portal();
+  if (ONLY.test("portal")) await portal();
 } finally {
   await lab.close();
 }

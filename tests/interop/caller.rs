@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -22,8 +22,13 @@ pub struct Server {
     pub clinic: Clinic,
     /// Where operators look.
     pub admin_url: String,
+    /// Where clinics call.
+    pub base_url: String,
+    /// The demo clinic's.
+    pub api_key: String,
     child: Child,
     data_dir: PathBuf,
+    keeps_data: bool,
 }
 
 impl Server {
@@ -32,19 +37,37 @@ impl Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let data_dir = std::env::temp_dir().join(format!("colloque-interop-{}-{count}", std::process::id()));
+        Self::start_in(data_dir, &[])
+    }
+
+    /// Starts one on a data directory that may be there already, with more flags.
+    pub fn start_in(data_dir: PathBuf, flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_colloque"))
             .args(["demo", "--json", "--http-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
             .args(["--media-port", "0", "--media-addr", "127.0.0.1", "--workers", "2", "--data-dir"])
             .arg(&data_dir)
+            .args(flags)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let facts: serde_json::Value = serde_json::from_str(&line).expect("the first line is JSON");
-        let clinic = Clinic::new(facts["base_url"].as_str().unwrap(), facts["api_key"].as_str().unwrap(), false);
-        let admin_url = facts["admin_url"].as_str().unwrap().to_owned();
-        Self { clinic: clinic.unwrap(), admin_url, child, data_dir }
+        let text = |name: &str| facts[name].as_str().unwrap().to_owned();
+        let (base_url, api_key, admin_url) = (text("base_url"), text("api_key"), text("admin_url"));
+        let clinic = Clinic::new(&base_url, &api_key, false).unwrap();
+        Self { clinic, admin_url, base_url, api_key, child, data_dir, keeps_data: false }
+    }
+
+    /// Where it keeps its data.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Kills it as a power cut would, and gives its data directory.
+    pub fn kill(mut self) -> PathBuf {
+        self.keeps_data = true;
+        self.data_dir.clone()
     }
 
     /// Its process.
@@ -62,7 +85,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
-        std::fs::remove_dir_all(&self.data_dir).ok();
+        if !self.keeps_data {
+            std::fs::remove_dir_all(&self.data_dir).ok();
+        }
     }
 }
 
@@ -132,7 +157,7 @@ impl Caller {
     ) -> Self {
         let session = server.clinic.join(&seat.token).await.unwrap();
         let mut signalling = Signalling::open(&session.ws_url).await.unwrap();
-        assert!(signalling.join(&session).await.unwrap(), "admitted");
+        signalling.enter(&session).await.expect("let in");
         let mut connection = Connection::open_with(server.address(), config).unwrap();
         let mut offer = connection.offer(sections).unwrap();
         offer.sdp = bend(offer.sdp);

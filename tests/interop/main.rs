@@ -2,8 +2,14 @@
 //!
 //! Not here: real browsers (`tests/browser`), and what single modules promise. Everything runs over loopback.
 
+mod audit;
 mod caller;
 mod light;
+mod rooms;
+mod outage;
+#[path = "../../src/store/testing/postgres_server.rs"]
+#[allow(dead_code)]
+mod postgres_server;
 mod scenarios;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 // Two pages and the server between them, which stamps the sender and may leave messages out.
 
+import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Exchange, NOTE_LEN_MAX, readVitals } from "../src/sdk/exchange.ts";
 import { FILE_BYTES_MAX, PIECE_BYTES, fileName } from "../src/sdk/files.ts";
@@ -195,5 +196,37 @@ describe("pointing and vital signs", () => {
     expect(bob.vitals.get("ann")?.heart_rate?.at(-1)).toBe(72);
     expect(ann.sendVitals({ spo2: 170 })).toBe(false);
     expect(readVitals({ spo2: "97", heart_rate: Number.POSITIVE_INFINITY, weight: 71.5, name: "x" })).toEqual({ weight: 71.5 });
+  });
+});
+
+describe("the examples of PROTOCOL.md", () => {
+  const fixture = (name: string) => {
+    const path = new URL(`../../signaling/fixtures/data-${name}.json`, import.meta.url);
+    return JSON.parse(readFileSync(path, "utf8")) as Sent & { from?: string };
+  };
+  const comes = (name: string) => ann.handle(JSON.stringify({ from: "s-4rk9", ...fixture(name) }));
+
+  test("are understood", () => {
+    comes("relayed-chat");
+    expect(ann.notes).toMatchObject([{ from: "s-4rk9", text: fixture("sent-chat").body.text }]);
+    comes("sent-pointer");
+    expect(ann.pointings).toMatchObject([{ from: "s-4rk9", seat: "s-4rk9", source: "camera", x: 0.5, y: 0.25 }]);
+    comes("sent-vitals");
+    expect(ann.vitals.get("s-4rk9")).toEqual({ spo2: [97], heart_rate: [72], systolic: [128], diastolic: [81] });
+    comes("sent-file-offer");
+    expect(ann.transfers).toMatchObject([{ id: "f-1", name: "ordonnance.pdf", size: 23000, status: "moving" }]);
+    comes("sent-file-end");
+    const { id, to } = fixture("sent-file-again");
+    expect(sent.at(-1)?.message).toEqual({ kind: "file", id, to, body: { type: "again", pieces: [0, 1, 2] } });
+  });
+
+  test("are what this page sends", () => {
+    const last = () => sent.at(-1)?.message;
+    ann.write(fixture("sent-chat").body.text as string);
+    expect(last()).toEqual(fixture("sent-chat"));
+    ann.point("s-4rk9", "camera", 0.5, 0.25);
+    expect(last()).toEqual(fixture("sent-pointer"));
+    ann.sendVitals({ spo2: 97, heart_rate: 72, systolic: 128, diastolic: 81 });
+    expect(last()).toEqual(fixture("sent-vitals"));
   });
 });

@@ -86,7 +86,8 @@ fn read_line(line: &str) -> Option<Run> {
 
 /// Between two signs of life: what a crash can cost a consultation, against writes to the disk.
 pub const BEAT: Duration = Duration::from_secs(10);
-const FILE_NAME: &str = "runs";
+/// File name inside the data directory.
+pub const FILE_NAME: &str = "runs";
 /// More starts than a year of weekly updates and some crashes; older stops are far behind the retention of the journal.
 const RUNS_MAX: usize = 200;
 

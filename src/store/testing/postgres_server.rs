@@ -62,6 +62,13 @@ impl PostgresServer {
         format!("postgres://postgres@localhost/{database}?host={}", self.dir)
     }
 
+    /// Runs a statement as the server's owner.
+    #[allow(dead_code)] // Of the tests that share this file, those of the store need no statement.
+    pub fn run_sql(&self, sql: &str) {
+        let told = Command::new(self.bin.join("psql")).args(["-qXh", &self.dir, "-U", "postgres", "-c", sql]).status();
+        assert!(told.is_ok_and(|status| status.success()), "psql failed");
+    }
+
     /// Sends a signal (`KILL`, `STOP`, `CONT`) to every process of the server. Killed, it is started again.
     pub fn signal(&self, signal: &str) {
         let pid = std::fs::read_to_string(format!("{}/data/postmaster.pid", self.dir)).unwrap_or_default();

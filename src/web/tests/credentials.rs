@@ -325,13 +325,17 @@ async fn two_that_rotate_at_once_make_one_key() {
 }
 
 #[tokio::test]
-async fn a_booking_reaches_no_further_than_its_links() {
+async fn a_link_says_until_when_it_works_and_no_longer_than_its_key() {
     let server = Server::start().await;
-    let book = |days: i64| {
-        let starts_at = crate::control::clock::format_rfc3339(unix_now() + days * 86_400);
+    for (days_ahead, lasts) in [(0, 1), (30, 31), (363, 364), (364, 365), (365, 365), (5_000, 365)] {
+        let now = unix_now();
+        let starts_at = crate::control::clock::format_rfc3339(now + days_ahead * 86_400);
         let body = json!({"act": "teleconsultation", "starts_at": starts_at, "seats": [{"role": "patient"}]});
-        server.api("POST", "/v1/consultations", body)
-    };
-    assert_eq!(book(363).await.0, StatusCode::CREATED);
-    assert_eq!(book(366).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+        let (status, booked) = server.api("POST", "/v1/consultations", body).await;
+        assert_eq!(status, StatusCode::CREATED, "{booked}");
+        let expires_at = booked["seats"][0]["expires_at"].as_str().unwrap();
+        let expires_at = crate::control::clock::parse_rfc3339(expires_at).unwrap();
+        assert!((0..60).contains(&(expires_at - now - lasts * 86_400)), "{days_ahead} days ahead: {booked}");
+        assert_eq!(server.join(&booked["seats"][0]["token"], "d").await.0, StatusCode::OK);
+    }
 }

@@ -2,11 +2,17 @@
 
 mod acts;
 mod calls;
+mod erasure;
 mod credentials;
 mod devices;
 mod record;
 mod events;
+mod facts;
+mod gates;
+mod hosting;
+mod queue;
 mod refusals;
+mod room;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -129,7 +135,12 @@ impl Server {
 
     /// Joins by a seat's link and opens its page's socket.
     async fn page(&self, seat: &Value) -> Page {
-        let (status, joined) = self.join(&seat["token"], "").await;
+        self.page_on(seat, "").await
+    }
+
+    /// The same on this device.
+    async fn page_on(&self, seat: &Value, device: &str) -> Page {
+        let (status, joined) = self.join(&seat["token"], device).await;
         assert_eq!(status, StatusCode::OK, "{joined}");
         let mut page = Page::open(self.address).await;
         page.session = joined["session"].as_str().unwrap().to_owned();

@@ -316,7 +316,10 @@ async fn a_patients_acts_of_the_year_are_counted_and_professionals_are_warned() 
 async fn real_visits_make_a_record() {
     let server = Server::start().await;
     let (id, doctor, patient) = server.book().await;
-    let pages = (server.page(&doctor).await, server.page(&patient).await);
+    let mut pages = (server.page(&doctor).await, server.page(&patient).await);
+    for page in [&mut pages.0, &mut pages.1] {
+        assert!(matches!(page.hear().await, Some(ServerMessage::Welcome { .. })));
+    }
     let (status, _) = server.api("DELETE", &format!("/v1/consultations/{id}"), Value::Null).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     let (status, _) = server.join(&patient["token"], "").await;

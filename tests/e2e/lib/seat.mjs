@@ -32,8 +32,54 @@ export class Seat {
     await this.open(link);
     await this.phase("preview");
     await this.press("enter");
-    await this.phase("waiting", "joining", "in_call");
+    await this.phase("gates", "waiting", "joining", "in_call");
     return this;
+  }
+
+  /** Opens the link and answers what is asked before media, with yes wherever that is possible. */
+  async enterThroughGates(link) {
+    await this.enter(link);
+    await this.passGates();
+    return this;
+  }
+
+  async passGates() {
+    const answers = { card: "card-read", consent: "consent", third_person: "alone", preference: "prefer-video" };
+    await this.phase("gates");
+    while ((await this.currentPhase()) === "gates") {
+      const gate = await this.gate();
+      if (answers[gate] === undefined) continue;
+      await this.press(answers[gate]);
+      await until(`the question after ${gate}`, async () => (await this.gate()) !== gate);
+    }
+  }
+
+  /** The question that is asked now; null when there is none. */
+  gate() {
+    return this.page.evaluate(() => probe.call()?.shadowRoot?.querySelector("[data-gate]")?.dataset.gate ?? null);
+  }
+
+  /** What is written where a selector finds something, or null. */
+  text(selector) {
+    return this.page.evaluate((wanted) => probe.call()?.shadowRoot?.querySelector(wanted)?.textContent?.trim() ?? null, selector);
+  }
+
+  /** Waits until some text is to be read there. */
+  async reads(selector, pattern, ms = 10_000) {
+    await until(`${pattern} in ${selector}`, async () => pattern.test((await this.text(selector)) ?? ""), {
+      ms,
+      describe: async () => `(reads ${await this.text(selector)})`,
+    });
+  }
+
+  locator(selector) {
+    return this.page.locator(`colloque-call ${selector}`).first();
+  }
+
+  /** Packets of others' media that reached this page so far. */
+  async packetsReceived() {
+    const entries = (await this.stats()).of("inbound-rtp");
+    return entries.reduce((sum, { packetsReceived = 0 }) => sum + packetsReceived, 0);
   }
 
   async press(action, seat = null) {

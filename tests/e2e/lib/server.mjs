@@ -11,6 +11,8 @@ import { SERVER_ADDRESS, inside } from "./network.mjs";
 const DEFAULT_BINARY = fileURLToPath(new URL("../../../target/debug/colloque", import.meta.url));
 const BINARY = process.env.COLLOQUE_BIN ?? DEFAULT_BINARY;
 const START_MS_MAX = 20_000;
+/** For tests of other things than the questions before media. */
+const NO_GATES = { card: [], consent: { asked: [], text: "1" }, third_person: [], preference: [] };
 
 export class Server {
   /** `tls`: HTTPS and WSS with a certificate made for this run. */
@@ -50,10 +52,14 @@ export class Server {
     return text === "" ? null : JSON.parse(text);
   }
 
-  /** Books seats; the answer's seats by role. Nothing is asked before media unless `gates` says so; `null`: what the act asks. */
-  async book(seats, language = "en", gates = NO_GATES) {
-    const wanted = { act: "teleconsultation", language, seats, ...(gates === null ? {} : { gates }) };
-    const created = await this.request("POST", "/v1/consultations", wanted);
+  /** Books seats of a teleconsultation that asks nothing before media; the answer's seats by role. */
+  book(seats, language = "en") {
+    return this.bookAs({ seats, language, gates: NO_GATES });
+  }
+
+  /** Books whatever is asked for; where `gates` are not named, they are the act's own. */
+  async bookAs({ act = "teleconsultation", language = "en", ...rest }) {
+    const created = await this.request("POST", "/v1/consultations", { act, language, ...rest });
     return { id: created.id, ...Object.fromEntries(created.seats.map((seat) => [seat.role, seat])) };
   }
 
@@ -92,6 +98,3 @@ export class Server {
     this.child.kill("SIGKILL");
   }
 }
-
-/** For tests that are not about gates. */
-const NO_GATES = { card: [], consent: { asked: [] }, third_person: [], preference: [] };

@@ -7,6 +7,7 @@ import { createRequire } from "node:module";
 import { test } from "node:test";
 import { Chromium } from "../lib/browsers.mjs";
 import { PATIENT, PRACTITIONER, lab } from "../lib/lab.mjs";
+import { until } from "../lib/wait.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "RGAAv4"];
@@ -62,6 +63,57 @@ for (const language of ["fr", "en"]) {
     assert.deepEqual(found, []);
   });
 }
+
+test("no question, panel or dialog has a serious barrier", { timeout: 90_000 }, async (t) => {
+  const found = [];
+  const check = async (state, seat) => found.push(...(await violations(seat)).map((text) => `${state}: ${text}`));
+  const card = { title: "Dr", name: "Ada Martin", specialty: "Dermatologie", fee: "30 €" };
+  const booked = await lab.server.bookAs({
+    act: "tele_expertise",
+    gates: { card: ["patient"], consent: { asked: ["patient"], text: "1" }, third_person: ["patient"], preference: ["patient"] },
+    seats: [{ role: "practitioner", display_name: "Dr Ada Martin", card }, { role: "patient", display_name: "Noé Petit" }, { role: "expert" }],
+  });
+  const practitioner = await lab.seat(t, lab.a, { devices: PRACTITIONER });
+  const patient = await lab.seat(t, lab.b, { devices: PATIENT, viewport: PHONE });
+  await Promise.all([practitioner.enter(booked.practitioner.link), patient.enter(booked.patient.link)]);
+  await patient.phase("gates");
+  const id = await patient.seatId();
+  await practitioner.press("admit", id);
+  for (const action of ["card-read", "consent", "accompanied", "prefer-video"]) {
+    const gate = await patient.gate();
+    await check(`question ${gate}`, patient);
+    assert.equal(await focused(patient), "H1", `a screen reader begins with the title of ${gate}`);
+    await patient.press(action);
+    if (action !== "prefer-video") await until("the next question", async () => ![gate, null].includes(await patient.gate()));
+  }
+  await patient.phase("in_call");
+  for (const action of ["menu", "withdraw"]) {
+    await patient.press(action);
+    await check(action, patient);
+  }
+  await patient.press("cancel");
+  await patient.press("messages");
+  await check("messages", patient);
+  await patient.press("vitals");
+  await check("vital signs", patient);
+  await patient.press("cancel");
+  for (const action of ["invite", "hand-over"]) {
+    await practitioner.press(action);
+    await check(action, practitioner);
+    await practitioner.press("cancel");
+  }
+  const expert = await lab.seat(t, lab.a, { devices: PRACTITIONER });
+  await expert.enter(booked.expert.link);
+  await expert.phase("in_call");
+  await practitioner.press("aside");
+  await patient.showsWithin(".apart");
+  await check("outside of an aside", patient);
+  await check("inside of an aside", practitioner);
+  assert.deepEqual(found, []);
+});
+
+/** What has the focus inside of the element. */
+const focused = (seat) => seat.page.evaluate(() => probe.call().shadowRoot.activeElement?.tagName ?? null);
 
 test("the help for a blocked camera has no serious barrier", { timeout: 60_000 }, async (t) => {
   const browser = await Chromium.launch("a", { granted: false });

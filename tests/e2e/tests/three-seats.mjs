@@ -14,7 +14,7 @@ test("three people in two kinds of browser see and hear the right others", { tim
   const patient = await lab.seat(t, lab.b, { devices: { ...PATIENT, busy: true } });
   const companion = await lab.seat(t, lab.c, { devices: { ...COMPANION, busy: true } });
 
-  await patient.enter(server.facts.patient_url);
+  await patient.enterThroughGates(server.facts.patient_url);
   await patient.phase("waiting");
   const ids = { patient: await patient.seatId() };
   assert.equal(await patient.page.evaluate(() => probe.call().call.nativeConnection), null, "no media before admission");

@@ -11,7 +11,7 @@ test("a call over HTTPS and WSS connects in both browsers", { timeout: 60_000 },
   assert.match(server.base, /^https:/);
   const practitioner = await lab.seat(t, lab.a, { devices: PRACTITIONER });
   const patient = await lab.seat(t, lab.c, { devices: PATIENT });
-  await patient.enter(server.facts.patient_url);
+  await patient.enterThroughGates(server.facts.patient_url);
   await patient.phase("waiting");
   await practitioner.enter(server.facts.practitioner_url);
   const ids = { practitioner: await practitioner.seatId(), patient: await patient.seatId() };

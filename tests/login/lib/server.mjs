@@ -54,10 +54,10 @@ export class Server {
     return answer;
   }
 
-  /** A practitioner's seat and a patient's; `more` completes the practitioner's. */
-  async book(more = {}) {
+  /** A practitioner's seat and a patient's; `more` completes the practitioner's. `login`: nobody runs it without one. */
+  async book(more = {}, login = false) {
     const seats = [{ role: "practitioner", ...more }, { role: "patient" }];
-    const created = await this.must("POST", "/v1/consultations", { act: "teleconsultation", language: "fr", seats });
+    const created = await this.must("POST", "/v1/consultations", { act: "teleconsultation", language: "fr", login, seats });
     return { id: created.id, ...Object.fromEntries(created.seats.map((seat) => [seat.role, seat])) };
   }
 
@@ -81,10 +81,14 @@ export class Server {
     return this.request("POST", "/v1/login/finish", body, {});
   }
 
-  /** The kinds of what the clinic is told of a consultation, with their data. */
+  /** What the clinic is told of a consultation. */
   async facts_of(consultation) {
-    const { events } = await this.must("GET", "/v1/events?after=0");
-    return events.filter((event) => event.consultation === consultation);
+    const told = [];
+    for (let page = { cursor: "0", more: true }; page.more; ) {
+      page = await this.must("GET", `/v1/events?after=${page.cursor}&limit=500`);
+      told.push(...page.events);
+    }
+    return told.filter((event) => event.consultation === consultation);
   }
 
   log() {

@@ -23,7 +23,7 @@ async function inBrowser(act) {
   }
 }
 
-/** Opens a seat's link, and asks from within the page where to log in: what the page's button does. */
+/** Opens a seat's link, and asks from within the page where to log in: what the page's button does, without going there. */
 async function loginAddress(page, seat) {
   await page.goto(seat.link);
   await page.waitForFunction(() => JSON.parse(sessionStorage.getItem("colloque") ?? "null")?.session?.session);
@@ -37,19 +37,27 @@ async function loginAddress(page, seat) {
 
 async function logIn(page, address) {
   await page.goto(address);
+  await answerProvider(page);
+}
+
+async function answerProvider(page) {
   await page.fill("input[name=password]", "right");
   await page.click("button");
 }
 
 test("a professional logs in and is back in the call", { timeout: 90_000 }, () =>
   inBrowser(async (server, browser) => {
-    const { id, practitioner } = await server.book({ card: { rpps: RPPS } });
+    const { id, practitioner } = await server.book({ card: { rpps: RPPS } }, true);
     const page = await browser.newPage();
     const addresses = [];
     page.on("request", (request) => addresses.push(request.url()));
-    await logIn(page, await loginAddress(page, practitioner));
+    await page.goto(practitioner.link);
+    await page.locator("colloque-call [data-action=enter]").click();
+    await page.locator("colloque-call [data-gate=login] [data-action=login]").click();
+    await answerProvider(page);
     await page.waitForURL((url) => url.pathname === "/join");
-    await page.waitForSelector("colloque-call");
+    // Straight back into the consultation: nothing is asked a second time.
+    await page.waitForSelector("colloque-call:is([data-phase=joining], [data-phase=in_call])");
     assert.ok((await server.facts_of(id)).some(({ kind, seat }) => kind === "seat.logged_in" && seat === practitioner.id));
     assert.ok(addresses.every((address) => !address.split("#")[0].includes(practitioner.token)), "no token in an address");
     assert.doesNotMatch(page.url(), /code|state/);

@@ -9,11 +9,12 @@
 
 import { LitElement, html, type PropertyValues, type TemplateResult } from "lit";
 import type { Language } from "../protocol/generated.ts";
-import { INITIAL_STATE, cardsPending, isOnStage, isOver, type CallState } from "../sdk/call-state.ts";
+import { INITIAL_STATE, cardsPending, isOnStage, isOver, othersPresent, seatsWaiting, type CallState } from "../sdk/call-state.ts";
 import { Call } from "../sdk/call.ts";
 import { canShareScreen, isHandheld, listDevices, watchLevel, type DeviceLists } from "../sdk/devices.ts";
 import type { Session } from "../sdk/session.ts";
 import { announcements } from "./announcements.ts";
+import { chime } from "./chime.ts";
 import { closingScreen, connectingScreen } from "./closing.ts";
 import { dialogView } from "./dialogs.ts";
 import { gateScreen } from "./gates.ts";
@@ -145,6 +146,7 @@ export class ColloqueCall extends LitElement {
     chooseDevice: (source, device) => void this.chooseDevice(source, device),
     toggle: (source) => void this.toggle(source),
     togglePanel: (panel) => this.togglePanel(panel),
+    uncover: () => this.wide || this.change(() => (this.panelChoice = "closed")),
     playAll: () => this.playAll(),
     playBlocked: () => this.change(() => (this.soundBlocked = true)),
     reportView: (slot, width, height) => this.call.setView(slot, width, height),
@@ -271,6 +273,8 @@ export class ColloqueCall extends LitElement {
 
   private get panel(): Panel | null {
     const { state } = this.call;
+    // Shut out of an aside there is one thing to read, and it must not be covered.
+    if (state.aside === "outside") return null;
     const choice = this.panelChoice ?? (this.wide ? "people" : "closed");
     if (choice === "people") return mayManage(state) ? "people" : null;
     return choice === "messages" && mayExchange(state) ? "messages" : null;
@@ -312,6 +316,7 @@ export class ColloqueCall extends LitElement {
     this.shown = state;
     const said = announcements(before, state, this.words);
     if (said.length > 0) this.said = said;
+    if (callsBack(before, state)) chime();
     this.followCards(before, state);
     if (state.arrived !== null && before.arrived !== state.arrived) {
       clearTimeout(this.arrivalTimer);
@@ -475,6 +480,13 @@ export class ColloqueCall extends LitElement {
       copied: this.copied,
     };
   }
+}
+
+/** Who looked away while waiting is called back: a patient who is let in, a host to whom the first one comes. */
+function callsBack(before: CallState, now: CallState): boolean {
+  if (before.phase === "waiting" && now.phase === "joining") return true;
+  const alone = isOnStage(now.phase) && othersPresent(now).length === 0;
+  return alone && seatsWaiting(now).length > seatsWaiting(before).length;
 }
 
 /** States that share a screen do not move the focus; each question is a screen of its own. */

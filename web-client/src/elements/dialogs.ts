@@ -110,7 +110,8 @@ function invitedLink({ strings, actions, copied }: View, invited: { role: Role; 
     </div>`;
 }
 
-const COLLEAGUES: readonly Role[] = ["practitioner", "regulator", "nurse", "expert"];
+/** Roles that run consultations, a nurse where the act says so; the server decides. */
+const COLLEAGUES: readonly Role[] = ["practitioner", "regulator", "nurse"];
 const REASONS: readonly HandOverReason[] = ["shift_end", "specialty", "emergency", "technical", "other"];
 
 function colleagues({ state }: View): SeatInfo[] {

@@ -2,7 +2,8 @@
 // Each stays until it is over or the person has read it; a screen reader hears the same from `announcements`.
 
 import { html, nothing, type TemplateResult } from "lit";
-import { cardsPending, seatsWaiting } from "../sdk/call-state.ts";
+import type { ErrorCode } from "../protocol/generated.ts";
+import { cardsPending, seatsWaiting, type Passing } from "../sdk/call-state.ts";
 import { handOverText, seatName } from "./announcements.ts";
 import { cardName } from "./gates.ts";
 import { ICONS } from "./icons.ts";
@@ -76,13 +77,17 @@ function hostNotices(view: View): TemplateResult {
   const { strings, state } = view;
   return html`${state.acts === null ? nothing : told(view, "acts", "acts", strings.acts(state.acts.count, state.acts.limit))}
     ${state.next === "nobody" ? told(view, "next", "next", strings.nextNobody) : nothing}
+    ${REFUSALS.includes(state.refusal) ? told(view, "refusal", "refusal", strings.saidRefusal) : nothing}
     ${state.locked && state.permissions.admit
       ? html`<div class="notice" data-notice="locked">${ICONS.lock}<span>${strings.lockedNotice}</span></div>`
       : nothing}`;
 }
 
+/** What a person asked for and did not get; the others concern the page alone. */
+const REFUSALS: readonly (ErrorCode | null)[] = ["not_permitted", "not_found"];
+
 /** Told once: goes when the person has read it. */
-function told({ strings, call }: View, what: "arrived" | "handOver" | "acts" | "next", kind: string, text: string): TemplateResult {
+function told({ strings, call }: View, what: Passing, kind: string, text: string): TemplateResult {
   return html`<div class="notice told" data-notice=${kind}>
     <span>${text}</span>
     <button class="bare" data-action="dismiss" aria-label=${strings.understood} title=${strings.understood} @click=${() => call.dismiss(what)}>

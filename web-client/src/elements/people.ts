@@ -50,10 +50,15 @@ function hostActions({ strings, state, call, actions }: View): TemplateResult {
     call.dismiss("invited");
     actions.openDialog({ kind });
   };
+  // Where the list lies over the pictures, it would cover the sign that the others hear nothing.
+  const speakApart = () => {
+    call.setAside(!apart);
+    actions.uncover();
+  };
   return html`<div class="room-actions">
     ${invite ? button("invite", strings.invite, open("invite")) : nothing}
     ${admit ? button("lock", state.locked ? strings.unlock : strings.lock, () => call.lock(!state.locked)) : nothing}
-    ${aside ? button("aside", apart ? strings.asideEnd : strings.asideBegin, () => call.setAside(!apart)) : nothing}
+    ${aside ? button("aside", apart ? strings.asideEnd : strings.asideBegin, speakApart) : nothing}
     ${handOver ? button("hand-over", strings.handOver, open("hand_over")) : nothing}
     ${end && admit
       ? html`<button class="secondary" data-action="next" ?disabled=${state.next === "asked"} @click=${() => call.nextPatient()}>

@@ -25,6 +25,8 @@ export interface Actions {
   chooseDevice(source: "microphone" | "camera", device: string): void;
   toggle(source: "microphone" | "camera" | "screen"): void;
   togglePanel(panel: Panel): void;
+  /** Closes a panel that lies over the pictures. */
+  uncover(): void;
   playAll(): void;
   playBlocked(): void;
   reportView(slot: number, width: number, height: number): void;
@@ -82,6 +84,6 @@ export function mayWithdraw(state: CallState): boolean {
 }
 
 /** May write, send files or readings: sees the messages. */
-export function mayExchange({ permissions }: CallState): boolean {
-  return permissions.chat || permissions.files || permissions.vitals;
+export function mayExchange({ permissions, aside }: CallState): boolean {
+  return aside !== "outside" && (permissions.chat || permissions.files || permissions.vitals);
 }

@@ -81,7 +81,7 @@ export interface Invitation {
 }
 
 /** What the page tells once and the person reads or closes. */
-export type Passing = "arrived" | "handOver" | "invited" | "acts" | "next";
+export type Passing = "arrived" | "handOver" | "invited" | "acts" | "next" | "refusal";
 
 export interface CallState {
   readonly phase: Phase;

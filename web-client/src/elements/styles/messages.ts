@@ -114,7 +114,7 @@ export const MESSAGES = css`
   .tile .point {
     position: absolute;
     right: 0.5rem;
-    bottom: 0.5rem;
+    top: calc(50% - 26px);
   }
 
   .tile .point[aria-pressed="true"] {

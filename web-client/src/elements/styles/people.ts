@@ -136,6 +136,7 @@ export const PEOPLE = css`
   }
 
   .panel .end {
+    grid-column: 1 / -1;
     border-color: var(--alarm);
     color: var(--alarm);
   }

@@ -115,7 +115,7 @@ export const en: Strings = {
   waitingTextAlone: "Your practitioner has not arrived yet, and will see that you are waiting.",
   waitingStay: "Keep this page open. There is nothing else you need to do.",
   waitingPrivate: "Nobody can see or hear you yet.",
-  waitingFor: (name) => `${name} is expecting you and will let you in.`,
+  waitingFor: (name) => `You have an appointment with ${name}, who will let you in.`,
   queueNext: "You are next.",
   queueAhead: (count) => (count === 1 ? "1 person is before you." : `${count} people are before you.`),
   queueExpected: (minutes) =>

@@ -121,7 +121,7 @@ export const fr = {
   waitingTextAlone: "Votre praticien n’est pas encore arrivé. Il verra que vous attendez.",
   waitingStay: "Gardez cette page ouverte. Vous n’avez rien d’autre à faire.",
   waitingPrivate: "Personne ne vous voit ni ne vous entend pour l’instant.",
-  waitingFor: (name: string) => `${name} vous attend en consultation et vous fera entrer.`,
+  waitingFor: (name: string) => `Vous avez rendez-vous avec ${name}, qui vous fera entrer.`,
   queueNext: "Vous êtes le prochain.",
   queueAhead: (count: number) => (count === 1 ? "1 personne passe avant vous." : `${count} personnes passent avant vous.`),
   queueExpected: (minutes: number) =>
