@@ -9,4 +9,4 @@ cd "$(dirname "$0")/.."
 [ -n "${COLLOQUE_BIN:-}" ] || cargo build --quiet --workspace
 export COLLOQUE_BIN=${COLLOQUE_BIN:-$PWD/target/debug/colloque}
 [ -d tests/outbound/node_modules/smtp-server ] || npm --prefix tests/outbound ci --silent
-timeout --kill-after=10 "${OUTBOUND_SECONDS_MAX:-300}" node --test --test-reporter=spec "$@" tests/outbound/*.test.mjs
+timeout --kill-after=10 "${OUTBOUND_SECONDS_MAX:-300}" node --test --test-force-exit --test-reporter=spec "$@" tests/outbound/*.test.mjs

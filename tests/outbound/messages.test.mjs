@@ -100,8 +100,9 @@ test('neither an address nor the name of a clinic brings a header with it', asyn
     const read = readMail(mail.messages[0].raw);
     assert.ok(!read.names.includes('bcc'), read.names.join());
     assert.deepEqual(mail.messages[0].envelope.rcptTo.map(({ address }) => address), ['camille@patient.example']);
-    assert.match(read.text, /^Hello,\r?\n\r?\nClinic Bcc: x@y\.example invites you to a video appointment\./);
-  }, 'Clinic\r\nBcc: x@y.example');
+    assert.match(read.text, /^Hello,\r?\n\r?\nClinic <x@y\.example>, Bcc: a@b\.example invites you to a video appointment\./);
+  }, 'Clinic <x@y.example>, Bcc: a@b.example');
+  await assert.rejects(withServer(mailSettings(mail.port), () => {}, 'Clinic\r\nBcc: x@y.example'), /control characters/);
   await mail.stop();
 });
 

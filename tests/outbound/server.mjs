@@ -22,7 +22,13 @@ media_port = 0
 workers = 1
 data_dir = "${this.directory}/data"
 ${settings}`);
-    this.key = execFileSync(BINARY, ['clinic', 'add', clinic, '--config', this.config], { encoding: 'utf8', env }).trim();
+    try {
+      const command = ['clinic', 'add', clinic, '--config', this.config];
+      this.key = execFileSync(BINARY, command, { encoding: 'utf8', env, stdio: 'pipe' }).trim();
+    } catch (error) {
+      rmSync(this.directory, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   async start() {
