@@ -7,11 +7,11 @@ const document = bom();
 const find = (name) => document.components.filter((component) => component.name === name);
 
 test('the crates that ship are required, those that only build are excluded, those that only test are absent', () => {
-  for (const name of ['boring-sys', 'aws-lc-rs', 'libsqlite3-sys', 'rtc-sctp', 'axum', 'colloque-signaling']) {
+  for (const name of ['boring-sys', 'aws-lc-rs', 'libsqlite3-sys', 'rtc-sctp', 'axum', 'reqwest', 'lettre', 'colloque-signaling']) {
     assert.equal(find(name)[0]?.scope, 'required', name);
   }
   for (const name of ['serde_derive', 'bindgen', 'cc']) assert.equal(find(name)[0]?.scope, 'excluded', name);
-  for (const name of ['str0m', 'reqwest', 'colloque-loadtest', 'criterion']) assert.deepEqual(find(name), [], name);
+  for (const name of ['str0m', 'colloque-loadtest', 'criterion']) assert.deepEqual(find(name), [], name);
 });
 
 test('every crate of a registry has its archive\'s checksum and a licence', () => {

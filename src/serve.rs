@@ -1,5 +1,6 @@
 //! `colloque serve` and `colloque check`: binds, starts, waits for signals, drains.
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -33,6 +34,8 @@ pub struct Running {
     pub media_ports: Vec<u16>,
     store: Arc<SqlStore>,
     drain: Duration,
+    /// Held as long as the server runs.
+    _lock: File,
 }
 
 /// Runs until a signal ends it.
@@ -46,6 +49,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 /// Binds everything and starts serving.
 pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<Running> {
     make_data_dir(&config.data_dir)?;
+    let lock = lock_data_dir(&config.data_dir)?;
     let http =
         TcpListener::bind(config.http_addr).await.with_context(|| format!("cannot bind {}", config.http_addr))?;
     let admin =
@@ -107,7 +111,19 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     tokio::spawn(async move { axum::serve(main_listener, main).await });
     tokio::spawn(async move { axum::serve(admin_listener, operations).await });
     let drain = Duration::from_secs(config.drain_seconds.into());
-    Ok(Running { consultations, base_url, admin_url, media_ports, store, drain })
+    Ok(Running { consultations, base_url, admin_url, media_ports, store, drain, _lock: lock })
+}
+
+/// Two servers on one directory would mix up what each has spooled. The lock ends with the process, however it ends; commands beside a
+/// running server do not take it.
+fn lock_data_dir(path: &Path) -> anyhow::Result<File> {
+    let path = path.join("lock");
+    let file = crate::with_path(File::create(&path), "write", &path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!("another server runs on this data directory"),
+        Err(TryLockError::Error(error)) => crate::with_path(Err(error), "lock", &path),
+    }
 }
 
 /// For the record: how long the server was there to see.
