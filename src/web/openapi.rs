@@ -56,7 +56,7 @@ fn complete(path: &str, credential: Option<&'static str>, operation: &mut Operat
         return;
     }
     let names_one = path.contains('{');
-    let seat = matches!(path, "/v1/join" | "/v1/login") || credential == Some(SEAT);
+    let seat = path == "/v1/join" || path.starts_with("/v1/login") || credential == Some(SEAT);
     let possible = [
         (true, 400, "The request cannot be read"),
         (credential.is_some() || seat, 401, "The credential is missing, unknown, expired or revoked: never told apart"),

@@ -34,6 +34,7 @@ pub enum RecordFormat {
 /// Query of `GET /v1/consultations/{id}/record`.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct RecordQuery {
     /// Instead of an `Accept` header.
     #[param(inline)]
@@ -82,6 +83,7 @@ fn accepted(headers: &HeaderMap) -> RecordFormat {
 /// Query of `GET /v1/keys`.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct KeysQuery {
     /// A key set, or the key as openssl reads it.
     #[param(inline)]
@@ -119,6 +121,7 @@ pub async fn keys(
 /// Query of `GET /v1/usage`.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct UsageQuery {
     /// RFC 3339; the whole calendar month (UTC) of this instant is told.
     #[param(example = "2026-01-01T00:00:00Z")]
