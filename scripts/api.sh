@@ -5,35 +5,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-[ -n "${COLLOQUE_BIN:-}" ] || cargo build --quiet --workspace
-server_binary=${COLLOQUE_BIN:-$PWD/target/debug/colloque}
 if ! cmp -s tests/api/requirements.txt target/venv-api/requirements.txt; then
   python3 -m venv target/venv-api
   target/venv-api/bin/pip install --quiet --disable-pip-version-check -r tests/api/requirements.txt
   cp tests/api/requirements.txt target/venv-api/requirements.txt
 fi
 
-scratch=$(mktemp -d)
-server=""
-clean_up() {
-  if [ -n "$server" ]; then
-    kill -KILL "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
-  fi
-  rm -rf "$scratch"
-}
-trap clean_up EXIT
-
-COLLOQUE_LOG=warn "$server_binary" demo --json --http-addr 127.0.0.1:0 --admin-addr 127.0.0.1:0 --media-port 0 \
-  --media-addr 127.0.0.1 --data-dir "$scratch/data" >"$scratch/out" 2>"$scratch/err" &
-server=$!
-for _ in $(seq 200); do
-  [ -s "$scratch/out" ] && break
-  sleep 0.1
-done
-field() { head -n 1 "$scratch/out" | sed -nE "s/.*\"$1\": *\"([^\"]+)\".*/\1/p"; }
+. scripts/demo-server.sh
 base=$(field base_url)
-[ -n "$base" ] || { echo "the server did not start:" >&2; cat "$scratch/err" >&2; exit 1; }
 
 # `positive_data_acceptance` is left out: what the description allows one by one can be impossible together (422), or over (410).
 # The WebSocket is no HTTP exchange, and a drained server would refuse everything after.

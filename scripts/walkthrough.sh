@@ -4,29 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-[ -n "${COLLOQUE_BIN:-}" ] || cargo build --quiet --workspace
-export COLLOQUE=${COLLOQUE_BIN:-$PWD/target/debug/colloque}
-scratch=$(mktemp -d)
-server=""
-clean_up() {
-  if [ -n "$server" ]; then
-    kill -KILL "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
-  fi
-  rm -rf "$scratch"
-}
-trap clean_up EXIT
-
-COLLOQUE_LOG=warn "$COLLOQUE" demo --json --http-addr 127.0.0.1:0 --admin-addr 127.0.0.1:0 --media-port 0 \
-  --media-addr 127.0.0.1 --data-dir "$scratch/data" >"$scratch/out" 2>"$scratch/err" &
-server=$!
-for _ in $(seq 200); do
-  [ -s "$scratch/out" ] && break
-  sleep 0.1
-done
-BASE=$(jq -r .base_url <"$scratch/out")
-KEY=$(jq -r .api_key <"$scratch/out")
-export BASE KEY
+. scripts/demo-server.sh
+BASE=$(field base_url)
+KEY=$(field api_key)
+export BASE KEY COLLOQUE=$server_binary
 
 # One shell for all blocks: later ones use what earlier ones learnt.
 sed -n '/^```sh$/,/^```$/{s/^```sh$/# --- next block/;s/^```$//;p}' docs/walkthrough.md >"$scratch/blocks.sh"
