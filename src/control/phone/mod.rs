@@ -1,0 +1,19 @@
+//! The seat's telephone: who may be called and how often, which seat a PIN opens, when a call takes over from a page.
+//!
+//! ```text
+//!   numbers   what was written -> E.164, where calls may go
+//!   budget    attempts, calls at once, minutes a day, the switch
+//!   pins      digits -> seat in its time window; throttles against guessing
+//!   ladder    what a connection is good for: video, stills, audio, telephone; when to step down and up
+//! ```
+//!
+//! No SIP and no media: those are `telephone`. Everything personal (numbers, PINs, digits) travels as `Pii`.
+
+pub mod budget;
+pub mod ladder;
+pub mod numbers;
+pub mod pins;
+
+/// A share of a whole.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Percent(pub u8);
