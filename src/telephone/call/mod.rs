@@ -226,3 +226,34 @@ pub struct Times {
     /// Longest call that we make.
     pub call_max: Duration,
 }
+
+#[cfg(test)]
+mod testing {
+    //! What the machines' tests share.
+
+    use super::*;
+
+    pub(super) const TIMES: Times = Times {
+        pin_tries: 3,
+        pin_digits: 9,
+        inter_digit: Duration::from_secs(15),
+        pin_total: Duration::from_secs(60),
+        ring: Duration::from_secs(35),
+        busy_retry: Duration::from_secs(45),
+        confirm_key: '1',
+        confirm: Duration::from_secs(12),
+        call_max: Duration::from_secs(3_600),
+    };
+
+    pub(super) fn key(key: char) -> Input {
+        Input::Key(Pii(key))
+    }
+
+    pub(super) fn waiting() -> Input {
+        Input::Room(RoomNews::Waiting { consent_due: false, encryption_ends: false })
+    }
+
+    pub(super) fn inside() -> Input {
+        Input::Room(RoomNews::Inside)
+    }
+}
