@@ -5,7 +5,7 @@ use colloque_signaling::message::{Choice, ErrorCode, Gate, GateAnswer, Presence}
 use super::room::{Wire, card, id, is_shut};
 use super::*;
 use crate::control::booking::ClinicId;
-use crate::store::ClinicDemands;
+use crate::store::{ClinicDemands, Store};
 
 fn consent(text: &str, accepted: bool) -> GateAnswer {
     GateAnswer::Consent { text: text.into(), accepted }
@@ -299,7 +299,7 @@ async fn nobody_is_made_to_log_in_where_there_is_no_provider() {
     let vouched = json!([{"role": "practitioner", "admitted": true}, {"role": "patient"}]);
     let booked = server.booked(booking(vouched)).await;
     let invite = format!("/v1/consultations/{}/seats", booked["id"].as_str().unwrap());
-    refused(&invite, json!({"role": "trainee"})).await;
+    refused(&invite, json!({"role": "practitioner"})).await;
     assert_eq!(server.api("POST", &invite, json!({"role": "companion"})).await.0, StatusCode::CREATED);
 }
 
