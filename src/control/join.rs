@@ -23,7 +23,8 @@ use crate::worker::WorkerId;
 use super::booking::language_from_name;
 use super::clinics::sha256;
 use super::facts::{Cause, Device, Fact};
-use super::room::{Founding, MediaPort, Room};
+use super::media_port::MediaPort;
+use super::room::{Founding, Room};
 use super::tokens::Subject;
 use super::{Consultations, clock, random};
 

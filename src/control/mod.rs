@@ -11,6 +11,7 @@
 //! A consultation's live state is one `Room` behind one lock that is never held across an await. The store has the
 //! last word on who is admitted; the room is its cache while somebody is there.
 
+mod answers;
 mod aside;
 pub mod booking;
 pub mod channel;
@@ -31,6 +32,7 @@ mod leg;
 pub mod login;
 mod lock;
 pub mod media;
+mod media_port;
 pub mod metrics;
 mod mirror;
 pub mod negotiation;
