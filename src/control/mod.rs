@@ -120,6 +120,8 @@ pub struct Consultations {
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
     pace: Pace,
+    /// Held from reading a seat's epoch until the next one is written.
+    revoking: tokio::sync::Mutex<()>,
     logins: Option<Logins>,
     settings: ControlSettings,
     witness: Witness,
@@ -169,6 +171,7 @@ impl Consultations {
         let consultations = Arc::new(Self {
             tokens: Tokens::new(tokens::first_keys(&*store).await?)?,
             pace: Pace::default(),
+            revoking: tokio::sync::Mutex::default(),
             logins: logins.transpose()?,
             journal,
             store,
