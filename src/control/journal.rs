@@ -161,6 +161,16 @@ impl Journal {
         self.store.seat(id).await
     }
 
+    /// Seats that have this PIN, in consultations that are not over, as they are now.
+    pub(super) async fn seats_of_pin(
+        &self,
+        pin: &Pii<String>,
+    ) -> Result<Vec<(ConsultationRecord, SeatRecord)>, StoreError> {
+        self.must_not_be_behind("find PIN")?;
+        let found = self.store.seats_of_pin(pin).await?;
+        Ok(found.into_iter().map(|read| self.mirror.seat(&read.1.id).unwrap_or(read)).collect())
+    }
+
     /// A consultation with its seats, as they are now.
     pub async fn consultation(&self, id: &str) -> Result<Option<WithSeats>, StoreError> {
         if let Some(found) = self.mirror.consultation(id) {

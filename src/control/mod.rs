@@ -39,6 +39,7 @@ pub mod negotiation;
 pub mod offer;
 pub mod outbox;
 pub mod outgoing;
+pub mod phone;
 pub mod policy;
 mod queue;
 pub mod random;

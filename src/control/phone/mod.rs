@@ -4,12 +4,14 @@
 //!   numbers   what was written -> E.164, where calls may go
 //!   budget    attempts, calls at once, minutes a day, the switch
 //!   pins      digits -> seat in its time window; throttles against guessing
+//!   encryption  whether a telephone may come in at all
 //!   ladder    what a connection is good for: video, stills, audio, telephone; when to step down and up
 //! ```
 //!
 //! No SIP and no media: those are `telephone`. Everything personal (numbers, PINs, digits) travels as `Pii`.
 
 pub mod budget;
+pub mod encryption;
 pub mod ladder;
 pub mod numbers;
 pub mod pins;

@@ -30,6 +30,9 @@ pub struct SeatRequest {
     display_name: Option<String>,
     #[serde(default)]
     phone: Option<String>,
+    /// Its person agreed to be called on `phone` when the connection fails: the server may then call by itself.
+    #[serde(default)]
+    phone_consent: bool,
     #[serde(default)]
     email: Option<String>,
     /// The clinic vouches for it: it skips waiting room, gates and login.
@@ -79,6 +82,7 @@ impl From<SeatRequest> for NewSeat {
             role: seat.role,
             display_name: seat.display_name.map(Pii),
             phone: seat.phone.map(Pii),
+            phone_consent: seat.phone_consent,
             email: seat.email.map(Pii),
             admitted: seat.admitted,
             card: seat.card.map(|card| Pii(card.into())),
@@ -129,6 +133,8 @@ pub struct SeatView {
     vouched: bool,
     /// Opened on another device than before, and not admitted there since.
     other_device: bool,
+    /// Its person agreed to be called when the connection fails.
+    phone_consent: bool,
     #[schema(value_type = String)]
     presence: Presence,
     /// What it still has to pass before media: `login`, `card`, `consent`, `third_person`, `preference`.
@@ -168,6 +174,7 @@ impl From<SeatState> for SeatView {
             declined: record.admission == Admission::Declined,
             vouched: record.vouched,
             other_device: record.other_device,
+            phone_consent: record.phone_consent,
             presence,
             gates_pending: gates_pending.iter().map(pending).collect(),
             gates_passed: record.gates.into_iter().filter(booking::is_answer).map(passed).collect(),
