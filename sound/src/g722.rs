@@ -6,16 +6,12 @@ use audio_codec::g722;
 use audio_codec::{Decoder as _, Encoder as _};
 
 /// Two samples become a byte.
+#[derive(Default)]
 pub struct G722Encoder(Box<g722::G722Encoder>);
 
 /// A byte becomes two samples.
+#[derive(Default)]
 pub struct G722Decoder(Box<g722::G722Decoder>);
-
-impl Default for G722Encoder {
-    fn default() -> Self {
-        Self(Box::default())
-    }
-}
 
 impl G722Encoder {
     /// Codes an even number of samples at 16 kHz; the number of bytes, half as many. An `out` that is too short
@@ -23,12 +19,6 @@ impl G722Encoder {
     pub fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> usize {
         let pairs = (samples.len() / 2).min(out.len());
         self.0.encode_into(&samples[..2 * pairs], &mut out[..pairs]).unwrap_or(0)
-    }
-}
-
-impl Default for G722Decoder {
-    fn default() -> Self {
-        Self(Box::default())
     }
 }
 

@@ -47,8 +47,7 @@ impl Mixer {
 
     /// A place for one more voice; `None` when [`SOURCES_MAX`] are taken.
     pub fn add_source(&mut self) -> Option<SourceId> {
-        let source =
-            Box::new(Source { frame: [0; FRAME_SAMPLES_MAX], is_fresh: false, energy: 0.0, is_heard: false });
+        let source = Box::new(Source { frame: [0; FRAME_SAMPLES_MAX], is_fresh: false, energy: 0.0, is_heard: false });
         if let Some(free) = self.sources.iter().position(Option::is_none) {
             self.sources[free] = Some(source);
             return Some(SourceId(free));

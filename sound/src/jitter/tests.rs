@@ -272,9 +272,12 @@ fn whatever_the_network_does_packets_come_out_in_order_and_once() {
     };
     for _ in 0..40 {
         let (loss, spread) = (below(30), 1 + below(120));
-        let mut arrivals: Vec<(u64, u32)> = (0..500_u32)
-            .filter_map(|n| (below(100) >= loss).then(|| (20 * u64::from(n) + below(spread), n)))
-            .collect();
+        let mut arrivals: Vec<(u64, u32)> = Vec::new();
+        for n in 0..500_u32 {
+            if below(100) >= loss {
+                arrivals.push((20 * u64::from(n) + below(spread), n));
+            }
+        }
         let again: Vec<(u64, u32)> = arrivals.iter().filter(|_| below(20) == 0).map(|&(t, n)| (t + 10, n)).collect();
         arrivals.extend(again);
         arrivals.sort_unstable();
