@@ -38,7 +38,7 @@ async fn nothing_of_the_room_before_the_last_gate_and_all_of_it_after() {
     assert_eq!(serde_json::to_value(shown).unwrap()[0]["fee"], card()["fee"]);
     assert_eq!((shown.len(), shown[0].seat.as_str()), (1, id(&practitioner)));
 
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&patient).into(), arrival: None }).await;
     doctor.sees(&patient, |info| (info.gates_pending && info.presence == Presence::Waiting).then_some(())).await;
     page.answers(GateAnswer::Preference { choice: Choice::Video }).await;
     page.answers(GateAnswer::ThirdPerson { present: true }).await;
@@ -171,7 +171,7 @@ async fn consent_can_be_withdrawn_in_mid_call_and_ends_media() {
     let mut doctor = server.page_inside(&practitioner).await;
     let mut page = server.page(&patient).await;
     page.passes_gates().await;
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&patient).into(), arrival: None }).await;
     page.is_let_in().await;
     page.offers().await;
     let mut wire = Wire::new();
@@ -196,7 +196,7 @@ async fn a_professional_who_comes_later_is_shut_until_the_card_is_read() {
     let mut doctor = server.page_inside(&practitioner).await;
     let mut page = server.page(&patient).await;
     page.passes_gates().await;
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&patient).into(), arrival: None }).await;
     page.is_let_in().await;
     page.offers().await;
     let body = json!({"role": "practitioner", "display_name": "Dr Late", "card": {"title": "Pr"}});
