@@ -41,7 +41,7 @@ impl Running {
         let mut doctor = server.page_inside(&practitioner).await;
         let mut page = server.page(&patient).await;
         page.passes_gates().await;
-        doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
+        doctor.say(&ClientMessage::Admit { seat: id(&patient).into(), arrival: None }).await;
         page.is_let_in().await;
         page.offers().await;
         Running { consultation, practitioner, patient, doctor, page }
@@ -60,7 +60,7 @@ async fn nothing_of_the_room_before_the_last_gate_and_all_of_it_after() {
     assert_eq!(serde_json::to_value(shown).unwrap()[0]["fee"], card()["fee"]);
     assert_eq!((shown.len(), shown[0].seat.as_str()), (1, id(&practitioner)));
 
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&patient).into(), arrival: None }).await;
     doctor.sees(&patient, |info| (info.gates_pending && info.presence == Presence::Waiting).then_some(())).await;
     page.answers(GateAnswer::Preference { choice: Choice::Video }).await;
     page.answers(GateAnswer::ThirdPerson { present: true }).await;
