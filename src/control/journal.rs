@@ -20,6 +20,7 @@ use std::time::Duration;
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::pii::Pii;
 use crate::store::{
     Change, Committed, ConsultationRecord, Entry, LiveChange, SeatRecord, Store, StoreError, Transaction, WithSeats,
 };

@@ -217,7 +217,8 @@ mod tests {
         assert_eq!(call.handle_input(&inside(), now), [], "nobody is inside before the PIN is right");
         assert_eq!(call.handle_input(&Input::PinRight, now), [Action::Arrive]);
         let told = call.handle_input(&waiting(), now);
-        assert_eq!(told, [Action::Say(Phrase::Waiting), Action::Tell(PhoneState::Waiting, None)]);
+        let waits = Action::Tell(PhoneState::Waiting, None);
+        assert_eq!(told, [Action::WaitingTone(true), Action::Say(Phrase::Waiting), waits]);
         let admitted = call.handle_input(&inside(), now);
         assert!(admitted.contains(&Action::Attach));
         let left = Action::Tell(PhoneState::Left, Some(PhoneCause::HungUp));

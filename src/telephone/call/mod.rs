@@ -119,6 +119,8 @@ pub enum Action {
     Say(Phrase),
     /// Say nothing more.
     Hush,
+    /// A short tone every fifteen seconds says that the line is alive, or does not any more.
+    WaitingTone(bool),
     /// See what seat these digits open.
     CheckPin(Pii<String>),
     /// Take the seat's telephone place in the consultation.
@@ -168,8 +170,6 @@ pub enum Phrase {
     Waiting,
     /// Still there: please wait.
     StillWaiting,
-    /// A short tone: the line is alive.
-    HoldTone,
     /// You are in the consultation; nothing is recorded.
     Admitted,
     /// End-to-end encryption is off while you are on the telephone.

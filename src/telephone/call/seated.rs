@@ -33,8 +33,8 @@ enum State {
     Arriving,
     /// Consent is asked, and asked again then.
     Asking { again: Instant },
-    /// In the waiting room; the next sign that the line is alive comes then.
-    Waiting { next: Instant, signs: u32 },
+    /// In the waiting room; the next word that the line is alive comes then.
+    Waiting { next: Instant },
     In,
     /// The last words, cut off then at the latest.
     Ending { by: Instant },
@@ -60,7 +60,7 @@ impl Seated {
         match self.state {
             State::Arriving | State::In => Some(self.until),
             State::Asking { again } => Some(again.min(self.until)),
-            State::Waiting { next, .. } => Some(next.min(self.until)),
+            State::Waiting { next } => Some(next.min(self.until)),
             State::Ending { by } => Some(by),
             State::Over => None,
         }
@@ -92,10 +92,9 @@ impl Seated {
                 self.state = State::Asking { again: now + ASK_AGAIN };
                 vec![Action::Say(Phrase::AskConsent)]
             }
-            State::Waiting { next, signs } if now >= next => {
-                self.state = State::Waiting { next: now + SIGN_OF_LIFE, signs: signs + 1 };
-                let word = if (signs + 1) % SIGNS_A_WORD == 0 { Phrase::StillWaiting } else { Phrase::HoldTone };
-                vec![Action::Say(word)]
+            State::Waiting { next } if now >= next => {
+                self.state = State::Waiting { next: now + STILL_WAITING };
+                vec![Action::Say(Phrase::StillWaiting)]
             }
             State::Arriving | State::Asking { .. } | State::Waiting { .. } | State::In => Vec::new(),
         }
@@ -106,8 +105,11 @@ impl Seated {
         match news {
             RoomNews::Inside if was_in => Vec::new(),
             RoomNews::Inside => {
+                let mut actions = self.leave_waiting();
                 self.state = State::In;
-                vec![Action::Say(Phrase::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)]
+                let admitted = [Action::Say(Phrase::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)];
+                actions.extend(admitted);
+                actions
             }
             RoomNews::Waiting { consent_due, encryption_ends } => {
                 let cause = encryption_ends.then_some(PhoneCause::EncryptionEnds);
@@ -115,11 +117,13 @@ impl Seated {
                 let (state, phrase) = if consent_due {
                     (State::Asking { again: now + ASK_AGAIN }, Phrase::AskConsent)
                 } else {
-                    (State::Waiting { next: now + SIGN_OF_LIFE, signs: 0 }, Phrase::Waiting)
+                    (State::Waiting { next: now + STILL_WAITING }, Phrase::Waiting)
                 };
                 // The same news again begins no prompt anew.
                 if std::mem::discriminant(&self.state) != std::mem::discriminant(&state) {
+                    actions.extend(self.leave_waiting());
                     self.state = state;
+                    actions.extend((!consent_due).then_some(Action::WaitingTone(true)));
                     actions.extend([Action::Say(phrase), Action::Tell(PhoneState::Waiting, cause)]);
                 }
                 actions
@@ -194,12 +198,17 @@ impl Seated {
     }
 
     fn gone(&mut self, cause: PhoneCause) -> Vec<Action> {
+        let mut actions = self.leave_waiting();
         let was = std::mem::replace(&mut self.state, State::Over);
-        let mut actions = if was == State::In { vec![Action::Detach] } else { Vec::new() };
+        actions.extend((was == State::In).then_some(Action::Detach));
         if !matches!(was, State::Ending { .. }) {
             actions.extend([Action::Leave, Action::Tell(PhoneState::Left, Some(cause))]);
         }
         actions
+    }
+
+    fn leave_waiting(&self) -> Vec<Action> {
+        if matches!(self.state, State::Waiting { .. }) { vec![Action::WaitingTone(false)] } else { Vec::new() }
     }
 
     fn hang_up(&mut self) -> Vec<Action> {
@@ -222,10 +231,8 @@ pub(super) fn last_words(reason: OutReason) -> (Phrase, PhoneCause) {
     }
 }
 
-/// Between two signs that the line is alive, while somebody waits.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
-/// Every fourth is a word: once a minute somebody says that it goes on.
-const SIGNS_A_WORD: u32 = 4;
+/// Between two words that the line is alive, while somebody waits. Tones come in between.
+const STILL_WAITING: Duration = Duration::from_secs(60);
 /// Until consent is asked again: the question takes about ten seconds.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// The longest goodbye; a telephone that plays nothing is hung up on all the same.
@@ -256,21 +263,19 @@ mod tests {
     }
 
     #[test]
-    fn waiting_is_told_and_gives_a_sign_of_life_every_fifteen_seconds() {
+    fn waiting_is_told_and_the_line_gives_signs_of_life() {
         let (mut seated, start) = seated();
         let told = seated.handle_input(&waiting(), start);
-        assert_eq!(told, [Action::Say(Phrase::Waiting), Action::Tell(PhoneState::Waiting, None)]);
+        let waits = Action::Tell(PhoneState::Waiting, None);
+        assert_eq!(told, [Action::WaitingTone(true), Action::Say(Phrase::Waiting), waits]);
         assert_eq!(seated.handle_input(&waiting(), start), [], "the same news says nothing new");
-        let mut said = Vec::new();
-        for _ in 0..8 {
-            let now = seated.poll_timeout().unwrap();
+        for minutes in 1..5 {
+            let now = start + STILL_WAITING * minutes;
+            assert_eq!(seated.poll_timeout(), Some(now));
             assert_eq!(seated.handle_timeout(now - Duration::from_millis(1)), []);
-            said.extend(seated.handle_timeout(now));
+            assert_eq!(seated.handle_timeout(now), [Action::Say(Phrase::StillWaiting)]);
         }
-        let (tone, word) = (Action::Say(Phrase::HoldTone), Action::Say(Phrase::StillWaiting));
-        let minute = [tone.clone(), tone.clone(), tone, word];
-        assert_eq!(said, [minute.clone(), minute].concat());
-        assert_eq!(seated.poll_timeout().unwrap(), start + 9 * SIGN_OF_LIFE);
+        assert_eq!(seated.handle_input(&inside(), start)[0], Action::WaitingTone(false));
     }
 
     #[test]
@@ -298,7 +303,7 @@ mod tests {
             assert_eq!(seated.handle_input(&key(pressed), now), [Action::Hush, Action::Consent(given)]);
             assert_eq!(seated.handle_input(&key(pressed), now), [], "an answer is given once");
             let next = seated.handle_input(&waiting(), now);
-            assert_eq!(next[0], Action::Say(Phrase::Waiting));
+            assert_eq!(next[1], Action::Say(Phrase::Waiting));
         }
     }
 
@@ -338,8 +343,11 @@ mod tests {
                 if let Some(news) = &arrive {
                     seated.handle_input(news, now);
                 }
-                let was_in = arrive == Some(inside());
-                let mut expected = if was_in { vec![Action::Detach] } else { vec![] };
+                let mut expected = match arrive.as_ref() {
+                    None => vec![],
+                    Some(news) if *news == inside() => vec![Action::Detach],
+                    Some(_) => vec![Action::WaitingTone(false)],
+                };
                 expected.extend([Action::Leave, Action::Tell(PhoneState::Left, Some(cause)), Action::Say(phrase)]);
                 assert_eq!(seated.handle_input(&input, now), expected, "{input:?} {arrive:?}");
                 // While the last words are said nothing else counts, and a telephone that hears nothing is hung up on.
