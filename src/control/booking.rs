@@ -126,6 +126,8 @@ pub struct Invitation {
     pub token: Pii<String>,
     /// For telephone dial-in.
     pub pin: Pii<String>,
+    /// What to dial, on a server that has a telephone and for a consultation that lets one in.
+    pub dial_in: Option<String>,
     /// When the link stops working, Unix seconds.
     pub expires_at: i64,
 }
@@ -215,8 +217,9 @@ impl Consultations {
             e2ee: new.e2ee.name().to_owned(),
         };
         let notify: Vec<Vec<NotifyBy>> = new.seats.iter().map(|seat| seat.notify.clone()).collect();
+        let pin_digits = self.pin_digits();
         let seats: Vec<SeatRecord> =
-            new.seats.into_iter().map(|seat| seat_record(&consultation.id, act, seat)).collect();
+            new.seats.into_iter().map(|seat| seat_record(&consultation.id, act, seat, pin_digits)).collect();
         let mut messages = Vec::new();
         for (seat, channels) in seats.iter().zip(&notify) {
             messages.extend(self.outbox.invitations(&consultation, seat, channels)?);
@@ -265,7 +268,7 @@ impl Consultations {
         form::check_login(self.logins.is_some(), false, consultation.login, slice::from_ref(&new))?;
         let of_role_max = u32::try_from(act.rule(new.role).seats).unwrap_or(u32::MAX);
         let notify = new.notify.clone();
-        let seat = seat_record(id, act, new);
+        let seat = seat_record(id, act, new, self.pin_digits());
         let messages = self.outbox.invitations(&consultation, &seat, &notify)?;
         let invitation = self.invitation(&consultation, &seat);
         let change = Change::AddSeat { seat: Box::new(seat.clone()), of_role_max, seats_max: SEATS_MAX as u32 };
@@ -399,7 +402,7 @@ impl Consultations {
         found.filter(|(consultation, _)| consultation.clinic == clinic.0).ok_or(BookingError::NotFound)
     }
 
-    async fn own_seat(
+    pub(super) async fn own_seat(
         &self,
         clinic: &ClinicId,
         id: &str,
@@ -408,6 +411,16 @@ impl Consultations {
         let (consultation, seats) = self.own(clinic, id).await?;
         let seat = seats.into_iter().find(|record| record.id == seat).ok_or(BookingError::NotFound)?;
         if consultation.ended_at.is_some() { Err(BookingError::Over) } else { Ok((consultation, seat)) }
+    }
+
+    fn pin_digits(&self) -> usize {
+        self.phones().map_or(PIN_DIGITS, |board| board.config.pin.digits)
+    }
+
+    /// What whoever has a seat of this consultation dials.
+    fn dial_in(&self, consultation: &ConsultationRecord) -> Option<String> {
+        let board = self.phones()?;
+        board.dial_in.clone().filter(|_| Encryption::from_name(&consultation.e2ee) != Encryption::Required)
     }
 
     pub(super) fn invitation(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Invitation {
@@ -424,6 +437,7 @@ impl Consultations {
             link: Pii(format!("{}/join#{token}", self.settings.base_url)),
             token: Pii(token),
             pin: seat.pin.clone(),
+            dial_in: self.dial_in(consultation),
             expires_at,
         }
     }
@@ -440,7 +454,7 @@ fn impossible(faults: Vec<String>) -> BookingError {
     BookingError::Impossible(faults.join("; "))
 }
 
-fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
+fn seat_record(consultation: &str, act: &Act, new: NewSeat, pin_digits: usize) -> SeatRecord {
     SeatRecord {
         id: random::text::<12>(),
         consultation: consultation.to_owned(),
@@ -449,7 +463,7 @@ fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
         phone: new.phone,
         email: new.email,
         card: new.card.map(|card| Pii(serde_json::to_string(&card.0).expect("a card is plain data"))),
-        pin: Pii(random::digits(PIN_DIGITS)),
+        pin: Pii(random::digits(pin_digits)),
         phone_consent: new.phone_consent,
         admission: policy::first_admission(act.rule(new.role), new.admitted),
         vouched: new.admitted,

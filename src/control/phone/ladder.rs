@@ -13,10 +13,15 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use crate::config::telephone::{Ladder as Rules, LadderStep};
 
 /// What a seat's connection is used for. Further down is greater.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = LadderStepName)]
 pub enum Step {
     /// Video as good as it comes.
     Full,
@@ -63,7 +68,9 @@ pub struct Telephone {
 }
 
 /// Why the ladder moved.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = LadderCause)]
 pub enum Cause {
     /// The estimated rate.
     Rate,

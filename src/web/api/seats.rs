@@ -99,7 +99,10 @@ pub struct SeatInvitation {
     role: Role,
     link: String,
     token: String,
+    /// For the telephone: whoever dials `dial_in` and types it is on this seat.
     pin: String,
+    /// A telephone number, or a SIP address; nothing on a server without a telephone and for a consultation that lets none in.
+    dial_in: Option<String>,
     /// When the link stops working: a day after the planned begin, or earlier when that is further ahead than a key signs.
     expires_at: String,
 }
@@ -112,6 +115,7 @@ impl From<Invitation> for SeatInvitation {
             link: invitation.link.0,
             token: invitation.token.0,
             pin: invitation.pin.0,
+            dial_in: invitation.dial_in,
             expires_at: clock::format_rfc3339(invitation.expires_at),
         }
     }
