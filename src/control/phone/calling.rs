@@ -15,7 +15,7 @@ use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord, StoreError};
 
 use super::pins;
-use super::switchboard::{Switchboard, Wanted};
+use super::switchboard::{CallWish, Switchboard, Wanted};
 
 /// Why a clinic's wish for a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ impl Consultations {
 
     /// Calls off or hangs up a seat's telephone. False when there is none.
     pub(in crate::control) fn hang_up(&self, seat: &str, cause: PhoneCause) -> bool {
-        self.phones().is_some_and(|board| board.hang_up(seat, cause))
+        self.phones().is_some_and(|board| board.wish(seat, CallWish::HangUp(cause)))
     }
 
     /// A page wants its own telephone called, or a host another's.
@@ -88,6 +88,10 @@ impl Consultations {
         let Some((consultation, record)) = found else { return };
         // That encryption ends is for a host to say, whosever telephone it is.
         let agreed = encryption_ends && visit.has(|may| may.admit);
+        // A telephone that is on the line already waits for nothing else.
+        if agreed && self.phones().is_some_and(|board| board.wish(seat, CallWish::EncryptionEnds)) {
+            return;
+        }
         if let Err(cause) = self.call(&consultation, &record, &visit.actor(), agreed) {
             visit.room.lock().set_phone(seat, PhoneState::Failed, Some(cause));
         }

@@ -13,6 +13,7 @@ mod hosting;
 mod queue;
 mod refusals;
 mod room;
+mod telephone;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
