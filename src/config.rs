@@ -6,6 +6,7 @@
 
 mod login;
 pub mod outbound;
+pub mod telephone;
 pub mod zone;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,6 +19,7 @@ use crate::acts::{ActDefinition, Acts};
 use crate::pii::Pii;
 
 use outbound::{EmailSettings, Outbound, OutboundSettings, SmsSettings};
+use telephone::{TelephoneConfig, TelephoneSettings};
 
 pub use login::{LoginConfig, LoginSettings};
 
@@ -100,6 +102,10 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     pub sms: SmsSettings,
+    /// The telephone
+    #[command(flatten)]
+    #[serde(default)]
+    pub telephone: TelephoneSettings,
     /// Variants of the built-in acts; in the file only
     #[arg(skip)]
     #[serde(default)]
@@ -145,6 +151,8 @@ pub struct Config {
     pub acts: Acts,
     /// What may be sent to others.
     pub outbound: Outbound,
+    /// The telephone, when there is one.
+    pub telephone: Option<TelephoneConfig>,
 }
 
 /// PEM files.
@@ -268,6 +276,7 @@ impl Settings {
             trusted_ca: self.trusted_ca.or(other.trusted_ca),
             email: self.email.or(other.email),
             sms: self.sms.or(other.sms),
+            telephone: self.telephone.or(other.telephone),
         }
     }
 
@@ -328,6 +337,16 @@ impl Settings {
             trusted_ca: self.trusted_ca,
         }
         .resolve(&mut faults);
+        let telephone = self.telephone.resolve(tls.as_ref(), &mut faults);
+        let media_ports =
+            media_port..=media_port.saturating_add(u16::try_from(workers.saturating_sub(1)).unwrap_or(u16::MAX));
+        if let Some(telephone) = &telephone
+            && media_port != 0
+            && telephone.rtp_ports.start() <= media_ports.end()
+            && media_ports.start() <= telephone.rtp_ports.end()
+        {
+            faults.push("telephone.rtp_ports and the ports from media_port on must not overlap".to_owned());
+        }
         let acts = match Acts::with_variants(&self.acts) {
             Ok(acts) if faults.is_empty() => acts,
             acts => {
@@ -354,6 +373,7 @@ impl Settings {
             login,
             acts,
             outbound,
+            telephone,
         })
     }
 }
@@ -368,7 +388,7 @@ pub fn unknown_variables() -> Vec<String> {
     std::env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| name.starts_with("COLLOQUE_") && !known.contains(name))
-        .filter(|name| !OTHER_VARIABLES.contains(&name.as_str()))
+        .filter(|name| !OTHER_VARIABLES.contains(&name.as_str()) && !telephone::is_password_variable(name))
         .collect()
 }
 
@@ -511,6 +531,8 @@ mod tests {
         let config = uncommented(sample);
         let variants: Vec<&str> = config.acts.iter().skip(5).map(|act| act.name.as_str()).collect();
         assert_eq!(variants, ["kiosk", "stroke", "anaesthesia", "care_home"]);
+        let trunks = config.telephone.unwrap().trunks;
+        assert_eq!(trunks.iter().map(|trunk| trunk.name.as_str()).collect::<Vec<_>>(), ["ovh", "backup"]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Works on the store; whatever is live is told through the room. Every call names the clinic, and another
 //! clinic's consultation looks exactly like one that does not exist.
 
+use std::slice;
+
 use colloque_signaling::message::{Card, Gate, HandOverReason, Language, Presence, Role};
 use colloque_signaling::token::Purpose;
 
@@ -174,6 +176,7 @@ impl Consultations {
         for seat in &new.seats {
             form::check_demands(demands, !gates.card.is_empty(), seat)?;
         }
+        form::check_login(self.logins.is_some(), new.login, demands.login, &new.seats)?;
         let consultation = ConsultationRecord {
             id: random::text::<16>(),
             clinic: clinic.0.clone(),
@@ -182,6 +185,7 @@ impl Consultations {
             priority: new.emergency.then(|| "emergency".to_owned()),
             starts_at: new.starts_at,
             created_at: clock::unix_now(),
+            booking: 0,
             ended_at: None,
             gates: own_gates.as_ref().map(|gates| serde_json::to_string(gates).expect("gates are plain data")),
             patient: new.patient,
@@ -238,6 +242,7 @@ impl Consultations {
         form::check_roles(act, [new.role].into_iter())?;
         let gates = gates::of_consultation(&consultation, act);
         form::check_demands(self.demands(&clinic.0).await?, !gates.card.is_empty(), &new)?;
+        form::check_login(self.logins.is_some(), false, consultation.login, slice::from_ref(&new))?;
         let of_role_max = u32::try_from(act.rule(new.role).seats).unwrap_or(u32::MAX);
         let notify = new.notify.clone();
         let seat = seat_record(id, act, new);
@@ -334,6 +339,8 @@ impl Consultations {
     /// Makes every link, session and ticket given out for this seat worthless, puts out whoever sits there, and gives a new link.
     /// Whoever comes by it has to be admitted again, unless the seat never waits.
     pub async fn revoke(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<Invitation, BookingError> {
+        // One after the other: two that read the same epoch would raise it to the same, and both their links would work.
+        let _turn = self.revoking.lock().await;
         let (consultation, mut record) = self.own_seat(clinic, id, seat).await?;
         record.token_epoch += 1;
         let mut changes = vec![Change::Live(LiveChange::SetEpoch { seat: seat.to_owned(), epoch: record.token_epoch })];

@@ -3,8 +3,8 @@
 //! A token that is forged, unknown, expired or revoked gives one and the same error after the same work. Everything else is told
 //! only to whoever proved a good token.
 //!
-//! A seat belongs to the device that opened it last. A session says which one that was: when the seat moves, the sessions of the
-//! device before are over, and with them every way back of its page.
+//! A seat belongs to the device that opened it last. A session says at which opening that was: when the seat moves, the sessions of
+//! the device before are over for good, and with them every way back of its page.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,8 @@ use crate::worker::WorkerId;
 use super::booking::language_from_name;
 use super::clinics::sha256;
 use super::facts::{Cause, Device, Fact};
-use super::room::{Founding, MediaPort, Room};
+use super::media_port::MediaPort;
+use super::room::{Founding, Room};
 use super::tokens::Subject;
 use super::{Consultations, clock, random};
 
@@ -149,7 +150,7 @@ impl Consultations {
         }
         self.take_device(&consultation, &mut seat, device).await?;
         Ok(Joined {
-            session: self.sign(Purpose::Session, &seat, device_serial(&seat)),
+            session: self.sign(Purpose::Session, &seat, opening_of(&seat)),
             role: acts::role_from_name(&seat.role).unwrap_or(Role::Guest),
             act: consultation.act,
             language: language_from_name(&consultation.language),
@@ -170,7 +171,7 @@ impl Consultations {
         session: &str,
     ) -> Result<(ConsultationRecord, SeatRecord, u64), JoinError> {
         let (consultation, seat, serial) = self.proved_seat(Purpose::Session, session).await?;
-        if serial != device_serial(&seat) {
+        if serial != opening_of(&seat) {
             return Err(JoinError::Moved);
         }
         check_open(&consultation, &seat)?;
@@ -232,7 +233,7 @@ impl Consultations {
         let device = if device.is_empty() { random::bytes() } else { sha256(device.as_bytes()) };
         let kind = match seat.device {
             None => Device::First,
-            Some(known) if known == device => Device::Same,
+            Some(known) if is_same_device(&known, &device) => Device::Same,
             Some(_) => Device::Other,
         };
         let fact = Fact::SeatOpened { device: kind };
@@ -243,6 +244,7 @@ impl Consultations {
         }
         // Whoever never waits moves; all others are asked for again, and the host is told why.
         let other = kind == Device::Other && seat.admission != Admission::Direct;
+        let device = opened_by(device);
         let changes = vec![Change::Live(LiveChange::SetDevice { seat: seat.id.clone(), device, other })];
         self.journal.commit(Transaction { changes, entries: vec![entry] }).await?;
         (seat.device, seat.other_device) = (Some(device), other);
@@ -324,10 +326,22 @@ fn check_open(consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<()
     }
 }
 
-/// Names a device inside a session.
-fn device_serial(seat: &SeatRecord) -> u64 {
+/// A device that takes a seat, as the store keeps it: eight random bytes for this opening, then most of the digest that
+/// recognises the device. A device that comes back later is another opening, so that what it had before stays worthless.
+fn opened_by(device: [u8; 32]) -> [u8; 32] {
+    let mut opening = device;
+    opening[..OPENING_LEN].copy_from_slice(&random::bytes::<OPENING_LEN>());
+    opening
+}
+
+fn is_same_device(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    one[OPENING_LEN..] == other[OPENING_LEN..]
+}
+
+/// Names the last opening on another device inside a session.
+fn opening_of(seat: &SeatRecord) -> u64 {
     let device = seat.device.unwrap_or_default();
-    u64::from_be_bytes(device[..8].try_into().expect("eight of 32 bytes"))
+    u64::from_be_bytes(device[..OPENING_LEN].try_into().expect("eight of 32 bytes"))
 }
 
 /// How often links may be opened, by seat: whoever has one could else fill the journal.
@@ -353,6 +367,8 @@ impl Pace {
     }
 }
 
+/// Of the 32 bytes of a seat's device; the other 24 still tell all devices apart.
+const OPENING_LEN: usize = 8;
 /// A seat that does not exist: identifiers have 16 characters.
 const NO_SEAT: &str = "-";
 /// Reloads of a nervous person; a program that opens one link again and again is stopped.

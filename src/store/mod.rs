@@ -107,6 +107,8 @@ pub struct ConsultationRecord {
     pub starts_at: Option<i64>,
     /// Unix seconds.
     pub created_at: i64,
+    /// Counts up with every booking. Given by the store: whatever a new record says is not kept.
+    pub booking: i64,
     /// Unix seconds; set once, for good.
     pub ended_at: Option<i64>,
     /// Gates instead of the act's own, JSON.
@@ -178,7 +180,7 @@ pub struct SeatRecord {
     pub vouched: bool,
     /// Tokens of an older epoch are revoked.
     pub token_epoch: u32,
-    /// SHA-256 of the identifier of the device it was opened on last.
+    /// The device it was opened on last, as the control plane digests it, and the opening.
     pub device: Option<[u8; 32]>,
     /// It was opened on another device than before, and not admitted since.
     pub other_device: bool,
@@ -324,7 +326,7 @@ pub enum LiveChange {
     SetDevice {
         /// Which.
         seat: String,
-        /// SHA-256 of its identifier.
+        /// As in [`SeatRecord::device`].
         device: [u8; 32],
         /// Another one than before.
         other: bool,
@@ -364,6 +366,15 @@ pub enum LiveChange {
         /// Unix seconds.
         at: i64,
     },
+}
+
+/// What one call removed by its age.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pruned {
+    /// Consultations with their seats.
+    pub consultations: u32,
+    /// Entries of the journal.
+    pub entries: u32,
 }
 
 /// Any change.
@@ -551,9 +562,9 @@ pub trait Store: Send + Sync {
     /// written, with the number as `consultations` in its data, when there was something to erase.
     fn erase(&self, erasure: Erasure, entry: Entry) -> StoreFuture<'_, u32>;
     /// Removes consultations that ended (or were booked and never held) before this instant, with their seats, and entries that are
-    /// older; at most some thousands a call. Unix seconds. Gives the number of entries removed; the entry is written, with that number
-    /// as `entries` in its data, when there were any.
-    fn prune(&self, before: i64, entry: Entry) -> StoreFuture<'_, u32>;
+    /// older; at most some thousands a call. Unix seconds. Gives what was removed; the entry is written, with the number of entries as
+    /// `entries` in its data, when there were any.
+    fn prune(&self, before: i64, entry: Entry) -> StoreFuture<'_, Pruned>;
     /// Writes a consistent copy while the store is in use. Not for PostgreSQL, which has its own tools.
     fn back_up(&self, to: &std::path::Path) -> StoreFuture<'_, ()>;
     /// Whether the store answers.

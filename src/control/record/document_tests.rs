@@ -34,6 +34,7 @@ pub(in crate::control::record) fn consultation() -> ConsultationRecord {
         priority: None,
         starts_at: Some(BEGIN),
         created_at: BEGIN - 86_400,
+        booking: 1,
         ended_at: None,
         gates: None,
         patient: Some(Pii("P-4711".into())),

@@ -66,6 +66,25 @@ async fn on_another_device_the_seat_waits_again_and_the_page_before_cannot_come_
     assert_eq!(joined["admitted"], json!(false));
 }
 
+/// A link was opened on a tablet, on a telephone, and on the tablet again. A session named its device alone, so that what the tablet
+/// had got the first time, and lost, was good again from the third opening on.
+#[tokio::test]
+async fn what_a_device_lost_stays_lost_when_it_comes_back() {
+    let server = Server::start().await;
+    let (practitioner, patient, _) = seat_path(&server, "admit").await;
+    for seat in [patient, practitioner] {
+        let first = open(&server, &seat, "tablet").await;
+        let (session, ticket) = (first.session.clone(), first.ticket.clone());
+        assert_eq!(server.join(&seat["token"], "telephone").await.0, StatusCode::OK);
+        let again = open(&server, &seat, "tablet").await;
+        assert!(is_dead(&server, &session, &ticket).await, "the older session of the same device");
+        // A reload is no other opening: the sessions of one stay good together.
+        let reloaded = open(&server, &seat, "tablet").await;
+        assert!(!is_dead(&server, &again.session, &again.ticket).await);
+        assert!(!is_dead(&server, &reloaded.session, &reloaded.ticket).await);
+    }
+}
+
 #[tokio::test]
 async fn a_page_that_keeps_no_identifier_is_another_device_each_time() {
     let server = Server::start().await;
@@ -115,6 +134,30 @@ async fn revocation_ends_links_sessions_tickets_sockets_and_legs_at_once_and_for
     assert_eq!(again.join(&patient["token"], "tablet").await.0, StatusCode::UNAUTHORIZED);
     let (status, joined) = again.join(&renewed["token"], "tablet").await;
     assert_eq!((status, &joined["admitted"]), (StatusCode::OK, &json!(false)), "somebody has to let them in again");
+}
+
+/// Two revocations at the same time read the same epoch and raised it to the same: both new links worked.
+#[tokio::test]
+async fn of_links_from_revocations_at_the_same_time_one_works() {
+    let server = Server::start().await;
+    let (_, patient, revoke) = seat_path(&server, "revoke").await;
+    for live in [false, true] {
+        let _page = match live {
+            false => None,
+            true => {
+                let (_, renewed) = server.api("POST", &revoke, Value::Null).await;
+                Some(open(&server, &renewed, "tablet").await)
+            }
+        };
+        let revocations = (0..8).map(|_| server.api("POST", &revoke, Value::Null));
+        let mut working = 0;
+        for (status, renewed) in futures_util::future::join_all(revocations).await {
+            assert_eq!(status, StatusCode::OK);
+            working += usize::from(server.join(&renewed["token"], "tablet").await.0 == StatusCode::OK);
+        }
+        assert_eq!(working, 1, "a room that is live: {live}");
+    }
+    assert_eq!(server.join(&patient["token"], "tablet").await.0, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use colloque_signaling::message::{Choice, ErrorCode, Gate, GateAnswer, Presence}
 
 use super::room::{Wire, card, id, is_shut};
 use super::*;
+use crate::control::booking::ClinicId;
+use crate::store::{ClinicDemands, Store};
 
 fn consent(text: &str, accepted: bool) -> GateAnswer {
     GateAnswer::Consent { text: text.into(), accepted }
@@ -217,7 +219,7 @@ async fn a_professional_who_comes_later_is_shut_until_the_card_is_read() {
 
 #[tokio::test]
 async fn a_seat_the_clinic_vouches_for_is_asked_nothing_and_the_record_says_so() {
-    let server = Server::start().await;
+    let server = Server::with_login().await;
     let seats = json!([{"role": "practitioner"}, {"role": "patient", "admitted": true}]);
     let booked = server.booked(json!({"act": "teleconsultation", "login": true, "seats": seats})).await;
     let (consultation, patient) = (booked["id"].as_str().unwrap(), &booked["seats"][1]);
@@ -231,7 +233,7 @@ async fn a_seat_the_clinic_vouches_for_is_asked_nothing_and_the_record_says_so()
 
 #[tokio::test]
 async fn devices_are_refused_by_the_first_thing_in_their_way() {
-    let server = Server::start().await;
+    let server = Server::with_login().await;
     let (consultation, _, patient) = server.booked_with_gates().await;
     let login = json!({"act": "teleconsultation", "login": true, "seats": [{"role": "practitioner"}]});
     let booked = server.booked(login).await;
@@ -262,7 +264,7 @@ async fn devices_are_refused_by_the_first_thing_in_their_way() {
 
 #[tokio::test]
 async fn a_professional_logs_in_first_where_the_booking_says_so() {
-    let server = Server::start().await;
+    let server = Server::with_login().await;
     let seats = json!([{"role": "practitioner"}, {"role": "patient"}, {"role": "trainee"}]);
     let booked =
         server.booked(json!({"act": "teleconsultation", "gates": no_gates(), "login": true, "seats": seats})).await;
@@ -274,6 +276,31 @@ async fn a_professional_logs_in_first_where_the_booking_says_so() {
         let mut page = server.page(&booked["seats"][seat]).await;
         assert!(!page.settled().await.iter().any(|message| matches!(message, ServerMessage::Gates { .. })));
     }
+}
+
+/// Such a booking was taken, and its professionals stood before a login that nobody could do.
+#[tokio::test]
+async fn nobody_is_made_to_log_in_where_there_is_no_provider() {
+    let server = Server::start().await;
+    let booking = |seats: Value| json!({"act": "teleconsultation", "gates": no_gates(), "seats": seats});
+    let refused = async |path: &str, body: Value| {
+        let (status, problem) = server.api("POST", path, body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("no OpenID provider"), "{problem}");
+    };
+    let mut asked = booking(json!([{"role": "patient"}]));
+    asked["login"] = json!(true);
+    refused("/v1/consultations", asked).await;
+
+    let clinic = server.store.clinics().await.unwrap().remove(0).id;
+    let demands = ClinicDemands { login: true, ..ClinicDemands::default() };
+    clinics::set_demands(&*server.store, &ClinicId(clinic), demands).await.unwrap();
+    refused("/v1/consultations", booking(json!([{"role": "practitioner"}, {"role": "patient"}]))).await;
+    let vouched = json!([{"role": "practitioner", "admitted": true}, {"role": "patient"}]);
+    let booked = server.booked(booking(vouched)).await;
+    let invite = format!("/v1/consultations/{}/seats", booked["id"].as_str().unwrap());
+    refused(&invite, json!({"role": "practitioner"})).await;
+    assert_eq!(server.api("POST", &invite, json!({"role": "companion"})).await.0, StatusCode::CREATED);
 }
 
 #[tokio::test]
