@@ -4,8 +4,9 @@
 //! bounded channel; its end tells that the call's media is over. Not here: what wishes do (`leg`).
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use colloque_sound::Codec;
 use colloque_sound::key::Key;
@@ -14,65 +15,47 @@ use tokio::sync::mpsc;
 use crate::ids::PayloadType;
 use crate::worker::local::LocalPort;
 
+use super::keys::CallKeys;
 use super::prompt::{Clip, PlayId};
-use super::pulse::Sign;
 use super::quality::Mos;
-use super::sdes::CryptoLine;
 
 /// What offer and answer agreed on. A later one replaces all of it; numbers and keys that stay the same go on.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// Where the far end receives sound. Its reports are expected one port above.
+    /// Where the far end receives sound.
     pub remote: SocketAddr,
-    /// Whether reports share the sound's port (RFC 5761), as far as the far end is concerned; here both are heard always.
-    pub rtcp_mux: bool,
-    /// What both speak.
-    pub codec: Codec,
-    /// Its number, in both directions.
-    pub payload_type: PayloadType,
+    /// Where it receives reports; the same when both share a port (RFC 5761), `None` when it wants none.
+    pub remote_reports: Option<SocketAddr>,
+    /// What is spoken, best first and never empty: we speak what the far end spoke last, the first before that.
+    pub formats: Vec<Format>,
     /// Number of telephone-events (RFC 4733), when agreed.
     pub event_type: Option<PayloadType>,
+    /// Number of comfort noise (RFC 3389), when it may come.
+    pub noise_type: Option<PayloadType>,
+    /// How long the packets are that the far end wants.
+    pub packet: Duration,
     /// Keys, when the sound is encrypted.
     pub keys: Option<CallKeys>,
-    /// Who sends.
-    pub direction: Direction,
+    /// Whether we may send.
+    pub sends: bool,
+    /// Whether the far end sends something for the room: not while it holds the call, with music or without.
+    pub receives: bool,
 }
 
-/// One key for each direction.
-#[derive(Clone, Debug)]
-pub struct CallKeys {
-    /// Under which we send: the line of our own SDP.
-    pub ours: CryptoLine,
-    /// Under which the far end sends.
-    pub theirs: CryptoLine,
-}
-
-/// Who sends, seen from here (RFC 3264 section 5.1 and 8.4).
+/// A codec and its number, in both directions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// Both.
-    Both,
-    /// Only we: the far end listens.
-    SendOnly,
-    /// Only the far end, which holds the call; its music is nobody's business in the room.
-    ReceiveOnly,
-    /// Nobody: held.
-    Inactive,
-}
-
-impl Direction {
-    /// Whether we send.
-    #[must_use]
-    pub fn sends(self) -> bool {
-        matches!(self, Direction::Both | Direction::SendOnly)
-    }
+pub struct Format {
+    /// Which.
+    pub codec: Codec,
+    /// 0 to 127.
+    pub payload_type: PayloadType,
 }
 
 /// What a call's owner learns.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum MediaEvent {
-    /// What has become of the telephone's sound.
-    Pulse(Sign),
+    /// The first packet of sound from the telephone.
+    FirstPacket,
     /// A key was pressed.
     Key(Key, KeyWay),
     /// A fax machine called.
@@ -81,7 +64,7 @@ pub enum MediaEvent {
     PromptDone(PlayId),
     /// The room's leg is gone: nobody hears the telephone there any more.
     Unplugged,
-    /// How the call sounds, every [`super::leg::QUALITY_INTERVAL`].
+    /// How the call sounds, every five seconds.
     Quality(Quality),
 }
 
@@ -106,22 +89,30 @@ pub struct Quality {
     /// Part of our packets that did not get there, as the telephone reports.
     pub lost_out: f64,
     /// How unevenly the telephone's packets come.
-    pub jitter: std::time::Duration,
+    pub jitter: Duration,
     /// How long packets wait here for the late ones.
-    pub buffer: std::time::Duration,
+    pub buffer: Duration,
     /// There and back, when the telephone reports.
-    pub round_trip: Option<std::time::Duration>,
+    pub round_trip: Option<Duration>,
+}
+
+/// When something of the telephone was heard last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LastHeard {
+    /// A packet of sound that was accepted.
+    pub sound: Option<Instant>,
+    /// A report.
+    pub report: Option<Instant>,
 }
 
 /// What the owner wants and the media thread has not done yet.
 #[derive(Default)]
 pub(super) struct Wishes {
-    pub(super) connection: Option<Box<Connection>>,
+    pub(super) connection: Option<Connection>,
     pub(super) play: Option<(PlayId, Vec<Clip>)>,
     pub(super) line: Option<LineWish>,
     pub(super) muted: Option<bool>,
     pub(super) waiting_tone: Option<bool>,
-    pub(super) alive: bool,
 }
 
 /// The line to the room.
@@ -143,17 +134,27 @@ pub(super) struct Inbox {
     lost: u64,
 }
 
-#[derive(Default)]
 struct Board {
     wishes: Mutex<Wishes>,
     /// Looked at without the lock.
     changed: AtomicBool,
     closed: AtomicBool,
+    origin: Instant,
+    /// Milliseconds since the origin and one more; 0 for never.
+    sound: AtomicU64,
+    report: AtomicU64,
 }
 
 /// Both ends of a new call.
-pub(super) fn desk() -> (Desk, Inbox, mpsc::Receiver<MediaEvent>) {
-    let board = Arc::new(Board::default());
+pub(super) fn desk(now: Instant) -> (Desk, Inbox, mpsc::Receiver<MediaEvent>) {
+    let board = Arc::new(Board {
+        wishes: Mutex::default(),
+        changed: AtomicBool::new(false),
+        closed: AtomicBool::new(false),
+        origin: now,
+        sound: AtomicU64::new(0),
+        report: AtomicU64::new(0),
+    });
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     (Desk { board: Arc::clone(&board) }, Inbox { board, events, lost: 0 }, receiver)
 }
@@ -163,6 +164,22 @@ impl Desk {
         // A wish is whole or absent: a panic elsewhere leaves the board usable.
         change(&mut self.board.wishes.lock().unwrap_or_else(PoisonError::into_inner));
         self.board.changed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn last_heard(&self) -> LastHeard {
+        LastHeard { sound: self.board.read(&self.board.sound), report: self.board.read(&self.board.report) }
+    }
+}
+
+impl Board {
+    fn write(&self, mark: &AtomicU64, at: Instant) {
+        let millis = at.saturating_duration_since(self.origin).as_millis() as u64;
+        mark.store(millis + 1, Ordering::Relaxed);
+    }
+
+    fn read(&self, mark: &AtomicU64) -> Option<Instant> {
+        let millis = mark.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.origin + Duration::from_millis(millis))
     }
 }
 
@@ -192,6 +209,19 @@ impl Inbox {
         Some(std::mem::take(&mut *wishes))
     }
 
+    pub(super) fn record_sound(&self, at: Instant) {
+        self.board.write(&self.board.sound, at);
+    }
+
+    pub(super) fn record_report(&self, at: Instant) {
+        self.board.write(&self.board.report, at);
+    }
+
+    /// Events that the owner did not get, since the last call.
+    pub(super) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
     pub(super) fn tell(&mut self, event: MediaEvent) {
         if self.events.try_send(event).is_err() {
             self.lost += 1;
@@ -209,7 +239,7 @@ mod tests {
 
     #[test]
     fn wishes_are_taken_once_and_the_newest_of_each_kind_wins() {
-        let (desk, inbox, _events) = desk();
+        let (desk, inbox, _events) = desk(Instant::now());
         assert!(inbox.take().is_none());
         desk.wish(|wishes| wishes.muted = Some(true));
         desk.wish(|wishes| wishes.play = Some((PlayId(1), Vec::new())));
@@ -221,21 +251,21 @@ mod tests {
 
     #[test]
     fn an_owner_that_is_writing_is_not_waited_for() {
-        let (desk, inbox, _events) = desk();
-        desk.wish(|wishes| wishes.alive = true);
+        let (desk, inbox, _events) = desk(Instant::now());
+        desk.wish(|wishes| wishes.muted = Some(true));
         let held = desk.board.wishes.lock().unwrap();
         assert!(inbox.take().is_none());
         drop(held);
-        assert!(inbox.take().unwrap().alive, "and nothing is forgotten");
+        assert_eq!(inbox.take().unwrap().muted, Some(true), "and nothing is forgotten");
     }
 
     #[test]
     fn events_past_the_bound_are_counted_and_the_end_is_told() {
-        let (desk, mut inbox, mut events) = desk();
+        let (desk, mut inbox, mut events) = desk(Instant::now());
         for _ in 0..EVENTS_MAX + 3 {
             inbox.tell(MediaEvent::Fax);
         }
-        assert_eq!(inbox.lost, 3);
+        assert_eq!((inbox.take_lost(), inbox.take_lost()), (3, 0));
         assert!(!inbox.is_closed());
         drop(desk);
         assert!(inbox.is_closed());
@@ -243,6 +273,17 @@ mod tests {
         let waiting = std::iter::from_fn(|| events.try_recv().ok()).count();
         assert_eq!(waiting, EVENTS_MAX);
         assert!(events.is_closed());
+    }
+
+    #[test]
+    fn the_owner_sees_when_the_telephone_was_heard() {
+        let start = Instant::now();
+        let (desk, inbox, _events) = desk(start);
+        assert_eq!(desk.last_heard(), LastHeard::default());
+        inbox.record_sound(start);
+        inbox.record_report(start + Duration::from_millis(1500));
+        let heard = LastHeard { sound: Some(start), report: Some(start + Duration::from_millis(1500)) };
+        assert_eq!(desk.last_heard(), heard);
     }
 
     #[test]
