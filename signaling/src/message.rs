@@ -86,6 +86,9 @@ pub enum ClientMessage {
     Admit {
         /// Which.
         seat: String,
+        /// From the roster: refused when another device has come since. Without it, whoever is there is admitted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        arrival: Option<u32>,
     },
     /// Remove a seat from the room, or refuse it while it waits.
     Remove {

@@ -300,7 +300,9 @@ impl Session {
             (State::Waiting, _) => self.out_of_order("the seat is not admitted yet"),
             (State::Admitted(_), M::Offer { id, sdp, senders }) => self.offer(now, id, sdp, senders),
             (State::Admitted(_), M::View { slot, width, height }) => Some(Request::View { slot, width, height }),
-            (State::Admitted(_), M::Admit { seat }) => self.permitted(granted.admit, Request::Admit { seat }),
+            (State::Admitted(_), M::Admit { seat, arrival }) => {
+                self.permitted(granted.admit, Request::Admit { seat, arrival })
+            }
             (State::Admitted(_), M::Remove { seat }) => self.permitted(granted.remove, Request::Remove { seat }),
             (State::Admitted(_), M::Mute { seat, source, muted }) => {
                 self.permitted(granted.mute, Request::Mute { seat, source, muted })

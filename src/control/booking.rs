@@ -19,11 +19,12 @@ use super::facts::{Actor, Fact};
 use super::gates::{self, Asked};
 use super::outbox::NotifyBy;
 use super::tokens::Subject;
-use super::{Consultations, clock, policy, random};
+use super::{Consultations, clock, opening, policy, random};
 use super::{form, hand_over};
 
 pub use super::clinics::ClinicId;
 pub use super::hand_over::HandOverRefusal;
+pub use super::opening::arrival;
 pub use crate::acts::SEATS_MAX;
 
 /// A new consultation, as asked for.
@@ -152,6 +153,9 @@ pub enum BookingError {
     /// No such consultation or seat for this clinic.
     #[error("no such consultation or seat")]
     NotFound,
+    /// The seat that was to be admitted is another device's by now.
+    #[error("the seat's link was opened on another device meanwhile")]
+    OpenedElsewhere,
     /// The consultation is over.
     #[error("the consultation is over")]
     Over,
@@ -303,8 +307,18 @@ impl Consultations {
     }
 
     /// Admits a waiting seat; nothing happens when it is admitted already.
-    pub async fn admit_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<(), BookingError> {
+    /// `arrival`: as it was seen; refused when the link was opened on another device since.
+    pub async fn admit_by_clinic(
+        &self,
+        clinic: &ClinicId,
+        id: &str,
+        seat: &str,
+        arrival: Option<u32>,
+    ) -> Result<(), BookingError> {
         let (consultation, seat) = self.own_seat(clinic, id, seat).await?;
+        if arrival.is_some() && arrival != opening::arrival(&seat) {
+            return Err(BookingError::OpenedElsewhere);
+        }
         Ok(self.admit(&consultation, &seat).await?)
     }
 

@@ -26,7 +26,7 @@ use super::facts::{Cause, Device, Fact};
 use super::media_port::MediaPort;
 use super::room::{Founding, Room};
 use super::tokens::Subject;
-use super::{Consultations, clock, random};
+use super::{Consultations, clock, opening, random};
 
 /// What a page gets for its link.
 #[derive(Clone, Debug)]
@@ -150,7 +150,7 @@ impl Consultations {
         }
         self.take_device(&consultation, &mut seat, device).await?;
         Ok(Joined {
-            session: self.sign(Purpose::Session, &seat, opening_of(&seat)),
+            session: self.sign(Purpose::Session, &seat, opening::serial(&seat)),
             role: acts::role_from_name(&seat.role).unwrap_or(Role::Guest),
             act: consultation.act,
             language: language_from_name(&consultation.language),
@@ -171,7 +171,7 @@ impl Consultations {
         session: &str,
     ) -> Result<(ConsultationRecord, SeatRecord, u64), JoinError> {
         let (consultation, seat, serial) = self.proved_seat(Purpose::Session, session).await?;
-        if serial != opening_of(&seat) {
+        if serial != opening::serial(&seat) {
             return Err(JoinError::Moved);
         }
         check_open(&consultation, &seat)?;
@@ -233,7 +233,7 @@ impl Consultations {
         let device = if device.is_empty() { random::bytes() } else { sha256(device.as_bytes()) };
         let kind = match seat.device {
             None => Device::First,
-            Some(known) if is_same_device(&known, &device) => Device::Same,
+            Some(known) if opening::is_by(&known, &device) => Device::Same,
             Some(_) => Device::Other,
         };
         let fact = Fact::SeatOpened { device: kind };
@@ -244,12 +244,21 @@ impl Consultations {
         }
         // Whoever never waits moves; all others are asked for again, and the host is told why.
         let other = kind == Device::Other && seat.admission != Admission::Direct;
-        let device = opened_by(device);
-        let changes = vec![Change::Live(LiveChange::SetDevice { seat: seat.id.clone(), device, other })];
-        self.journal.commit(Transaction { changes, entries: vec![entry] }).await?;
+        let device = opening::begun_by(device);
         (seat.device, seat.other_device) = (Some(device), other);
-        if let Some(room) = self.live_room(&consultation.id).filter(|_| kind == Device::Other) {
-            room.lock().move_device(&seat.id, other);
+        let (id, arrival) = (seat.id.clone(), opening::arrival(seat));
+        // Already now: a host who saw the page before lets nobody else in.
+        if let Some(room) = self.live_room(&consultation.id) {
+            room.lock().set_arrival(&id, arrival);
+        }
+        let changes = vec![Change::Live(LiveChange::SetDevice { seat: id.clone(), device, other })];
+        self.journal.commit(Transaction { changes, entries: vec![entry] }).await?;
+        if let Some(room) = self.live_room(&consultation.id) {
+            let mut state = room.lock();
+            state.set_arrival(&id, arrival);
+            if kind == Device::Other {
+                state.move_device(&id, other);
+            }
         }
         Ok(())
     }
@@ -326,24 +335,6 @@ fn check_open(consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<()
     }
 }
 
-/// A device that takes a seat, as the store keeps it: eight random bytes for this opening, then most of the digest that
-/// recognises the device. A device that comes back later is another opening, so that what it had before stays worthless.
-fn opened_by(device: [u8; 32]) -> [u8; 32] {
-    let mut opening = device;
-    opening[..OPENING_LEN].copy_from_slice(&random::bytes::<OPENING_LEN>());
-    opening
-}
-
-fn is_same_device(one: &[u8; 32], other: &[u8; 32]) -> bool {
-    one[OPENING_LEN..] == other[OPENING_LEN..]
-}
-
-/// Names the last opening on another device inside a session.
-fn opening_of(seat: &SeatRecord) -> u64 {
-    let device = seat.device.unwrap_or_default();
-    u64::from_be_bytes(device[..OPENING_LEN].try_into().expect("eight of 32 bytes"))
-}
-
 /// How often links may be opened, by seat: whoever has one could else fill the journal.
 #[derive(Default)]
 pub(super) struct Pace(Mutex<HashMap<String, (f64, Instant)>>);
@@ -367,8 +358,6 @@ impl Pace {
     }
 }
 
-/// Of the 32 bytes of a seat's device; the other 24 still tell all devices apart.
-const OPENING_LEN: usize = 8;
 /// A seat that does not exist: identifiers have 16 characters.
 const NO_SEAT: &str = "-";
 /// Reloads of a nervous person; a program that opens one link again and again is stopped.

@@ -37,6 +37,7 @@ pub mod metrics;
 mod mirror;
 pub mod negotiation;
 pub mod offer;
+mod opening;
 pub mod outbox;
 pub mod outgoing;
 pub mod policy;

@@ -153,6 +153,22 @@ impl RoomState {
         self.settle();
     }
 
+    /// The link of the seat was opened on another device than before, or for the first time.
+    pub(super) fn set_arrival(&mut self, id: &str, arrival: Option<u32>) {
+        if let Some(seat) = self.seat_mut(id) {
+            seat.arrival = arrival;
+        }
+    }
+
+    /// Whether the seat still belongs to the arrival that a host saw; says again to everyone what is now, where it does not.
+    pub(super) fn is_still(&mut self, id: &str, seen: Option<u32>) -> bool {
+        let is_still = seen.is_none() || self.seat(id).is_none_or(|seat| seat.arrival == seen);
+        if !is_still {
+            self.settle();
+        }
+        is_still
+    }
+
     /// Every token of the seat was revoked: whoever sits there is put out.
     pub(super) fn revoke(&mut self, id: &str, admission: Admission) {
         self.withdraw(id, admission, CloseReason::Refused(ErrorCode::BadSession));

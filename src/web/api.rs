@@ -8,7 +8,7 @@ pub mod join;
 pub mod queues;
 pub mod seats;
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
@@ -41,6 +41,22 @@ impl<T: DeserializeOwned> FromRequest<AppState> for JsonBody<T> {
             };
             Problem::bad_request(format!("line {} column {}: {class}", error.line(), error.column()))
         })
+    }
+}
+
+/// For bodies that may be left out: whatever type an empty one says it is.
+impl<T: DeserializeOwned> OptionalFromRequest<AppState> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Option<Self>, Problem> {
+        let (parts, body) = request.into_parts();
+        let whole = Request::from_parts(parts.clone(), body);
+        let bytes = axum::body::Bytes::from_request(whole, state).await.map_err(too_large)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let request = Request::from_parts(parts, axum::body::Body::from(bytes));
+        <Self as FromRequest<AppState>>::from_request(request, state).await.map(Some)
     }
 }
 

@@ -70,6 +70,9 @@ pub struct SeatInfo {
     pub other_device: bool,
     /// What it declared of a third person in the room with it; nothing when it was not asked.
     pub third_person: Option<bool>,
+    /// For those who may admit: names the device that opened the seat's link last, another one each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<u32>,
 }
 
 /// What this seat may do; the page shows only what is allowed, the server enforces it all the same.

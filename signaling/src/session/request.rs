@@ -47,6 +47,8 @@ pub enum Request {
     Admit {
         /// Unchecked.
         seat: String,
+        /// Whom the host saw there.
+        arrival: Option<u32>,
     },
     /// Remove or refuse this seat.
     Remove {

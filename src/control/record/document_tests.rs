@@ -1,10 +1,12 @@
 //! A whole consultation, from its journal to the record: what is told, what is not, and that every failure has its one cause.
 
+use std::collections::BTreeMap;
+
 use colloque_signaling::message::Choice;
 
 use super::*;
 use crate::acts::Acts;
-use crate::control::facts::{Actor, Departure};
+use crate::control::facts::{Actor, Cause, Departure, Passed, Refused};
 use crate::pii::Pii;
 use crate::store::{Admission, Entry, Login};
 

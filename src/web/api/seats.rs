@@ -129,6 +129,8 @@ pub struct SeatView {
     vouched: bool,
     /// Opened on another device than before, and not admitted there since.
     other_device: bool,
+    /// Names the device that opened the link last, another one each time; nothing before the first.
+    arrival: Option<u32>,
     #[schema(value_type = String)]
     presence: Presence,
     /// What it still has to pass before media: `login`, `card`, `consent`, `third_person`, `preference`.
@@ -160,6 +162,7 @@ impl From<SeatState> for SeatView {
         let passed =
             |gate: PassedGate| PassedView { gate: gate.gate, answer: gate.answer, at: clock::format_rfc3339(gate.at) };
         SeatView {
+            arrival: booking::arrival(&record),
             id: record.id,
             role: record.role,
             display_name: record.display_name.map(|name| name.0),
@@ -173,6 +176,15 @@ impl From<SeatState> for SeatView {
             gates_passed: record.gates.into_iter().filter(booking::is_answer).map(passed).collect(),
         }
     }
+}
+
+/// `POST /v1/consultations/{id}/seats/{seat}/admit`
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdmitRequest {
+    /// The seat's `arrival` as it was seen; without it, whoever is there is admitted.
+    #[serde(default)]
+    arrival: Option<u32>,
 }
 
 /// `POST /v1/consultations/{id}/seats/{seat}/hand-over`
@@ -201,15 +213,17 @@ pub async fn invite(
 }
 
 /// Admits a waiting seat.
-#[utoipa::path(post, path = "/v1/consultations/{id}/seats/{seat}/admit",
+#[utoipa::path(post, path = "/v1/consultations/{id}/seats/{seat}/admit", request_body = Option<AdmitRequest>,
     responses((status = 204), (status = "default", body = ProblemDocument)))]
 pub async fn admit(
     State(state): State<AppState>,
     headers: HeaderMap,
     Path((id, seat)): Path<(String, String)>,
+    body: Option<JsonBody<AdmitRequest>>,
 ) -> Result<StatusCode, Problem> {
     let clinic = clinic(&state, &headers, Scope::ConsultationsWrite).await?;
-    state.consultations.admit_by_clinic(&clinic, &id, &seat).await?;
+    let arrival = body.and_then(|JsonBody(body)| body.arrival);
+    state.consultations.admit_by_clinic(&clinic, &id, &seat, arrival).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -26,6 +26,28 @@ fn names(pending: &[Gate]) -> Vec<&'static str> {
     pending.iter().map(name).collect()
 }
 
+/// A consultation with every gate behind it: doctor and patient send.
+struct Running {
+    consultation: String,
+    practitioner: Value,
+    patient: Value,
+    doctor: Page,
+    page: Page,
+}
+
+impl Running {
+    async fn past_gates(server: &Server) -> Running {
+        let (consultation, practitioner, patient) = server.booked_with_gates().await;
+        let mut doctor = server.page_inside(&practitioner).await;
+        let mut page = server.page(&patient).await;
+        page.passes_gates().await;
+        doctor.say(&ClientMessage::Admit { seat: id(&patient).into(), arrival: None }).await;
+        page.is_let_in().await;
+        page.offers().await;
+        Running { consultation, practitioner, patient, doctor, page }
+    }
+}
+
 #[tokio::test]
 async fn nothing_of_the_room_before_the_last_gate_and_all_of_it_after() {
     let server = Server::start().await;
@@ -38,7 +60,7 @@ async fn nothing_of_the_room_before_the_last_gate_and_all_of_it_after() {
     assert_eq!(serde_json::to_value(shown).unwrap()[0]["fee"], card()["fee"]);
     assert_eq!((shown.len(), shown[0].seat.as_str()), (1, id(&practitioner)));
 
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&patient).into(), arrival: None }).await;
     doctor.sees(&patient, |info| (info.gates_pending && info.presence == Presence::Waiting).then_some(())).await;
     page.answers(GateAnswer::Preference { choice: Choice::Video }).await;
     page.answers(GateAnswer::ThirdPerson { present: true }).await;
@@ -167,13 +189,7 @@ async fn a_refusal_closes_the_seat_for_good() {
 #[tokio::test]
 async fn consent_can_be_withdrawn_in_mid_call_and_ends_media() {
     let server = Server::start().await;
-    let (consultation, practitioner, patient) = server.booked_with_gates().await;
-    let mut doctor = server.page_inside(&practitioner).await;
-    let mut page = server.page(&patient).await;
-    page.passes_gates().await;
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
-    page.is_let_in().await;
-    page.offers().await;
+    let Running { consultation, practitioner, patient, mut doctor, mut page } = Running::past_gates(&server).await;
     let mut wire = Wire::new();
     assert!(wire.policy(&server, &patient).camera);
     page.answers(consent("1", false)).await;
@@ -192,13 +208,7 @@ async fn consent_can_be_withdrawn_in_mid_call_and_ends_media() {
 #[tokio::test]
 async fn a_professional_who_comes_later_is_shut_until_the_card_is_read() {
     let server = Server::start().await;
-    let (consultation, practitioner, patient) = server.booked_with_gates().await;
-    let mut doctor = server.page_inside(&practitioner).await;
-    let mut page = server.page(&patient).await;
-    page.passes_gates().await;
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
-    page.is_let_in().await;
-    page.offers().await;
+    let Running { consultation, practitioner, patient, doctor: _doctor, mut page } = Running::past_gates(&server).await;
     let body = json!({"role": "practitioner", "display_name": "Dr Late", "card": {"title": "Pr"}});
     let (_, colleague) = server.api("POST", &format!("/v1/consultations/{consultation}/seats"), body).await;
     let pending = page.hears_gates().await;
