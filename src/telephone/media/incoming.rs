@@ -75,6 +75,10 @@ impl Incoming {
         Ok(())
     }
 
+    pub(super) fn codec(&self) -> Codec {
+        self.codec
+    }
+
     pub(super) fn rate(&self) -> Rate {
         self.codec.rate()
     }

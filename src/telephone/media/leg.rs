@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::drops::DropReason;
-use crate::ids::{PayloadType, Ssrc};
+use crate::ids::PayloadType;
 use crate::rtp::demux::{Class, classify};
 use crate::rtp::packet::RtpHeader;
 use crate::sfu::egress::NtpReference;
@@ -250,14 +250,16 @@ impl Leg {
             self.inbox.tell(MediaEvent::FirstPacket);
         }
         let payload = header.payload(packet);
-        if Some(header.payload_type) == connection.event_type {
+        let (event_type, noise_type) = (connection.event_type, connection.noise_type);
+        let format = connection.format(header.payload_type);
+        if Some(header.payload_type) == event_type {
             if let Some(key) = self.incoming.handle_event(at, &header, payload) {
                 counters.record_key(KeyWay::Event);
                 self.inbox.tell(MediaEvent::Key(key, KeyWay::Event));
             }
-        } else if Some(header.payload_type) == connection.noise_type {
+        } else if Some(header.payload_type) == noise_type {
             self.incoming.handle_noise(at, &header);
-        } else if let Some(format) = connection.format(header.payload_type) {
+        } else if let Some(format) = format {
             if format.codec != self.incoming.codec() {
                 self.speak(format);
             }

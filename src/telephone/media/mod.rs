@@ -37,3 +37,6 @@ pub use desk::{Connection, Format, KeyWay, LastHeard, MediaEvent, Quality};
 pub use keys::{CallKeys, KEY_AND_SALT_LEN};
 pub use pool::{LegSpec, MediaLeg, MediaPool, MediaSettings, OpenError};
 pub use prompt::{Clip, PlayId};
+
+#[cfg(test)]
+mod tests;
