@@ -11,16 +11,25 @@
 
 use std::time::Duration;
 
+pub mod activity;
 pub mod codec;
+pub mod comfort_noise;
+pub mod concealment;
 pub mod event;
 pub mod g711;
 pub mod g722;
+pub mod gain;
 pub mod jitter;
 pub mod key;
+pub mod level;
 pub mod limiter;
+pub mod measure;
 pub mod mixer;
 pub mod opus;
+pub mod reception;
+pub mod resample;
 pub mod tones;
+pub mod wav;
 
 /// How much sound one step of everything here is.
 pub const FRAME: Duration = Duration::from_millis(20);
