@@ -1,4 +1,4 @@
-//! The telephone's voice: packets in, frames and pressed keys out.
+//! The telephone's voice: packets in, frames of an even loudness and pressed keys out.
 //!
 //! Keys come as telephone-events (RFC 4733) or, from old lines, as tones in the sound; whichever way, the room does not hear
 //! them. A line that has sent one event is believed to send them all: its tones are then cut and not counted, or a gateway
@@ -7,14 +7,15 @@
 use std::time::Instant;
 
 use colloque_sound::event::EventReader;
+use colloque_sound::gain::Gain;
+use colloque_sound::jitter::{JitterBuffer, Place};
 use colloque_sound::key::Key;
 use colloque_sound::opus::OpusError;
+use colloque_sound::reception::Reception;
 use colloque_sound::tones::{FaxDetector, KeyDetector};
 use colloque_sound::{Codec, Rate};
 
 use crate::rtp::packet::RtpHeader;
-
-use super::voice::Voice;
 
 /// What one frame holds beside its sound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -32,7 +33,9 @@ pub(super) struct Noticed {
 /// See the module.
 pub(super) struct Incoming {
     codec: Codec,
-    voice: Voice,
+    reception: Reception,
+    gain: Gain,
+    seed: u32,
     events: EventReader,
     tones: KeyDetector,
     fax: FaxDetector,
@@ -44,11 +47,13 @@ pub(super) struct Incoming {
 impl Incoming {
     /// # Errors
     /// libopus has no memory.
-    pub(super) fn new(codec: Codec) -> Result<Self, OpusError> {
+    pub(super) fn new(codec: Codec, seed: u32) -> Result<Self, OpusError> {
         let rate = codec.rate();
         Ok(Self {
             codec,
-            voice: Voice::new(codec, rate)?,
+            reception: Reception::new(codec, rate, seed)?,
+            gain: Gain::default(),
+            seed,
             events: EventReader::default(),
             tones: KeyDetector::new(rate),
             fax: FaxDetector::new(rate),
@@ -67,7 +72,7 @@ impl Incoming {
             return Ok(());
         }
         let rate = codec.rate();
-        self.voice = Voice::new(codec, rate)?;
+        self.reception = Reception::new(codec, rate, self.seed)?;
         if rate != self.codec.rate() {
             (self.tones, self.fax) = (KeyDetector::new(rate), FaxDetector::new(rate));
         }
@@ -85,24 +90,24 @@ impl Incoming {
 
     /// A packet of sound.
     pub(super) fn handle_sound(&mut self, arrived: Instant, header: &RtpHeader, payload: &[u8]) {
-        self.voice.handle_packet(arrived, header.ssrc.0, header.sequence, header.timestamp, payload);
+        self.reception.handle_packet(arrived, place(header), payload);
     }
 
     /// A packet of a telephone-event: the key, when it is the first of a press.
     pub(super) fn handle_event(&mut self, arrived: Instant, header: &RtpHeader, payload: &[u8]) -> Option<Key> {
-        self.voice.handle_other(arrived, header.ssrc.0, header.sequence, header.timestamp);
+        self.reception.handle_event(arrived, place(header));
         self.sends_events = true;
         self.events.handle_packet(header.ssrc.0, header.timestamp, header.marker, payload)
     }
 
     /// A packet that says how silence sounds (RFC 3389): its number is no loss.
-    pub(super) fn handle_noise(&mut self, arrived: Instant, header: &RtpHeader) {
-        self.voice.handle_other(arrived, header.ssrc.0, header.sequence, header.timestamp);
+    pub(super) fn handle_noise(&mut self, arrived: Instant, header: &RtpHeader, payload: &[u8]) {
+        self.reception.handle_noise(arrived, place(header), payload);
     }
 
-    /// The next frame of [`Incoming::rate`].
+    /// The next frame of [`Incoming::rate`], as loud as everybody else.
     pub(super) fn poll_frame(&mut self, now: Instant, out: &mut [i16]) -> Noticed {
-        let is_voice = self.voice.poll_frame(now, out);
+        let is_voice = self.reception.poll_frame(now, out);
         let key = self.tones.handle_frame(out).filter(|_| !self.sends_events);
         if self.tones.is_sounding() {
             self.cut_frames = CUT_FRAMES;
@@ -111,12 +116,18 @@ impl Incoming {
         self.cut_frames = self.cut_frames.saturating_sub(1);
         let fax = !self.fax_told && self.fax.handle_frame(out);
         self.fax_told |= fax;
+        self.gain.process(out, self.reception.activity());
         Noticed { key, fax, cut, is_voice: is_voice && !cut }
     }
 
-    pub(super) fn voice(&self) -> &Voice {
-        &self.voice
+    /// How the packets come.
+    pub(super) fn buffer(&self) -> &JitterBuffer {
+        self.reception.buffer()
     }
+}
+
+fn place(header: &RtpHeader) -> Place {
+    Place { ssrc: header.ssrc.0, sequence: header.sequence, timestamp: header.timestamp }
 }
 
 /// What is cut behind the last block in which a tone was found: 60 ms, as a block may end anywhere in the tone.

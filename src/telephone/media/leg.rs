@@ -6,8 +6,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use colloque_sound::comfort_noise::ComfortNoise;
 use colloque_sound::opus::OpusError;
-use colloque_sound::{FRAME_SAMPLES_MAX, Rate};
+use colloque_sound::{Codec, FRAME_SAMPLES_MAX, Rate};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -62,7 +63,7 @@ pub(super) struct Leg {
     room: Option<RoomLine>,
     numbering: Numbering,
     complexity: u8,
-    noise: StdRng,
+    noise: ComfortNoise,
     frame: u64,
     has_heard: bool,
     /// Of the last quality report: made-up frames, and the frame at which it was.
@@ -91,7 +92,7 @@ impl Leg {
             rule,
             connection: None,
             srtp: None,
-            incoming: Incoming::new(colloque_sound::Codec::Pcma)?,
+            incoming: Incoming::new(Codec::Pcma, rng.random())?,
             outgoing,
             player: Player::default(),
             waiting: None,
@@ -99,7 +100,7 @@ impl Leg {
             room: None,
             numbering: Numbering::new(rng.random()),
             complexity,
-            noise: rng,
+            noise: ComfortNoise::new(rng.random()),
             frame: 0,
             has_heard: false,
             concealed_before: 0,
@@ -258,7 +259,7 @@ impl Leg {
                 self.inbox.tell(MediaEvent::Key(key, KeyWay::Event));
             }
         } else if Some(header.payload_type) == noise_type {
-            self.incoming.handle_noise(at, &header);
+            self.incoming.handle_noise(at, &header, payload);
         } else if let Some(format) = format {
             if format.codec != self.incoming.codec() {
                 self.speak(format);
@@ -341,9 +342,7 @@ impl Leg {
                 }
             }
         }
-        for sample in out.iter_mut() {
-            *sample = sample.saturating_add(self.noise.random_range(-NOISE..=NOISE));
-        }
+        self.noise.add(out, 1.0, 1.0);
     }
 
     fn send(&mut self, said: &[i16], counters: &mut Counters) {
@@ -375,21 +374,21 @@ impl Leg {
     }
 
     fn quality(&mut self, now: Instant) -> Quality {
-        let voice = self.incoming.voice();
-        let made_up = voice.counts().concealed;
+        let buffer = self.incoming.buffer();
+        let made_up = buffer.counts().concealed;
         let frames = (self.frame - self.quality_at).max(1);
         let concealed = (made_up.saturating_sub(self.concealed_before) as f64 / frames as f64).min(1.0);
         let path = self.reports.path();
-        let buffer = voice.delay(now);
+        let (waiting, jitter) = (buffer.delay(now), buffer.jitter());
         let one_way = path.round_trip.unwrap_or_default() / 2;
         let codec = self.incoming.codec();
         let quality = Quality {
-            score_in: quality::estimate(codec, one_way + buffer + OWN_DELAY, concealed),
+            score_in: quality::estimate(codec, one_way + waiting + OWN_DELAY, concealed),
             score_out: quality::estimate(codec, one_way + path.jitter_out * 2 + OWN_DELAY, path.lost_out),
             concealed,
             lost_out: path.lost_out,
-            jitter: voice.jitter(),
-            buffer,
+            jitter,
+            buffer: waiting,
             round_trip: path.round_trip,
         };
         (self.concealed_before, self.quality_at) = (made_up, self.frame);
@@ -445,5 +444,3 @@ const DEFAULT_PACKET: Duration = Duration::from_millis(20);
 const OWN_DELAY: Duration = Duration::from_millis(27);
 /// How much softer the room is under an announcement: 12 dB.
 const DUCKING: i16 = 4;
-/// Noise about 70 dB below full scale: a line without any is taken for dead.
-const NOISE: i16 = 16;

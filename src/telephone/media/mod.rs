@@ -31,7 +31,6 @@ pub mod rtcp;
 mod room_line;
 pub mod source;
 mod thread;
-mod voice;
 
 pub use desk::{Connection, Format, KeyWay, LastHeard, MediaEvent, Quality};
 pub use keys::{CallKeys, KEY_AND_SALT_LEN};

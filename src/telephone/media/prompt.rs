@@ -218,6 +218,6 @@ mod tests {
             }
         }
         assert_eq!(sounding.len(), 3 * 15);
-        assert_eq!((sounding[0], sounding[15] - sounding[14]), (749, 735));
+        assert_eq!((sounding[0], sounding[15] - sounding[14]), (749, 750));
     }
 }

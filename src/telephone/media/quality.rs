@@ -70,7 +70,9 @@ mod tests {
     /// R and MOS of G.107's own table: 93.2 is 4.41, 80 is 4.03, 70 is 3.60, 60 is 3.10, 50 is 2.58.
     #[test]
     fn ratings_become_scores_as_in_g_107() {
-        for (rating, expected) in [(93.2, 441), (80.0, 403), (70.0, 360), (60.0, 310), (50.0, 258), (-3.0, 100), (3.0, 100)] {
+        for (rating, expected) in
+            [(93.2, 441), (80.0, 403), (70.0, 360), (60.0, 310), (50.0, 258), (-3.0, 100), (3.0, 100)]
+        {
             assert!(to_mos(rating).0.abs_diff(expected) <= 1, "{rating}: {:?}", to_mos(rating));
         }
     }

@@ -3,11 +3,14 @@
 //! The room never sends a seat its own voice, so that what comes in is what everybody else says (N-1). Not here: who is in
 //! the room, and whether this call may hear it: the line exists only while the seat is inside.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use colloque_sound::jitter::Place;
+use colloque_sound::level::Level;
 use colloque_sound::limiter::Limiter;
 use colloque_sound::mixer::{HEARD_MAX, Mixer, SourceId};
 use colloque_sound::opus::{OPUS_PACKET_MAX, OpusEncoder, OpusError, OpusSettings};
+use colloque_sound::reception::Reception;
 use colloque_sound::{Codec, FRAME_SAMPLES_MAX, Rate};
 
 use crate::rtp::extension::AudioLevel;
@@ -16,7 +19,6 @@ use crate::transport::local::UplinkFrame;
 use crate::worker::local::LocalPort;
 
 use super::clock::Effort;
-use super::voice::Voice;
 
 /// The numbers of what is published: they go on over hold, mute and a new line.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +57,7 @@ pub(super) struct RoomLine {
 
 /// One of the voices that come in.
 struct Other {
-    voice: Voice,
+    reception: Reception,
     source: SourceId,
     /// The last frame that came: who has been gone for long is not decoded.
     heard: Option<Instant>,
@@ -70,7 +72,8 @@ impl RoomLine {
         while others.len() < HEARD_MAX
             && let Some(source) = mixer.add_source()
         {
-            others.push(Other { voice: Voice::new(Codec::Opus, rate)?, source, heard: None });
+            let seed = others.len() as u32;
+            others.push(Other { reception: Reception::new(Codec::Opus, rate, seed)?, source, heard: None });
         }
         let settings = OpusSettings { complexity, ..OpusSettings::voice(rate) };
         Ok(Self {
@@ -108,7 +111,7 @@ impl RoomLine {
             sequence: numbering.next.wire(),
             timestamp: numbering.timestamp,
             marker: numbering.marker,
-            level: level(frame, is_voice),
+            level: AudioLevel { voice: is_voice, decibels_below: Level::of(frame).below_overload() },
             payload: &packet[..len],
         };
         self.pushed |= self.port.push(&frame).is_ok();
@@ -129,7 +132,8 @@ impl RoomLine {
         let others = &mut self.others;
         self.port.drain(|frame| {
             if let Some(other) = others.get_mut(usize::from(frame.slot)) {
-                other.voice.handle_packet(now, 0, frame.sequence, frame.timestamp, frame.payload);
+                let place = Place { ssrc: 0, sequence: frame.sequence, timestamp: frame.timestamp };
+                other.reception.handle_packet(now, place, frame.payload);
                 other.heard = Some(now);
             }
         });
@@ -138,7 +142,7 @@ impl RoomLine {
             if other.heard.is_some_and(|heard| now.saturating_duration_since(heard) < GONE_AFTER) {
                 let mut frame = [0; FRAME_SAMPLES_MAX];
                 let frame = &mut frame[..self.rate.frame_samples()];
-                other.voice.poll_frame(now, frame);
+                other.reception.poll_frame(now, frame);
                 self.mixer.push(other.source, frame);
                 anybody = true;
             }
@@ -178,19 +182,11 @@ fn encoder_settings(rate: Rate, complexity: u8, effort: Effort, loss: f32) -> Op
     }
 }
 
-/// As RFC 6464 counts: decibels below overload, of the frame's mean power.
-pub(super) fn level(frame: &[i16], voice: bool) -> AudioLevel {
-    let power: f64 = frame.iter().map(|&sample| f64::from(sample) * f64::from(sample)).sum();
-    let mean = power / frame.len().max(1) as f64;
-    let below = if mean > 0.0 { -10.0 * (mean / (32_768.0 * 32_768.0)).log10() } else { 127.0 };
-    AudioLevel { voice, decibels_below: below.round().clamp(0.0, 127.0) as u8 }
-}
-
 /// 20 ms at Opus's RTP clock.
 const FRAME_TICKS: u32 = 960;
 const REVIEW_FRAMES: u32 = 50;
 /// A voice of which nothing came for so long costs nothing more: what concealment makes has faded by then.
-const GONE_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
+const GONE_AFTER: Duration = Duration::from_millis(500);
 /// Loss from which correction is worth its bits.
 const FEC_FROM: f32 = 0.03;
 const REDUCED_COMPLEXITY: u8 = 2;
@@ -198,15 +194,6 @@ const REDUCED_COMPLEXITY: u8 = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn levels_are_decibels_below_overload() {
-        let square = |amplitude: i16| [amplitude, -amplitude].repeat(80);
-        for (amplitude, below) in [(32_767, 0), (16_384, 6), (3_277, 20), (33, 60), (1, 90), (0, 127)] {
-            assert_eq!(level(&square(amplitude), true), AudioLevel { voice: true, decibels_below: below });
-        }
-        assert_eq!(level(&[], false).decibels_below, 127);
-    }
 
     #[test]
     fn correction_answers_losses_and_gives_way_to_lateness() {

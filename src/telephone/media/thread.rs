@@ -111,12 +111,8 @@ impl MediaThread {
     fn run_phase(&mut self, phase: usize, deadline: Instant) {
         let mut legs = std::mem::take(&mut self.phases[phase]);
         legs.retain_mut(|leg| {
-            let mut turn = Turn {
-                now: Instant::now(),
-                batch: &mut self.batch,
-                counters: &mut self.counters,
-                effort: self.effort,
-            };
+            let mut turn =
+                Turn { now: Instant::now(), batch: &mut self.batch, counters: &mut self.counters, effort: self.effort };
             let life = catch_unwind(AssertUnwindSafe(|| leg.tick(&mut turn))).unwrap_or_else(|_| {
                 self.counters.failed_calls += 1;
                 tracing::error!("a telephone call's media failed and was closed");
