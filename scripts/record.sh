@@ -4,8 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-[ -n "${COLLOQUE_BIN:-}" ] || cargo build --quiet --workspace
-export COLLOQUE_BIN=${COLLOQUE_BIN:-$PWD/target/debug/colloque}
 if ! cmp -s tests/record/requirements.txt target/venv-record/requirements.txt; then
   python3 -m venv target/venv-record
   target/venv-record/bin/pip install --quiet --disable-pip-version-check -r tests/record/requirements.txt
@@ -16,24 +14,7 @@ if ! cmp -s tests/record/package-lock.json tests/record/node_modules/.installed;
   cp tests/record/package-lock.json tests/record/node_modules/.installed
 fi
 
-scratch=$(mktemp -d)
-server=""
-clean_up() {
-  if [ -n "$server" ]; then
-    kill -KILL "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
-  fi
-  rm -rf "$scratch"
-}
-trap clean_up EXIT
-
-# One line of JSON and nothing more comes out of the pipe.
-mkfifo "$scratch/facts"
-COLLOQUE_LOG=warn "$COLLOQUE_BIN" demo --json --http-addr 127.0.0.1:0 --admin-addr 127.0.0.1:0 --media-port 0 \
-  --media-addr 127.0.0.1 --data-dir "$scratch/data" >"$scratch/facts" 2>"$scratch/err" &
-server=$!
-exec 3<"$scratch/facts"
-IFS= read -r -t 20 COLLOQUE_FACTS <&3 || { echo "the server did not start:" >&2; cat "$scratch/err" >&2; exit 1; }
-export COLLOQUE_FACTS
-
+source scripts/demo-server.sh
+COLLOQUE_FACTS=$(head -n 1 "$scratch/out")
+export COLLOQUE_FACTS COLLOQUE_BIN=$server_binary
 timeout --kill-after=10 240 target/venv-record/bin/python -m unittest discover -v -s tests/record

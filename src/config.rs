@@ -3,12 +3,17 @@
 //! Not here: what the values do. A [`Config`] is valid by construction; [`Settings::resolve`] collects every fault
 //! it finds, so that an administrator mends them in one go. Unknown keys of the file are errors. Unknown
 //! `COLLOQUE_…` variables are only named, because container platforms inject some of their own under that prefix.
+//!
+//! A section of the file is a field of [`Settings`] and a file here: its settings with `or` (completed by those of lower rank) and
+//! `resolve` (defaults, faults named by their key), and the valid values that come of them.
 
 mod login;
+mod media_addr;
 pub mod outbound;
+pub mod telephone;
 pub mod zone;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -18,8 +23,12 @@ use crate::acts::{ActDefinition, Acts};
 use crate::pii::Pii;
 
 use outbound::{EmailSettings, Outbound, OutboundSettings, SmsSettings};
+use telephone::{TelephoneConfig, TelephoneSettings};
+
+use media_addr::loopback;
 
 pub use login::{LoginConfig, LoginSettings};
+pub use media_addr::{MediaAddr, demo_media_addrs};
 
 /// What an administrator may set; everything optional. The same keys as flags, environment and TOML.
 #[derive(clap::Args, Deserialize, Clone, Debug, Default)]
@@ -100,6 +109,10 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     pub sms: SmsSettings,
+    /// The telephone
+    #[command(flatten)]
+    #[serde(default)]
+    pub telephone: TelephoneSettings,
     /// Variants of the built-in acts; in the file only
     #[arg(skip)]
     #[serde(default)]
@@ -145,6 +158,8 @@ pub struct Config {
     pub acts: Acts,
     /// What may be sent to others.
     pub outbound: Outbound,
+    /// The telephone, when there is one.
+    pub telephone: Option<TelephoneConfig>,
 }
 
 /// PEM files.
@@ -154,50 +169,6 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Private key.
     pub key: PathBuf,
-}
-
-/// Where media is received, and what candidates say instead behind NAT.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct MediaAddr {
-    /// Address to bind.
-    pub bind: IpAddr,
-    /// Address to advertise; the bound one when absent.
-    pub advertised: Option<IpAddr>,
-}
-
-impl FromStr for MediaAddr {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (bind, advertised) = match text.split_once('=') {
-            Some((bind, advertised)) => (bind, Some(advertised)),
-            None => (text, None),
-        };
-        let parse = |part: &str| {
-            let bare = part.trim().trim_start_matches('[').trim_end_matches(']');
-            bare.parse::<IpAddr>().map_err(|_| format!("`{part}` is not an IP address (the port is --media-port)"))
-        };
-        let addr = MediaAddr { bind: parse(bind)?, advertised: advertised.map(parse).transpose()? };
-        match addr.advertised {
-            Some(shown) if shown.is_ipv4() != addr.bind.is_ipv4() => {
-                Err(format!("`{text}` mixes IPv4 and IPv6; give one --media-addr for each"))
-            }
-            None if addr.bind.is_unspecified() => {
-                Err(format!("`{text}` listens everywhere, so it needs an address to advertise: {text}=ADDRESS"))
-            }
-            Some(shown) if shown.is_unspecified() => Err(format!("`{text}` advertises no usable address")),
-            _ => Ok(addr),
-        }
-    }
-}
-
-impl TryFrom<String> for MediaAddr {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pii<T> {
@@ -268,6 +239,7 @@ impl Settings {
             trusted_ca: self.trusted_ca.or(other.trusted_ca),
             email: self.email.or(other.email),
             sms: self.sms.or(other.sms),
+            telephone: self.telephone.or(other.telephone),
         }
     }
 
@@ -328,6 +300,16 @@ impl Settings {
             trusted_ca: self.trusted_ca,
         }
         .resolve(&mut faults);
+        let telephone = self.telephone.resolve(tls.as_ref(), &mut faults);
+        let media_ports =
+            media_port..=media_port.saturating_add(u16::try_from(workers.saturating_sub(1)).unwrap_or(u16::MAX));
+        if let Some(telephone) = &telephone
+            && media_port != 0
+            && telephone.rtp_ports.start() <= media_ports.end()
+            && media_ports.start() <= telephone.rtp_ports.end()
+        {
+            faults.push("telephone.rtp_ports and the ports from media_port on must not overlap".to_owned());
+        }
         let acts = match Acts::with_variants(&self.acts) {
             Ok(acts) if faults.is_empty() => acts,
             acts => {
@@ -354,6 +336,7 @@ impl Settings {
             login,
             acts,
             outbound,
+            telephone,
         })
     }
 }
@@ -368,36 +351,8 @@ pub fn unknown_variables() -> Vec<String> {
     std::env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| name.starts_with("COLLOQUE_") && !known.contains(name))
-        .filter(|name| !OTHER_VARIABLES.contains(&name.as_str()))
+        .filter(|name| !OTHER_VARIABLES.contains(&name.as_str()) && !telephone::is_password_variable(name))
         .collect()
-}
-
-/// Addresses for a demonstration: loopback and every address of this machine that another one could reach.
-/// Link-local addresses are left out: they need a zone that candidates cannot carry.
-#[must_use]
-pub fn demo_media_addrs() -> Vec<MediaAddr> {
-    let mut addrs = loopback();
-    for interface in if_addrs::get_if_addrs().unwrap_or_default() {
-        let ip = interface.ip();
-        let link_local = match ip {
-            IpAddr::V4(v4) => v4.is_link_local(),
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        };
-        let addr = MediaAddr { bind: ip, advertised: None };
-        if !link_local && !ip.is_loopback() && !addrs.contains(&addr) && addrs.len() < MEDIA_ADDRS_MAX {
-            addrs.push(addr);
-        }
-    }
-    addrs
-}
-
-fn loopback() -> Vec<MediaAddr> {
-    let mut addrs = vec![MediaAddr { bind: Ipv4Addr::LOCALHOST.into(), advertised: None }];
-    // A kernel without IPv6 refuses the bind: then IPv4 alone must do.
-    if std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
-        addrs.push(MediaAddr { bind: Ipv6Addr::LOCALHOST.into(), advertised: None });
-    }
-    addrs
 }
 
 fn cores() -> usize {
@@ -418,8 +373,6 @@ fn is_origin(origin: &str) -> bool {
 const WORKERS_MAX: usize = 256;
 /// Twenty years: whoever wants it for ever exports the journal.
 const RETENTION_DAYS_MAX: u32 = 7_305;
-/// Sockets per worker; candidates in every answer.
-const MEDIA_ADDRS_MAX: usize = 16;
 /// 128 bits and more when random hexadecimal; shorter ones could be guessed.
 const OPERATOR_TOKEN_LEN_MIN: usize = 32;
 /// A link is signed when its consultation is booked and must work until a day after the planned begin, and a key verifies for as
@@ -511,6 +464,8 @@ mod tests {
         let config = uncommented(sample);
         let variants: Vec<&str> = config.acts.iter().skip(5).map(|act| act.name.as_str()).collect();
         assert_eq!(variants, ["kiosk", "stroke", "anaesthesia", "care_home"]);
+        let trunks = config.telephone.unwrap().trunks;
+        assert_eq!(trunks.iter().map(|trunk| trunk.name.as_str()).collect::<Vec<_>>(), ["ovh", "backup"]);
     }
 
     #[test]

@@ -437,6 +437,7 @@ fn consultation_record(id: &str) -> ConsultationRecord {
         priority: None,
         starts_at: None,
         created_at: 1,
+        booking: 0,
         ended_at: None,
         gates: None,
         patient: Some(Pii("p".into())),

@@ -2,38 +2,21 @@
 //!
 //! Server messages travel in a [`ServerEnvelope`] with a sequence number, so that a page that comes back says how far
 //! it had read and misses nothing. TypeScript types are generated from these (`web-client/src/protocol/generated.ts`).
+//!
+//! Here stand the messages themselves; what they speak of (seats, gates, media) stands in files of its own.
+
+mod gate;
+mod media;
+mod seat;
 
 use serde::{Deserialize, Serialize};
 
+pub use gate::{Card, Choice, Gate, GateAnswer};
+pub use media::{MediaHints, MediaSource, MediaState, SenderInfo, SlotInfo};
+pub use seat::{HandOverReason, Permissions, Presence, Role, SeatInfo};
+
 /// The protocol version this crate speaks. The one before it is accepted too, once there is one.
 pub const VERSION: u16 = 1;
-
-/// A seat's function in the consultation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Host: the professional responsible for the consultation.
-    Practitioner,
-    /// The person cared for.
-    Patient,
-    /// Nurse or assistant.
-    Nurse,
-    /// Family or other person of trust.
-    Companion,
-    /// Spoken or sign language interpreter.
-    Interpreter,
-    /// Consulted professional.
-    Expert,
-    /// Listens and watches only.
-    Trainee,
-    /// Emergency call regulator: host of a regulation room.
-    Regulator,
-    /// Anonymous caller of a regulation room.
-    Caller,
-    /// Anyone else invited.
-    Guest,
-}
 
 /// Interface language of a consultation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
@@ -45,231 +28,6 @@ pub enum Language {
     Fr,
     /// English.
     En,
-}
-
-/// What a media source is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum MediaSource {
-    /// Voice.
-    Microphone,
-    /// Face or examination camera.
-    Camera,
-    /// Shared screen.
-    Screen,
-}
-
-/// Where a seat is in its visit.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum Presence {
-    /// Has not come, or has left.
-    Absent,
-    /// Connected, not admitted.
-    Waiting,
-    /// Admitted and connected.
-    Present,
-    /// Admitted, connection lost, seat kept for the grace period.
-    Reconnecting,
-}
-
-/// What others may know of a seat.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct SeatInfo {
-    /// Public identifier.
-    pub seat: String,
-    /// Function.
-    pub role: Role,
-    /// Name to show, as the clinic gave it.
-    pub display_name: Option<String>,
-    /// Where it is.
-    pub presence: Presence,
-    /// Sends its voice.
-    pub microphone: bool,
-    /// Sends its camera.
-    pub camera: bool,
-    /// Shares its screen.
-    pub screen: bool,
-    /// It still has to answer what its act asks before media.
-    pub gates_pending: bool,
-    /// It was opened on another device than the first, and waits for that reason.
-    pub other_device: bool,
-    /// What it declared of a third person in the room with it; nothing when it was not asked.
-    pub third_person: Option<bool>,
-}
-
-/// What this seat may do; the page shows only what is allowed, the server enforces it all the same.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct Permissions {
-    /// May send its voice.
-    pub microphone: bool,
-    /// May send its camera.
-    pub camera: bool,
-    /// May share its screen.
-    pub screen: bool,
-    /// Receives the others' pictures.
-    pub see: bool,
-    /// Receives the others' voices.
-    pub hear: bool,
-    /// May write messages on the data channel.
-    pub chat: bool,
-    /// May send files on the data channel.
-    pub files: bool,
-    /// May point at what is shown.
-    pub point: bool,
-    /// May send vital signs on the data channel.
-    pub vitals: bool,
-    /// May admit from the waiting room.
-    pub admit: bool,
-    /// May remove others.
-    pub remove: bool,
-    /// May mute others.
-    pub mute: bool,
-    /// May invite one more seat.
-    pub invite: bool,
-    /// May give the consultation to a colleague.
-    pub hand_over: bool,
-    /// May speak with the other professionals apart from the patient.
-    pub aside: bool,
-    /// May end the consultation for everyone.
-    pub end: bool,
-}
-
-/// Which seat is on which receive slot.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct SlotInfo {
-    /// Index of the pair of receiving sections in the offer, from 0 in offer order.
-    pub slot: u16,
-    /// Whose media.
-    pub seat: String,
-    /// `camera` for a voice and camera pair, `screen` for a shared screen.
-    pub source: MediaSource,
-    /// This page cannot decode the picture's codec; the voice still flows.
-    pub codec_missing: bool,
-}
-
-/// What must be passed before media opens: by the person in front of the page, and refused by them too.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(tag = "gate", rename_all = "snake_case")]
-pub enum Gate {
-    /// The professional must log in first; the page asks `POST /v1/login` with its session where to go.
-    Login,
-    /// The cards of professionals that this seat has not acknowledged yet.
-    Card {
-        /// In the order of their seats.
-        cards: Vec<Card>,
-    },
-    /// Consent to the consultation at a distance.
-    Consent {
-        /// Version of the text; the pages hold the text in both languages.
-        text: String,
-    },
-    /// Whether a third person is in the room.
-    ThirdPerson,
-    /// Video, or rather in person or by telephone.
-    Preference,
-}
-
-/// Who a professional is and what the consultation costs, shown before media (HAS good practice; CSS L. 1111-3-2).
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(default, deny_unknown_fields)]
-pub struct Card {
-    /// Whose seat; stamped by the server.
-    pub seat: String,
-    /// `Dr`, `Pr` and so on.
-    pub title: Option<String>,
-    /// Family name and given name.
-    pub name: Option<String>,
-    /// As the profession's register writes it.
-    pub specialty: Option<String>,
-    /// National number of health professionals, 11 digits.
-    pub rpps: Option<String>,
-    /// Of the practice.
-    pub address: Option<String>,
-    /// What the patient will pay, in words, with the currency.
-    pub fee: Option<String>,
-}
-
-/// An answer to a gate.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(tag = "gate", rename_all = "snake_case", deny_unknown_fields)]
-pub enum GateAnswer {
-    /// The cards of these seats were read.
-    Card {
-        /// Those of the gate's cards.
-        seats: Vec<String>,
-    },
-    /// Given or refused; refusing closes the seat, also later, in mid-call (withdrawal).
-    Consent {
-        /// The version that was shown.
-        text: String,
-        /// Given.
-        accepted: bool,
-    },
-    /// The declaration.
-    ThirdPerson {
-        /// Somebody else is in the room.
-        present: bool,
-    },
-    /// The choice; anything but video closes the seat and tells the clinic.
-    Preference {
-        /// How the person wants to be seen.
-        choice: Choice,
-    },
-}
-
-/// How a person wants to be seen.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum Choice {
-    /// Here and now.
-    Video,
-    /// At the practice.
-    InPerson,
-    /// By telephone.
-    Phone,
-}
-
-/// Why a consultation is handed over. No free text: it would end up in the audit log.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum HandOverReason {
-    /// The shift ends.
-    ShiftEnd,
-    /// Another specialty is needed.
-    Specialty,
-    /// Called to an emergency.
-    Emergency,
-    /// Equipment or network.
-    Technical,
-    /// Anything else.
-    Other,
-}
-
-/// How media begins, from the act.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct MediaHints {
-    /// `video`, `audio` or `telephone`: the rung on which the page begins.
-    pub start: String,
-    /// `front` or `rear`: the camera that a mobile device offers first.
-    pub camera: String,
-    /// Cameras that one seat may show at the same time.
-    pub cameras: u8,
-    /// `motion` or `detail`: what a shared screen is tuned for.
-    pub screen: String,
-    /// Shorter buffers at the price of more stalls.
-    pub low_delay: bool,
 }
 
 /// A page that comes back after its socket was lost.
@@ -328,6 +86,9 @@ pub enum ClientMessage {
     Admit {
         /// Which.
         seat: String,
+        /// From the roster: refused when another device has come since. Without it, whoever is there is admitted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        arrival: Option<u32>,
     },
     /// Remove a seat from the room, or refuse it while it waits.
     Remove {
@@ -390,16 +151,6 @@ pub enum ClientMessage {
         /// Repeated in `pong`.
         id: u32,
     },
-}
-
-/// What a sending section of an offer carries.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct SenderInfo {
-    /// `a=mid` of the section.
-    pub mid: String,
-    /// What it carries.
-    pub source: MediaSource,
 }
 
 /// A server message with its number on this session, from 1. Numbers go on across resumptions.
@@ -588,19 +339,6 @@ pub enum ServerMessage {
         /// The ping's id.
         id: u32,
     },
-}
-
-/// State of a seat's media connection.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum MediaState {
-    /// Handshake done.
-    Connected,
-    /// Nothing heard for 30 s: restart ICE.
-    Silent,
-    /// Gone: make a new connection and send a fresh offer.
-    Gone,
 }
 
 /// Stable error codes.

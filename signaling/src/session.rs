@@ -9,8 +9,10 @@
 //!       \___________________\_____________________________\________________\----> Closed
 //! ```
 
+mod close_reason;
+mod request;
+
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,129 +21,15 @@ use crate::limits::{
     SMALL_FRAME_BYTES_MAX,
 };
 use crate::message::{
-    Choice, ClientMessage, ErrorCode, GateAnswer, HandOverReason, Language, MediaHints, MediaSource, Permissions,
-    Resume, Role, SenderInfo, ServerMessage, VERSION,
+    ClientMessage, ErrorCode, Language, MediaHints, Permissions, Resume, Role, SenderInfo, ServerMessage, VERSION,
 };
 use crate::outbox::{Outbox, frame};
 
+pub use close_reason::CloseReason;
+pub use request::Request;
+
 /// Frames waiting for a slow socket before it is closed; the page then resumes.
 pub const TRANSMIT_MAX: usize = 512;
-
-/// What a page asks of the control plane. `join` aside, it is due and permitted when it gets here.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Request {
-    /// Answer with [`Session::welcome`], [`Session::resume`] or [`Session::refuse`].
-    Join {
-        /// Session token, unverified.
-        session: String,
-        /// When it claims to come back, unverified.
-        resume: Option<Resume>,
-    },
-    /// Answer with `ServerMessage::Answer` or `Error` and the same id.
-    Offer {
-        /// Repeated in the answer.
-        id: u32,
-        /// Unread.
-        sdp: String,
-        /// What each sending section carries.
-        senders: Vec<SenderInfo>,
-    },
-    /// The page's own mute buttons.
-    Sending {
-        /// Voice on.
-        microphone: bool,
-        /// Camera on.
-        camera: bool,
-        /// Screen shared.
-        screen: bool,
-    },
-    /// The shown size of a slot's picture.
-    View {
-        /// Which slot, unchecked.
-        slot: u16,
-        /// Pixels across; 0 when hidden.
-        width: u16,
-        /// Pixels down.
-        height: u16,
-    },
-    /// Admit this seat.
-    Admit {
-        /// Unchecked.
-        seat: String,
-    },
-    /// Remove or refuse this seat.
-    Remove {
-        /// Unchecked.
-        seat: String,
-    },
-    /// Stop a seat's source, or let it again.
-    Mute {
-        /// Unchecked.
-        seat: String,
-        /// What.
-        source: MediaSource,
-        /// True to stop.
-        muted: bool,
-    },
-    /// An answer to a gate.
-    Gate {
-        /// Unchecked.
-        answer: GateAnswer,
-    },
-    /// Lock or unlock the room.
-    Lock {
-        /// True to lock.
-        locked: bool,
-    },
-    /// Invite one more seat.
-    Invite {
-        /// Unchecked against the act.
-        role: Role,
-        /// Unchecked.
-        display_name: Option<String>,
-    },
-    /// Give the consultation to a colleague's seat.
-    HandOver {
-        /// Unchecked.
-        to: String,
-        /// Why.
-        reason: HandOverReason,
-    },
-    /// Begin or end an aside.
-    Aside {
-        /// True to begin.
-        on: bool,
-    },
-    /// End this consultation and go on with the next of the queue.
-    Next,
-    /// End the consultation for everyone.
-    End,
-    /// The seat leaves; the session is closed already.
-    Leave,
-}
-
-/// The name only: requests hold tokens and addresses.
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Request::Join { .. } => "Join",
-            Request::Offer { .. } => "Offer",
-            Request::Sending { .. } => "Sending",
-            Request::View { .. } => "View",
-            Request::Admit { .. } => "Admit",
-            Request::Remove { .. } => "Remove",
-            Request::Mute { .. } => "Mute",
-            Request::Gate { .. } => "Gate",
-            Request::Lock { .. } => "Lock",
-            Request::Invite { .. } => "Invite",
-            Request::HandOver { .. } => "HandOver",
-            Request::Aside { .. } => "Aside",
-            Request::Next => "Next",
-            Request::End => "End",
-            Request::Leave => "Leave",
-        })
-    }
-}
 
 /// What the control plane grants a seat that joins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,51 +61,6 @@ pub struct Welcome {
     pub act: String,
     /// How media begins.
     pub media: MediaHints,
-}
-
-/// Why a session is over.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum CloseReason {
-    /// The page left.
-    Left,
-    /// The seat was opened elsewhere.
-    Replaced,
-    /// The seat was opened on another device.
-    MovedDevice,
-    /// A host removed or refused the seat.
-    Removed,
-    /// The person refused a gate or chose another way than video; the choice, when it was one.
-    Declined(Option<Choice>),
-    /// The page goes on in the next consultation of its queue.
-    Next,
-    /// The consultation is over.
-    Ended,
-    /// The first message was not an acceptable `join`, or none came; or a refusal by the control plane.
-    Refused(ErrorCode),
-    /// Too many messages.
-    TooMany,
-    /// Nothing heard for [`SILENCE_MAX`], or the socket did not take what was sent. The seat may resume.
-    Lost,
-}
-
-impl CloseReason {
-    /// WebSocket close code (RFC 6455 section 7.4); 4000 and up are this protocol's own.
-    #[must_use]
-    pub fn code(self) -> u16 {
-        match self {
-            CloseReason::Left => 1000,
-            CloseReason::Replaced => 4001,
-            CloseReason::Removed => 4002,
-            CloseReason::Ended => 4003,
-            CloseReason::Refused(ErrorCode::Unavailable) => 1013,
-            CloseReason::Refused(_) => 4004,
-            CloseReason::TooMany => 4005,
-            CloseReason::Lost => 4006,
-            CloseReason::MovedDevice => 4007,
-            CloseReason::Declined(_) => 4008,
-            CloseReason::Next => 4009,
-        }
-    }
 }
 
 /// See the module's head. No `Debug`: frames hold names and tickets.
@@ -457,7 +300,9 @@ impl Session {
             (State::Waiting, _) => self.out_of_order("the seat is not admitted yet"),
             (State::Admitted(_), M::Offer { id, sdp, senders }) => self.offer(now, id, sdp, senders),
             (State::Admitted(_), M::View { slot, width, height }) => Some(Request::View { slot, width, height }),
-            (State::Admitted(_), M::Admit { seat }) => self.permitted(granted.admit, Request::Admit { seat }),
+            (State::Admitted(_), M::Admit { seat, arrival }) => {
+                self.permitted(granted.admit, Request::Admit { seat, arrival })
+            }
             (State::Admitted(_), M::Remove { seat }) => self.permitted(granted.remove, Request::Remove { seat }),
             (State::Admitted(_), M::Mute { seat, source, muted }) => {
                 self.permitted(granted.mute, Request::Mute { seat, source, muted })

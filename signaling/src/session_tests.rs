@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::message::ServerEnvelope;
+use crate::message::{Choice, ServerEnvelope};
 
 const ALL: Permissions = Permissions {
     microphone: true,

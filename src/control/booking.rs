@@ -3,6 +3,8 @@
 //! Works on the store; whatever is live is told through the room. Every call names the clinic, and another
 //! clinic's consultation looks exactly like one that does not exist.
 
+use std::slice;
+
 use colloque_signaling::message::{Card, Gate, HandOverReason, Language, Presence, Role};
 use colloque_signaling::token::Purpose;
 
@@ -17,11 +19,12 @@ use super::facts::{Actor, Fact};
 use super::gates::{self, Asked};
 use super::outbox::NotifyBy;
 use super::tokens::Subject;
-use super::{Consultations, clock, policy, random};
+use super::{Consultations, clock, opening, policy, random};
 use super::{form, hand_over};
 
 pub use super::clinics::ClinicId;
 pub use super::hand_over::HandOverRefusal;
+pub use super::opening::arrival;
 pub use crate::acts::SEATS_MAX;
 
 /// A new consultation, as asked for.
@@ -150,6 +153,9 @@ pub enum BookingError {
     /// No such consultation or seat for this clinic.
     #[error("no such consultation or seat")]
     NotFound,
+    /// The seat that was to be admitted is another device's by now.
+    #[error("the seat's link was opened on another device meanwhile")]
+    OpenedElsewhere,
     /// The consultation is over.
     #[error("the consultation is over")]
     Over,
@@ -174,6 +180,7 @@ impl Consultations {
         for seat in &new.seats {
             form::check_demands(demands, !gates.card.is_empty(), seat)?;
         }
+        form::check_login(self.logins.is_some(), new.login, demands.login, &new.seats)?;
         let consultation = ConsultationRecord {
             id: random::text::<16>(),
             clinic: clinic.0.clone(),
@@ -182,6 +189,7 @@ impl Consultations {
             priority: new.emergency.then(|| "emergency".to_owned()),
             starts_at: new.starts_at,
             created_at: clock::unix_now(),
+            booking: 0,
             ended_at: None,
             gates: own_gates.as_ref().map(|gates| serde_json::to_string(gates).expect("gates are plain data")),
             patient: new.patient,
@@ -238,6 +246,7 @@ impl Consultations {
         form::check_roles(act, [new.role].into_iter())?;
         let gates = gates::of_consultation(&consultation, act);
         form::check_demands(self.demands(&clinic.0).await?, !gates.card.is_empty(), &new)?;
+        form::check_login(self.logins.is_some(), false, consultation.login, slice::from_ref(&new))?;
         let of_role_max = u32::try_from(act.rule(new.role).seats).unwrap_or(u32::MAX);
         let notify = new.notify.clone();
         let seat = seat_record(id, act, new);
@@ -298,8 +307,18 @@ impl Consultations {
     }
 
     /// Admits a waiting seat; nothing happens when it is admitted already.
-    pub async fn admit_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<(), BookingError> {
+    /// `arrival`: as it was seen; refused when the link was opened on another device since.
+    pub async fn admit_by_clinic(
+        &self,
+        clinic: &ClinicId,
+        id: &str,
+        seat: &str,
+        arrival: Option<u32>,
+    ) -> Result<(), BookingError> {
         let (consultation, seat) = self.own_seat(clinic, id, seat).await?;
+        if arrival.is_some() && arrival != opening::arrival(&seat) {
+            return Err(BookingError::OpenedElsewhere);
+        }
         Ok(self.admit(&consultation, &seat).await?)
     }
 
@@ -334,6 +353,8 @@ impl Consultations {
     /// Makes every link, session and ticket given out for this seat worthless, puts out whoever sits there, and gives a new link.
     /// Whoever comes by it has to be admitted again, unless the seat never waits.
     pub async fn revoke(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<Invitation, BookingError> {
+        // One after the other: two that read the same epoch would raise it to the same, and both their links would work.
+        let _turn = self.revoking.lock().await;
         let (consultation, mut record) = self.own_seat(clinic, id, seat).await?;
         record.token_epoch += 1;
         let mut changes = vec![Change::Live(LiveChange::SetEpoch { seat: seat.to_owned(), epoch: record.token_epoch })];

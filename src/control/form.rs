@@ -85,6 +85,23 @@ pub(super) fn check_demands(demands: ClinicDemands, shown: bool, seat: &NewSeat)
     Ok(())
 }
 
+/// Whether everybody who would have to log in can: without a provider, a demand keeps media closed for good. `asked`: by the
+/// booking itself, whoever is in it.
+pub(super) fn check_login(
+    has_provider: bool,
+    asked: bool,
+    demanded: bool,
+    seats: &[NewSeat],
+) -> Result<(), BookingError> {
+    let logs_in = |seat: &NewSeat| !seat.admitted && acts::is_professional(seat.role);
+    if !has_provider && (asked || (demanded && seats.iter().any(logs_in))) {
+        return Err(BookingError::Invalid(
+            "login: professionals could not log in, this server has no OpenID provider in its configuration",
+        ));
+    }
+    Ok(())
+}
+
 /// A pseudonym stands in place of whatever names a person: a national number is none.
 fn check_pseudonym(patient: &str) -> Result<(), BookingError> {
     if patient.trim().is_empty() || patient.len() > PSEUDONYM_LEN_MAX || patient.chars().any(char::is_control) {

@@ -130,10 +130,18 @@ impl Consultations {
         self.journal.entry(Some(&consultation.clinic), Some(&consultation.id), seat, fact)
     }
 
-    pub(super) fn host_admits(&self, visit: &Attachment, seat: &str) {
-        if visit.may(|may| may.admit) && visit.knows(seat) {
-            visit.room.lock().admit(seat, visit.actor());
+    /// `arrival`: whom the host saw there; whoever opened the link elsewhere meanwhile is not let in by this.
+    pub(super) fn host_admits(&self, visit: &Attachment, seat: &str, arrival: Option<u32>) {
+        if !visit.may(|may| may.admit) || !visit.knows(seat) {
+            return;
         }
+        let mut state = visit.room.lock();
+        if state.is_still(seat, arrival) {
+            state.admit(seat, visit.actor());
+            return;
+        }
+        drop(state);
+        visit.refuse(None, ErrorCode::OutOfOrder, "the seat was opened on another device meanwhile: see the roster");
     }
 
     pub(super) fn host_removes(&self, visit: &Attachment, seat: &str) {

@@ -3,8 +3,8 @@
 //! A token that is forged, unknown, expired or revoked gives one and the same error after the same work. Everything else is told
 //! only to whoever proved a good token.
 //!
-//! A seat belongs to the device that opened it last. A session says which one that was: when the seat moves, the sessions of the
-//! device before are over, and with them every way back of its page.
+//! A seat belongs to the device that opened it last. A session says at which opening that was: when the seat moves, the sessions of
+//! the device before are over for good, and with them every way back of its page.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,9 +23,10 @@ use crate::worker::WorkerId;
 use super::booking::language_from_name;
 use super::clinics::sha256;
 use super::facts::{Cause, Device, Fact};
-use super::room::{Founding, MediaPort, Room};
+use super::media_port::MediaPort;
+use super::room::{Founding, Room};
 use super::tokens::Subject;
-use super::{Consultations, clock, random};
+use super::{Consultations, clock, opening, random};
 
 /// What a page gets for its link.
 #[derive(Clone, Debug)]
@@ -149,7 +150,7 @@ impl Consultations {
         }
         self.take_device(&consultation, &mut seat, device).await?;
         Ok(Joined {
-            session: self.sign(Purpose::Session, &seat, device_serial(&seat)),
+            session: self.sign(Purpose::Session, &seat, opening::serial(&seat)),
             role: acts::role_from_name(&seat.role).unwrap_or(Role::Guest),
             act: consultation.act,
             language: language_from_name(&consultation.language),
@@ -170,7 +171,7 @@ impl Consultations {
         session: &str,
     ) -> Result<(ConsultationRecord, SeatRecord, u64), JoinError> {
         let (consultation, seat, serial) = self.proved_seat(Purpose::Session, session).await?;
-        if serial != device_serial(&seat) {
+        if serial != opening::serial(&seat) {
             return Err(JoinError::Moved);
         }
         check_open(&consultation, &seat)?;
@@ -232,7 +233,7 @@ impl Consultations {
         let device = if device.is_empty() { random::bytes() } else { sha256(device.as_bytes()) };
         let kind = match seat.device {
             None => Device::First,
-            Some(known) if known == device => Device::Same,
+            Some(known) if opening::is_by(&known, &device) => Device::Same,
             Some(_) => Device::Other,
         };
         let fact = Fact::SeatOpened { device: kind };
@@ -243,11 +244,21 @@ impl Consultations {
         }
         // Whoever never waits moves; all others are asked for again, and the host is told why.
         let other = kind == Device::Other && seat.admission != Admission::Direct;
-        let changes = vec![Change::Live(LiveChange::SetDevice { seat: seat.id.clone(), device, other })];
-        self.journal.commit(Transaction { changes, entries: vec![entry] }).await?;
+        let device = opening::begun_by(device);
         (seat.device, seat.other_device) = (Some(device), other);
-        if let Some(room) = self.live_room(&consultation.id).filter(|_| kind == Device::Other) {
-            room.lock().move_device(&seat.id, other);
+        let (id, arrival) = (seat.id.clone(), opening::arrival(seat));
+        // Already now: a host who saw the page before lets nobody else in.
+        if let Some(room) = self.live_room(&consultation.id) {
+            room.lock().set_arrival(&id, arrival);
+        }
+        let changes = vec![Change::Live(LiveChange::SetDevice { seat: id.clone(), device, other })];
+        self.journal.commit(Transaction { changes, entries: vec![entry] }).await?;
+        if let Some(room) = self.live_room(&consultation.id) {
+            let mut state = room.lock();
+            state.set_arrival(&id, arrival);
+            if kind == Device::Other {
+                state.move_device(&id, other);
+            }
         }
         Ok(())
     }
@@ -322,12 +333,6 @@ fn check_open(consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<()
         Admission::Declined => Err(JoinError::Declined),
         Admission::Waiting | Admission::Admitted | Admission::Direct => Ok(()),
     }
-}
-
-/// Names a device inside a session.
-fn device_serial(seat: &SeatRecord) -> u64 {
-    let device = seat.device.unwrap_or_default();
-    u64::from_be_bytes(device[..8].try_into().expect("eight of 32 bytes"))
 }
 
 /// How often links may be opened, by seat: whoever has one could else fill the journal.

@@ -67,6 +67,15 @@ impl Journal {
         data_dir: &Path,
         metrics: JournalMetrics,
     ) -> Result<Arc<Self>, StoreError> {
+        Self::open_with(store, data_dir, metrics, STORE_PATIENCE).await
+    }
+
+    async fn open_with(
+        store: Arc<dyn Store>,
+        data_dir: &Path,
+        metrics: JournalMetrics,
+        patience: Duration,
+    ) -> Result<Arc<Self>, StoreError> {
         let unopened = |error: std::io::Error| StoreError { operation: "open spool", cause: error.kind().to_string() };
         let spool = Spool::open(&data_dir.join(SPOOL_FILE_NAME)).map_err(unopened)?;
         let state = Arc::new(State {
@@ -77,7 +86,7 @@ impl Journal {
             written: watch::Sender::new(0),
         });
         let mirror = Arc::<Mirror>::default();
-        let mut scribe = Scribe::new(Arc::clone(&store), spool, Arc::clone(&mirror), Arc::clone(&state));
+        let mut scribe = Scribe::new(Arc::clone(&store), spool, Arc::clone(&mirror), Arc::clone(&state), patience);
         scribe.catch_up().await;
         let (queue, waiting) = mpsc::channel(QUEUE_LEN_MAX);
         tokio::spawn(scribe.write_all(waiting));
@@ -278,6 +287,9 @@ fn closed() -> StoreError {
 
 /// Items that wait for the scribe: some seconds of a full server while the store hangs, a few MB. Past that `record` loses.
 const QUEUE_LEN_MAX: usize = 16_384;
+/// How long the store may keep changes of running rooms waiting before they are spooled. It answers in milliseconds; a longer
+/// wait would leave more at risk of a crash, a shorter one would spool whenever a disk is slow.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// A probe that takes longer says that the store does not take writes.
 const PROBE_TIME: Duration = Duration::from_secs(2);
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use crate::pii::Pii;
 use crate::store::testing::{TempDir, clinic, consultation, open_in, seat};
 use crate::store::{
-    Admission, ApiKeyRecord, ChainMark, Clinic, Erasure, JournalEntry, OutgoingMessage, SigningKey, SqlStore,
+    Admission, ApiKeyRecord, ChainMark, Clinic, Erasure, JournalEntry, OutgoingMessage, Pruned, SigningKey, SqlStore,
     StoreFuture, Usage, Webhook,
 };
 
@@ -118,7 +118,7 @@ impl Store for Switched {
         self.guard(self.store.erase(erasure, entry))
     }
 
-    fn prune(&self, before: i64, entry: Entry) -> StoreFuture<'_, u32> {
+    fn prune(&self, before: i64, entry: Entry) -> StoreFuture<'_, Pruned> {
         self.guard(self.store.prune(before, entry))
     }
 
@@ -130,6 +130,9 @@ impl Store for Switched {
         self.guard(self.store.ping())
     }
 }
+
+/// A loaded machine may be slow; the stores of these tests fail when they are down, and are never silent.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// A journal with the consultation `c1` of two seats, `s1` and `s2`.
 struct World {
@@ -148,7 +151,7 @@ impl World {
         let changes = vec![Change::AddClinic(clinic("k1")), booked];
         store.commit(Transaction { changes, entries: Vec::new() }).await.unwrap();
         let metrics = Metrics::new().journal;
-        let journal = Journal::open(store.clone(), dir.path(), metrics.clone()).await.unwrap();
+        let journal = Journal::open_with(store.clone(), dir.path(), metrics.clone(), PATIENCE).await.unwrap();
         Self { dir, store, journal, metrics }
     }
 
@@ -167,7 +170,7 @@ impl World {
         }
         meanwhile(dir.path(), &store);
         let metrics = Metrics::new().journal;
-        let journal = Journal::open(store.clone(), dir.path(), metrics.clone()).await.unwrap();
+        let journal = Journal::open_with(store.clone(), dir.path(), metrics.clone(), PATIENCE).await.unwrap();
         Self { dir, store, journal, metrics }
     }
 

@@ -286,6 +286,7 @@ mod tests {
             priority: None,
             starts_at: None,
             created_at: 1,
+            booking: 1,
             ended_at: None,
             gates: None,
             patient: Some(Pii("p-7".into())),

@@ -11,6 +11,7 @@
 //! A consultation's live state is one `Room` behind one lock that is never held across an await. The store has the
 //! last word on who is admitted; the room is its cache while somebody is there.
 
+mod answers;
 mod aside;
 pub mod booking;
 pub mod channel;
@@ -31,10 +32,12 @@ mod leg;
 pub mod login;
 mod lock;
 pub mod media;
+mod media_port;
 pub mod metrics;
 mod mirror;
 pub mod negotiation;
 pub mod offer;
+mod opening;
 pub mod outbox;
 pub mod outgoing;
 pub mod policy;
@@ -118,6 +121,8 @@ pub struct Consultations {
     media: Arc<dyn MediaPlane>,
     tokens: Tokens,
     pace: Pace,
+    /// Held from reading a seat's epoch until the next one is written.
+    revoking: tokio::sync::Mutex<()>,
     logins: Option<Logins>,
     settings: ControlSettings,
     witness: Witness,
@@ -167,6 +172,7 @@ impl Consultations {
         let consultations = Arc::new(Self {
             tokens: Tokens::new(tokens::first_keys(&*store).await?)?,
             pace: Pace::default(),
+            revoking: tokio::sync::Mutex::default(),
             logins: logins.transpose()?,
             journal,
             store,

@@ -22,8 +22,8 @@ use super::Consultations;
 use super::facts::Cause;
 use super::leg::{self, Negotiation, PageLeg};
 use super::media::MediaBusy;
+use super::media_port::MediaPort;
 use super::negotiation::{self, Negotiated, OfferError, OurSide};
-use super::room::MediaPort;
 use super::seat::{LiveSeat, Visit};
 use super::visit::Attachment;
 

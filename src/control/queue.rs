@@ -13,6 +13,8 @@ pub(super) struct Place {
     pub(super) starts_at: Option<i64>,
     /// When it was booked, Unix seconds: the order of those without a planned begin.
     pub(super) created_at: i64,
+    /// The order of booking, also within a second.
+    pub(super) booking: i64,
     /// Somebody waits to be let in.
     pub(super) waiting: bool,
     /// Somebody whom hosts let in, or need not, and a host are in it.
@@ -20,14 +22,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn order(&self) -> (i64, i64, &str) {
-        (self.starts_at.unwrap_or(self.created_at), self.created_at, &self.consultation)
+    /// As the store gives a queue.
+    fn order(&self) -> (i64, i64) {
+        (self.starts_at.unwrap_or(self.created_at), self.booking)
     }
 }
 
 /// In the order in which they are seen.
 pub(super) fn sort(places: &mut [Place]) {
-    places.sort_by(|a, b| a.order().cmp(&b.order()));
+    places.sort_by_key(Place::order);
 }
 
 /// How many are seen before this one.
@@ -105,7 +108,7 @@ mod tests {
     use super::*;
 
     fn place(id: &str, starts_at: Option<i64>, waiting: bool, in_progress: bool) -> Place {
-        Place { consultation: id.into(), starts_at, created_at: 5, waiting, in_progress }
+        Place { consultation: id.into(), starts_at, created_at: 5, booking: 1, waiting, in_progress }
     }
 
     /// Planned at 10-minute steps: a is being seen, nobody is in b, c and d wait.
@@ -128,6 +131,16 @@ mod tests {
             vec![Place { created_at: 9, ..place("y", None, true, false) }, place("x", None, true, false)];
         sort(&mut unplanned);
         assert_eq!(unplanned[0].consultation, "x");
+    }
+
+    /// Consultations without a planned begin that were booked within one second came in the order of their random identifiers.
+    #[test]
+    fn within_a_second_the_first_booked_is_the_first() {
+        let booked = |id: &str, booking| Place { booking, ..place(id, None, true, false) };
+        let mut places = vec![booked("m", 3), booked("a", 2), booked("z", 1)];
+        sort(&mut places);
+        let names: Vec<&str> = places.iter().map(|place| place.consultation.as_str()).collect();
+        assert_eq!(names, ["z", "a", "m"]);
     }
 
     #[test]

@@ -8,26 +8,22 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use colloque_signaling::message::{
-    Card, Choice, ErrorCode, GateAnswer, HandOverReason, Language, MediaSource, Role, ServerMessage, SlotInfo,
-};
+use colloque_signaling::message::{ErrorCode, HandOverReason, Language, MediaSource, Role, ServerMessage, SlotInfo};
 use colloque_signaling::session::CloseReason;
-use dashmap::DashMap;
 
 use crate::acts::{Act, Gates};
 use crate::ids::{LegId, RoomId, SeatId, TrackId};
 use crate::sfu::command::{Command, SlotAssignment};
-use crate::store::{Admission, ConsultationRecord, LiveChange, PassedGate, SeatRecord};
-use crate::worker::WorkerId;
+use crate::store::{Admission, ConsultationRecord, LiveChange, SeatRecord};
 
 use super::booking::language_from_name;
 use super::chronicle::Chronicle;
-use super::facts::{Actor, Departure, Fact, Refused};
-use super::gates::{self, Answered, Misplaced};
+use super::facts::{Actor, Departure, Fact};
+use super::gates;
 use super::hand_over::{self, Colleague, HandOver, HandOverRefusal};
 use super::join::JoinError;
 use super::journal::Journal;
-use super::media::{MediaBusy, MediaPlane};
+use super::media_port::MediaPort;
 use super::seat::{self, Attendance, LiveSeat, Visit};
 use super::stage::{Obstacle, Stage};
 use super::waiting_line::{Line, LineKey, Lines};
@@ -48,34 +44,6 @@ pub(super) struct Room {
     /// The queue that it is in.
     pub(super) line: Option<LineKey>,
     state: Mutex<RoomState>,
-}
-
-/// The way from a room to its worker.
-#[derive(Clone)]
-pub(super) struct MediaPort {
-    pub(super) plane: Arc<dyn MediaPlane>,
-    pub(super) worker: WorkerId,
-    pub(super) room: RoomId,
-    /// Where reports about legs find their room.
-    pub(super) legs: Arc<DashMap<LegId, RoomId>>,
-}
-
-impl MediaPort {
-    pub(super) fn send(&self, command: Command) -> Result<(), MediaBusy> {
-        self.plane.try_send(self.worker, command)
-    }
-
-    pub(super) fn remove_leg(&self, leg: LegId) {
-        self.legs.remove(&leg);
-        self.send_lossy(Command::RemoveLeg(leg));
-    }
-
-    /// For what cannot be refused: the worker forgets the leg by itself when it hears nothing for the grace period.
-    pub(super) fn send_lossy(&self, command: Command) {
-        if self.send(command).is_err() {
-            tracing::warn!(worker = self.worker.0, "the media worker is overloaded: a command was dropped");
-        }
-    }
 }
 
 /// What the lock guards.
@@ -183,6 +151,22 @@ impl RoomState {
         let admission = seat.admission;
         self.withdraw(id, admission, CloseReason::MovedDevice);
         self.settle();
+    }
+
+    /// The link of the seat was opened on another device than before, or for the first time.
+    pub(super) fn set_arrival(&mut self, id: &str, arrival: Option<u32>) {
+        if let Some(seat) = self.seat_mut(id) {
+            seat.arrival = arrival;
+        }
+    }
+
+    /// Whether the seat still belongs to the arrival that a host saw; says again to everyone what is now, where it does not.
+    pub(super) fn is_still(&mut self, id: &str, seen: Option<u32>) -> bool {
+        let is_still = seen.is_none() || self.seat(id).is_none_or(|seat| seat.arrival == seen);
+        if !is_still {
+            self.settle();
+        }
+        is_still
     }
 
     /// Every token of the seat was revoked: whoever sits there is put out.
@@ -300,7 +284,7 @@ impl RoomState {
     }
 
     /// Takes a seat out of the room whatever it does; does not settle.
-    fn withdraw(&mut self, id: &str, admission: Admission, reason: CloseReason) {
+    pub(super) fn withdraw(&mut self, id: &str, admission: Admission, reason: CloseReason) {
         let Some(seat) = self.seat_mut(id) else { return };
         seat.admission = admission;
         seat.departure = match reason {
@@ -379,47 +363,6 @@ impl RoomState {
         self.tell_hand_over(false);
         self.settle();
         Ok(())
-    }
-
-    /// Takes an answer to a gate.
-    pub(super) fn answer(&mut self, id: &str, answer: &GateAnswer) -> Result<(), Misplaced> {
-        let cards = self.cards();
-        let Some(seat) = self.seat_mut(id) else { return Err(Misplaced::NotAsked) };
-        match gates::answer(&seat.asked, &mut seat.answers, &cards, answer)? {
-            Answered::Again => {}
-            Answered::Passed(stored, gate) => {
-                let at = clock::unix_now();
-                let pass = |(gate, answer)| LiveChange::PassGate {
-                    seat: id.to_owned(),
-                    passed: PassedGate { gate, answer, at },
-                };
-                let changes = stored.into_iter().map(pass).collect();
-                self.chronicle.record(changes, Some(id), &Fact::GatePassed { gate });
-                self.settle();
-            }
-            Answered::Refused(gate) => self.decline(id, gate),
-        }
-        Ok(())
-    }
-
-    fn decline(&mut self, id: &str, gate: Refused) {
-        let mut changes = vec![LiveChange::SetAdmission { seat: id.to_owned(), admission: Admission::Declined }];
-        if gate == Refused::ConsentWithdrawn {
-            changes.push(LiveChange::ForgetGate { seat: id.to_owned(), gate: gates::CONSENT.to_owned() });
-        }
-        let choice: Option<Choice> = match gate {
-            Refused::Preference { choice } => Some(choice),
-            Refused::Consent | Refused::ConsentWithdrawn => None,
-        };
-        self.chronicle.record(changes, Some(id), &Fact::GateRefused { gate });
-        self.withdraw(id, Admission::Declined, CloseReason::Declined(choice));
-        self.settle();
-    }
-
-    /// The cards of every professional who has a seat, in the order of their seats.
-    pub(super) fn cards(&self) -> Vec<Card> {
-        let open = self.seats.iter().filter(|seat| seat.admission.is_open());
-        open.filter_map(|seat| seat.card.as_ref().map(|card| card.0.clone())).collect()
     }
 
     /// Forgets the page's media connection of a seat.

@@ -53,6 +53,7 @@ pub(super) struct Scribe {
     mirror: Arc<Mirror>,
     state: Arc<State>,
     attempts: Attempts,
+    patience: Duration,
 }
 
 /// How storing the spool goes.
@@ -80,9 +81,16 @@ enum Outcome {
 }
 
 impl Scribe {
-    pub(super) fn new(store: Arc<dyn Store>, spool: Spool, mirror: Arc<Mirror>, state: Arc<State>) -> Self {
+    /// `patience`: how long the store may keep changes of running rooms waiting before they are spooled.
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        spool: Spool,
+        mirror: Arc<Mirror>,
+        state: Arc<State>,
+        patience: Duration,
+    ) -> Self {
         state.set_behind(spool.waiting());
-        Self { store, spool: Some(spool), mirror, state, attempts: Attempts::default() }
+        Self { store, spool: Some(spool), mirror, state, attempts: Attempts::default(), patience }
     }
 
     /// Stores what an earlier process left, until the store fails.
@@ -134,7 +142,7 @@ impl Scribe {
             self.book(transaction, reply).await;
         }
         if let Some(commit) = commit {
-            match timeout(STORE_PATIENCE, commit.outcome()).await {
+            match timeout(self.patience, commit.outcome()).await {
                 Ok(Ok(Committed::Done)) => {
                     self.state.announce();
                     answer(replies, &Ok(()));
@@ -427,9 +435,6 @@ impl Attempts {
 const BATCH_LEN_MAX: usize = 256;
 /// Lines of the spool in one transaction.
 const LINES_MAX: usize = 64;
-/// How long the store may keep changes of running rooms waiting before they are spooled. It answers in milliseconds; a longer
-/// wait would leave more at risk of a crash, a shorter one would spool whenever a disk is slow.
-const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// Before the second attempt; doubled after each failure.
 const DELAY_MIN: Duration = Duration::from_millis(100);
 /// At most this long after it is back the store has everything.

@@ -21,6 +21,7 @@ use super::facts::{Cause, Departure};
 use super::gates::{self, Answers, Asked};
 use super::hand_over::{self, GIVEN_AWAY};
 use super::leg::{EndpointLeg, PageLeg};
+use super::opening;
 use super::policy;
 use super::stage::{self, Known, Obstacle, Shut, Stage};
 
@@ -37,6 +38,8 @@ pub(super) struct LiveSeat {
     pub(super) admission: Admission,
     /// Opened on another device, and not let in since.
     pub(super) other_device: bool,
+    /// Which opening of its link it belongs to.
+    pub(super) arrival: Option<u32>,
     pub(super) asked: Asked,
     pub(super) answers: Answers,
     /// A login is demanded of it, and has not been.
@@ -178,6 +181,7 @@ impl LiveSeat {
             card: gates::card_of_record(role, seat).map(Pii),
             admission: seat.admission,
             other_device: seat.other_device,
+            arrival: None,
             asked: Asked::of(gates, role, seat.vouched),
             answers: Answers::read(&seat.gates),
             login_due: false,
@@ -205,6 +209,7 @@ impl LiveSeat {
     /// Takes what the store says beside admission: others than the room change it.
     pub(super) fn read(&mut self, seat: &SeatRecord, login: bool) {
         self.login_due = gates::is_login_due(login, self.role, seat);
+        self.arrival = opening::arrival(seat);
         self.given_away = seat.gates.iter().any(|gate| gate.gate == GIVEN_AWAY);
     }
 
@@ -304,6 +309,7 @@ impl LiveSeat {
             screen: shown.screen,
             gates_pending: hosts && !self.was_inside && !self.told.gates.is_empty(),
             other_device: hosts && self.other_device,
+            arrival: self.arrival.filter(|_| hosts),
             third_person: self.answers.third_person().filter(|_| professionals),
         }
     }

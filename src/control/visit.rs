@@ -72,7 +72,7 @@ impl Consultations {
                 self.close_if_empty(&visit.room, visit.room.lock());
             }
             Request::Leave => self.leave(visit),
-            Request::Admit { seat } => self.host_admits(visit, &seat),
+            Request::Admit { seat, arrival } => self.host_admits(visit, &seat, arrival),
             Request::Remove { seat } => self.host_removes(visit, &seat),
             Request::Mute { seat, source, muted } => visit.host_mutes(&seat, source, muted),
             Request::Lock { locked } => visit.host_locks(locked),

@@ -29,6 +29,7 @@ pub(super) struct Line {
     pub(super) key: Option<LineKey>,
     starts_at: Option<i64>,
     created_at: i64,
+    booking: i64,
     waiting: bool,
     in_progress: bool,
     ahead: u32,
@@ -43,6 +44,7 @@ impl Line {
             key: consultation.queue.as_ref().map(key),
             starts_at: consultation.starts_at,
             created_at: consultation.created_at,
+            booking: consultation.booking,
             waiting: false,
             in_progress: false,
             ahead: 0,
@@ -71,6 +73,7 @@ impl Line {
             consultation: consultation.to_owned(),
             starts_at: self.starts_at,
             created_at: self.created_at,
+            booking: self.booking,
             waiting: self.waiting,
             in_progress: self.in_progress,
         }

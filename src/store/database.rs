@@ -17,7 +17,7 @@ use super::head_key::HeadKey;
 use super::writer::{FileIdentity, Job, Outcome, Writer};
 use super::{
     ApiKeyRecord, ChainMark, Clinic, Committed, ConsultationRecord, Entry, Erasure, JournalEntry, OutgoingMessage,
-    SeatRecord, SigningKey, Store, StoreError, StoreFuture, Transaction, Usage, Webhook, WithSeats, rows,
+    Pruned, SeatRecord, SigningKey, Store, StoreError, StoreFuture, Transaction, Usage, Webhook, WithSeats, rows,
 };
 
 /// A [`Store`] in one file or on a PostgreSQL server.
@@ -323,11 +323,11 @@ impl Store for SqlStore {
         })
     }
 
-    fn prune(&self, before: i64, entry: Entry) -> StoreFuture<'_, u32> {
+    fn prune(&self, before: i64, entry: Entry) -> StoreFuture<'_, Pruned> {
         let submitted = self.writer.submit("prune", Job::Prune(before, entry));
         Box::pin(async move {
             match submitted.await? {
-                Outcome::Pruned(entries) => Ok(entries),
+                Outcome::Pruned(pruned) => Ok(pruned),
                 other => unreachable!("a pruning came to {other:?}"),
             }
         })

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::changes::unix_now;
 use super::engine::{Connection, Row, values};
 use super::writer::ChainEnd;
-use super::{Entry, Erasure, StoreError};
+use super::{Entry, Erasure, Pruned, StoreError};
 
 /// Consultations of which something is kept.
 pub(super) async fn find(on: &mut Connection, whose: &Erasure) -> Result<Vec<String>, sqlx::Error> {
@@ -61,14 +61,14 @@ async fn remove(on: &mut Connection, consultation: &str) -> Result<(), sqlx::Err
     on.execute("DELETE FROM consultations WHERE id = $1", values![consultation]).await.map(drop)
 }
 
-/// Removes what is older than `before` (Unix seconds). Gives the number of entries removed and where the chain begins now, if
-/// that moved.
-pub(super) async fn prune(on: &mut Connection, before: i64) -> Result<(u32, Option<ChainEnd>), sqlx::Error> {
+/// Removes what is older than `before` (Unix seconds). Gives what was removed and where the chain begins now, if that moved.
+pub(super) async fn prune(on: &mut Connection, before: i64) -> Result<(Pruned, Option<ChainEnd>), sqlx::Error> {
     // A consultation that nobody ended is over when nothing was told of it for as long.
     let sql = "SELECT id FROM consultations WHERE ended_at < $1 OR (ended_at IS NULL AND created_at < $1 \
                AND COALESCE(starts_at, 0) < $1 AND NOT EXISTS (SELECT 1 FROM journal \
                WHERE journal.consultation = consultations.id AND journal.at >= $2)) ORDER BY booking LIMIT $3";
     let due = on.fetch_all(sql, values![before, before.saturating_mul(1_000), PRUNED_MAX]).await?;
+    let consultations = u32::try_from(due.len()).unwrap_or(u32::MAX);
     for row in due {
         let id = row.text("id")?;
         let keep = "INSERT INTO past_acts (consultation, clinic, act, patient, postal_prefix, happened_at, created_at) \
@@ -80,7 +80,8 @@ pub(super) async fn prune(on: &mut Connection, before: i64) -> Result<(u32, Opti
     }
     let forgotten = before.saturating_sub(PAST_ACTS_SECONDS);
     on.execute("DELETE FROM past_acts WHERE happened_at < $1", values![forgotten]).await?;
-    prune_journal(on, before.saturating_mul(1_000)).await
+    let (entries, begin) = prune_journal(on, before.saturating_mul(1_000)).await?;
+    Ok((Pruned { consultations, entries }, begin))
 }
 
 async fn prune_journal(on: &mut Connection, before_ms: i64) -> Result<(u32, Option<ChainEnd>), sqlx::Error> {

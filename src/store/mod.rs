@@ -19,6 +19,7 @@ mod erasure;
 mod head_key;
 mod reader;
 mod rows;
+mod transaction;
 pub mod verify;
 mod writer;
 
@@ -41,6 +42,7 @@ pub use database::{STORE_FILE_NAME, SqlStore};
 pub use erasure::{ErasedList, LIST_FILE_NAME as ERASED_FILE_NAME};
 pub use head_key::{HeadKey, KEY_FILE_NAME};
 pub use reader::{JournalReader, ReadEntry};
+pub use transaction::{Change, Committed, Entry, Erasure, LiveChange, Transaction};
 
 /// What a store call gives back.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -107,6 +109,8 @@ pub struct ConsultationRecord {
     pub starts_at: Option<i64>,
     /// Unix seconds.
     pub created_at: i64,
+    /// Counts up with every booking. Given by the store: whatever a new record says is not kept.
+    pub booking: i64,
     /// Unix seconds; set once, for good.
     pub ended_at: Option<i64>,
     /// Gates instead of the act's own, JSON.
@@ -178,7 +182,7 @@ pub struct SeatRecord {
     pub vouched: bool,
     /// Tokens of an older epoch are revoked.
     pub token_epoch: u32,
-    /// SHA-256 of the identifier of the device it was opened on last.
+    /// The device it was opened on last, as the control plane digests it, and the opening.
     pub device: Option<[u8; 32]>,
     /// It was opened on another device than before, and not admitted since.
     pub other_device: bool,
@@ -267,25 +271,6 @@ pub struct OutgoingMessage {
     pub retry_at: i64,
 }
 
-/// What is told of a change: one line of the journal. Holds no personal data.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Entry {
-    /// Random identifier; a second entry with the same one is not written.
-    pub id: String,
-    /// Unix milliseconds.
-    pub at: i64,
-    /// Whom it concerns; nobody for the server's own.
-    pub clinic: Option<String>,
-    /// Which consultation.
-    pub consultation: Option<String>,
-    /// Which seat.
-    pub seat: Option<String>,
-    /// What: `seat.joined`.
-    pub kind: String,
-    /// JSON object.
-    pub data: String,
-}
-
 /// An entry of the journal with its place and its link in the chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct JournalEntry {
@@ -308,189 +293,13 @@ pub struct ChainMark {
     pub signature: Vec<u8>,
 }
 
-/// A change of a running consultation. Names nobody, so that it may wait on the disk while the store is down. Applied to what
-/// is gone meanwhile, it does nothing.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "snake_case")]
-pub enum LiveChange {
-    /// Sets the waiting room state of a seat.
-    SetAdmission {
-        /// Which.
-        seat: String,
-        /// State; `Admitted` lifts `other_device` too.
-        admission: Admission,
-    },
-    /// Remembers the device a seat was opened on.
-    SetDevice {
-        /// Which.
-        seat: String,
-        /// SHA-256 of its identifier.
-        device: [u8; 32],
-        /// Another one than before.
-        other: bool,
-    },
-    /// Remembers a gate; a second answer replaces the first.
-    PassGate {
-        /// Which seat.
-        seat: String,
-        /// Which gate.
-        passed: PassedGate,
-    },
-    /// Forgets a gate: consent was withdrawn.
-    ForgetGate {
-        /// Which seat.
-        seat: String,
-        /// Which gate.
-        gate: String,
-    },
-    /// Locks or unlocks.
-    SetLocked {
-        /// Which consultation.
-        consultation: String,
-        /// True to lock.
-        locked: bool,
-    },
-    /// Raises the token epoch to this value, so that every token given out before is refused.
-    SetEpoch {
-        /// Which seat.
-        seat: String,
-        /// New epoch; a lower one does nothing.
-        epoch: u32,
-    },
-    /// Marks a consultation as over; an earlier end stays.
-    End {
-        /// Which.
-        consultation: String,
-        /// Unix seconds.
-        at: i64,
-    },
-}
-
-/// Any change.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// Of a running consultation.
-    Live(LiveChange),
-    /// Adds a clinic.
-    AddClinic(Clinic),
-    /// Sets what a clinic demands; not applicable when there is no such clinic.
-    SetDemands {
-        /// Whose.
-        clinic: String,
-        /// All of them.
-        demands: ClinicDemands,
-    },
-    /// Adds an API key.
-    AddApiKey(ApiKeyRecord, i64),
-    /// Revokes an API key; not applicable when the clinic has none of this prefix.
-    RevokeApiKey {
-        /// Whose.
-        clinic: String,
-        /// Which.
-        prefix: String,
-    },
-    /// Books a consultation with its seats.
-    CreateConsultation(Box<ConsultationRecord>, Vec<SeatRecord>),
-    /// Adds a seat; not applicable when the consultation is over or gone, or has as many open seats of the role, or of all roles.
-    AddSeat {
-        /// The new seat.
-        seat: Box<SeatRecord>,
-        /// Open seats of its role at the same time, this one included.
-        of_role_max: u32,
-        /// Open seats of all roles.
-        seats_max: u32,
-    },
-    /// Ends a consultation; not applicable when it is over already.
-    EndConsultation {
-        /// Which.
-        consultation: String,
-        /// Unix seconds.
-        at: i64,
-    },
-    /// Remembers a professional's login.
-    SetLogin {
-        /// Which seat.
-        seat: String,
-        /// How.
-        login: Login,
-    },
-    /// Adds a signing key. Not applicable when one with this `kid` exists: another process was faster.
-    AddSigningKey(SigningKey),
-    /// Adds a webhook, or replaces the one with the same id.
-    SetWebhook(Webhook),
-    /// Removes a webhook; not applicable when the clinic has none of this id.
-    RemoveWebhook {
-        /// Whose.
-        clinic: String,
-        /// Which.
-        id: String,
-    },
-    /// Where a webhook is now; nothing when it was removed meanwhile.
-    MoveWebhook {
-        /// Which.
-        id: String,
-        /// Delivered up to here.
-        cursor: i64,
-        /// Failures in a row.
-        failures: u32,
-        /// Not before, Unix seconds.
-        retry_at: i64,
-        /// Given up.
-        disabled: bool,
-    },
-    /// Puts an invitation into the outbox.
-    AddMessage(OutgoingMessage),
-    /// An invitation failed: later again.
-    DelayMessage {
-        /// Which.
-        id: String,
-        /// Failures so far.
-        failures: u32,
-        /// Not before, Unix seconds.
-        retry_at: i64,
-    },
-    /// An invitation left, or never will: address and text are forgotten.
-    RemoveMessage {
-        /// Which.
-        id: String,
-    },
-}
-
-/// Changes and what is told of them: all or nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Transaction {
-    /// In order.
-    pub changes: Vec<Change>,
-    /// In order.
-    pub entries: Vec<Entry>,
-}
-
-/// Whether a transaction was written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Committed {
-    /// On the disk.
-    Done,
-    /// One of its changes was not applicable: nothing was written.
-    NotApplicable,
-}
-
-/// Whose data is erased.
-#[derive(Clone, Debug)]
-pub enum Erasure {
-    /// One consultation with its seats.
-    Consultation {
-        /// Whose.
-        clinic: String,
-        /// Which.
-        consultation: String,
-    },
-    /// Every consultation of a patient, by the clinic's pseudonym.
-    Patient {
-        /// Whose.
-        clinic: String,
-        /// Pseudonym.
-        patient: Pii<String>,
-    },
+/// What one call removed by its age.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pruned {
+    /// Consultations with their seats.
+    pub consultations: u32,
+    /// Entries of the journal.
+    pub entries: u32,
 }
 
 /// Consultations of one postal prefix.
@@ -551,9 +360,9 @@ pub trait Store: Send + Sync {
     /// written, with the number as `consultations` in its data, when there was something to erase.
     fn erase(&self, erasure: Erasure, entry: Entry) -> StoreFuture<'_, u32>;
     /// Removes consultations that ended (or were booked and never held) before this instant, with their seats, and entries that are
-    /// older; at most some thousands a call. Unix seconds. Gives the number of entries removed; the entry is written, with that number
-    /// as `entries` in its data, when there were any.
-    fn prune(&self, before: i64, entry: Entry) -> StoreFuture<'_, u32>;
+    /// older; at most some thousands a call. Unix seconds. Gives what was removed; the entry is written, with the number of entries as
+    /// `entries` in its data, when there were any.
+    fn prune(&self, before: i64, entry: Entry) -> StoreFuture<'_, Pruned>;
     /// Writes a consistent copy while the store is in use. Not for PostgreSQL, which has its own tools.
     fn back_up(&self, to: &std::path::Path) -> StoreFuture<'_, ()>;
     /// Whether the store answers.

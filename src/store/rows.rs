@@ -35,6 +35,7 @@ pub(super) fn consultation(row: &Row) -> Result<ConsultationRecord, sqlx::Error>
         priority: row.read("priority")?,
         starts_at: row.read("starts_at")?,
         created_at: row.integer("created_at")?,
+        booking: row.integer("booking")?,
         ended_at: row.read("ended_at")?,
         gates: row.read("gates")?,
         patient: row.secret_text("patient")?,

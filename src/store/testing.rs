@@ -62,6 +62,7 @@ pub(crate) fn consultation(id: &str, clinic: &str) -> ConsultationRecord {
         priority: None,
         starts_at: Some(5),
         created_at: 2,
+        booking: 0,
         ended_at: None,
         gates: None,
         patient: None,

@@ -354,6 +354,7 @@ async fn a_queue_is_in_the_order_of_its_plan(bench: &Bench) {
     done(&store, end("d", 3)).await;
     let queue = store.queue("k1", "q").await.unwrap();
     assert_eq!(queue.iter().map(|(c, _)| c.id.as_str()).collect::<Vec<_>>(), ["b", "a", "c"]);
+    assert!(queue[1].0.booking < queue[2].0.booking, "booked within one second, one after the other");
     assert!(queue.iter().all(|(c, seats)| seats.len() == 1 && seats[0].consultation == c.id));
     assert!(store.queue("k2", "q").await.unwrap().is_empty());
 }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::engine::{Connection, Pool, store_error, values};
 use super::head_key::HeadKey;
-use super::{Change, Committed, Entry, Erasure, StoreError, StoreFuture, Transaction, audit, changes, erasure};
+use super::{Change, Committed, Entry, Erasure, Pruned, StoreError, StoreFuture, Transaction, audit, changes, erasure};
 
 /// The one writer of this process.
 pub(super) struct Writer {
@@ -39,7 +39,7 @@ pub(super) enum Job {
 pub(super) enum Outcome {
     Committed(Committed),
     /// How many entries were removed.
-    Pruned(u32),
+    Pruned(Pruned),
     /// These consultations.
     Erased(Vec<String>),
 }
@@ -177,14 +177,14 @@ impl Committer {
                 self.erase(on, found, entry, end).await
             }
             Job::Prune(before, entry) => {
-                let (removed, begin) = erasure::prune(on, *before).await?;
+                let (pruned, begin) = erasure::prune(on, *before).await?;
                 if let Some(begin) = begin {
                     self.mark(on, audit::Place::Begin, &begin).await?;
                 }
-                if removed > 0 {
-                    append(on, &erasure::counted(entry, "entries", removed), end).await?;
+                if pruned.entries > 0 {
+                    append(on, &erasure::counted(entry, "entries", pruned.entries), end).await?;
                 }
-                Ok(Outcome::Pruned(removed))
+                Ok(Outcome::Pruned(pruned))
             }
         }
     }

@@ -33,6 +33,7 @@ use crate::control::Consultations;
 use crate::control::negotiation::OFFER_BYTES_MAX;
 use crate::pii::Pii;
 
+use api::{consultations, join, queues, seats};
 use openapi::Completion;
 use problem::Problem;
 use security::SecurityHeaders;
@@ -68,16 +69,16 @@ impl AppState {
 pub fn router(state: AppState, security: SecurityHeaders) -> Router {
     let operations = operations_router().layer(from_fn_with_state(state.clone(), operations::require_operator));
     Router::new()
-        .route("/v1/consultations", post(api::create))
-        .route("/v1/consultations/{id}", get(api::state).delete(api::end))
-        .route("/v1/consultations/{id}/seats", post(api::invite))
-        .route("/v1/consultations/{id}/seats/{seat}/admit", post(api::admit))
-        .route("/v1/consultations/{id}/seats/{seat}/remove", post(api::remove))
-        .route("/v1/consultations/{id}/seats/{seat}/revoke", post(api::revoke))
-        .route("/v1/consultations/{id}/seats/{seat}/hand-over", post(api::hand_over))
-        .route("/v1/consultations/{id}/lock", post(api::lock))
-        .route("/v1/consultations/{id}/unlock", post(api::unlock))
-        .route("/v1/queues/{queue}", get(api::queue))
+        .route("/v1/consultations", post(consultations::create))
+        .route("/v1/consultations/{id}", get(consultations::state).delete(consultations::end))
+        .route("/v1/consultations/{id}/seats", post(seats::invite))
+        .route("/v1/consultations/{id}/seats/{seat}/admit", post(seats::admit))
+        .route("/v1/consultations/{id}/seats/{seat}/remove", post(seats::remove))
+        .route("/v1/consultations/{id}/seats/{seat}/revoke", post(seats::revoke))
+        .route("/v1/consultations/{id}/seats/{seat}/hand-over", post(seats::hand_over))
+        .route("/v1/consultations/{id}/lock", post(consultations::lock))
+        .route("/v1/consultations/{id}/unlock", post(consultations::unlock))
+        .route("/v1/queues/{queue}", get(queues::queue))
         .route("/v1/events", get(events::events))
         .route("/v1/webhooks", get(events::webhooks).post(events::add_webhook))
         .route("/v1/webhooks/{id}", get(events::webhook).delete(events::remove_webhook))
@@ -90,7 +91,7 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/schemas/{name}", get(schemas::schema))
         .route("/v1/consultations/{id}/data", delete(erasure::consultation))
         .route("/v1/patients/{pseudonym}/data", delete(erasure::patient))
-        .route("/v1/join", post(api::join))
+        .route("/v1/join", post(join::join))
         .route("/v1/login", post(login::begin))
         .route("/v1/login/callback", get(login::callback))
         .route("/v1/login/callback.js", get(login::callback_script))
@@ -155,17 +156,17 @@ async fn method_not_allowed() -> Problem {
     modifiers(&Completion),
     components(schemas(problem::ProblemDocument)),
     paths(
-        api::create,
-        api::state,
-        api::end,
-        api::invite,
-        api::admit,
-        api::remove,
-        api::revoke,
-        api::hand_over,
-        api::lock,
-        api::unlock,
-        api::queue,
+        consultations::create,
+        consultations::state,
+        consultations::end,
+        seats::invite,
+        seats::admit,
+        seats::remove,
+        seats::revoke,
+        seats::hand_over,
+        consultations::lock,
+        consultations::unlock,
+        queues::queue,
         events::events,
         events::webhooks,
         events::add_webhook,
@@ -180,7 +181,7 @@ async fn method_not_allowed() -> Problem {
         schemas::schema,
         erasure::consultation,
         erasure::patient,
-        api::join,
+        join::join,
         login::begin,
         login::callback,
         login::finish,

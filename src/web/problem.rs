@@ -115,6 +115,10 @@ impl From<BookingError> for Problem {
                 "The consultation cannot be handed over like this",
             )
             .detail(refusal.to_string()),
+            BookingError::OpenedElsewhere => {
+                Problem::new(StatusCode::CONFLICT, "opened-elsewhere", "Somebody else than was seen would be admitted")
+                    .detail(error.to_string())
+            }
             BookingError::Over => Problem::from(JoinError::Over),
             BookingError::Store(error) => {
                 tracing::error!(%error, "the store does not answer");

@@ -165,11 +165,12 @@ async fn a_network_that_comes_back_goes_on_without_a_handshake() {
 async fn a_lossy_leg_recovers_its_pictures_by_asking_again() {
     let (_server, _engine, shared, [mut one, other]) = call(1).await;
     one.leg.lose(50).unwrap();
-    let [one, other] = count(&shared, [one, other], Duration::from_secs(3)).await;
+    let [one, other] = count(&shared, [one, other], Duration::from_secs(5)).await;
     for (number, sender, receiver) in [(0, &one, &other), (1, &other, &one)] {
         let stream = camera_stream(number, 0);
         let (sent, came) = (u64::from(sender.sent[&stream]), receiver.received[&stream].count());
-        assert!(came * 1_000 >= sent * 995, "{came} of {sent} pictures' packets");
+        // Unrepaired it would be 95 %, give or take 1 %. Not all of them: behind the last ones nothing comes that would show the gap.
+        assert!(came * 1_000 >= sent * 990, "{came} of {sent} pictures' packets");
         let voice = voice_stream(number);
         let (sent, came) = (u64::from(sender.sent[&voice]), receiver.received[&voice].count());
         assert!(came < sent, "the loss was real: voices are not asked for again");

@@ -108,7 +108,7 @@ async fn calls_go_on_and_nothing_is_lost(server: Server, flags: &[&str], mut out
     let (mut patient, admitted) = open(&server, &consultation, 2).await;
     assert!(!admitted);
     let (mut companion, _) = open(&server, &consultation, 3).await;
-    say(&mut host, ClientMessage::Admit { seat: seat(2) }).await;
+    say(&mut host, ClientMessage::Admit { seat: seat(2), arrival: None }).await;
     let is_admitted = |message: &ServerMessage| matches!(message, ServerMessage::Admitted).then_some(());
     let answer = GateAnswer::Consent { text: "1".to_owned(), accepted: true };
     patient.send(&ClientMessage::Gate { answer }).await.unwrap();

@@ -168,7 +168,7 @@ async fn requests_are_refused_by_right(meeting: &mut Meeting) {
         let other = meeting.people[(number + 1) % meeting.inside()].seat.id.clone();
         let mute = |source| ClientMessage::Mute { seat: other.clone(), source, muted: true };
         let requests = [
-            ("admit", ClientMessage::Admit { seat: waiting.clone() }),
+            ("admit", ClientMessage::Admit { seat: waiting.clone(), arrival: None }),
             ("admit", ClientMessage::Lock { locked: true }),
             ("remove", ClientMessage::Remove { seat: other.clone() }),
             ("remove", ClientMessage::Remove { seat: waiting.clone() }),

@@ -417,7 +417,9 @@ fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 
 /// Overtaken packets come by themselves meanwhile.
 const NACK_AFTER: Duration = Duration::from_millis(20);
-const NACKS_MAX: u32 = 5;
+/// As browsers do: on a machine that stalls for a tenth of a second, five requests are out before the first can be answered, and all
+/// of them meet the same loss.
+const NACKS_MAX: u32 = 10;
 /// A picture that waits longer is frozen.
 const MISSING_MAX: Duration = Duration::from_secs(1);
 /// A wider gap is a stream that went on elsewhere; asking for all of it would be a flood.

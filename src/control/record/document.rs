@@ -4,19 +4,18 @@
 //! server saw comes from facts alone, so that the record can be told again from the journal. Times are RFC 3339 in UTC,
 //! whole seconds, rounded down. docs/record.md explains every field; `GET /v1/schemas/record.json` is its JSON Schema.
 //!
-//! Not here: counting time (`timeline`), signing (`statement`), FHIR (`encounter`).
+//! Not here: counting time (`timeline`), lists of what happened (`events`), signing (`statement`), FHIR (`encounter`).
 
-use std::collections::BTreeMap;
-
-use colloque_signaling::message::{Card, HandOverReason, Role};
+use colloque_signaling::message::{Card, Role};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::acts::{Act, Right, role_from_name, role_name};
 use crate::control::clock;
-use crate::control::facts::{Cause, Fact, Passed, Refused};
+use crate::control::facts::Fact;
 use crate::store::{ConsultationRecord, JournalEntry, SeatRecord};
 
+use super::events::{self, GateEvent, HandOverEvent, IncidentEvent};
 use super::statement::{JournalMark, StatedParticipant, Statement};
 use super::timeline::{ModeTimes, Moment, Sitter, Stop, Timeline};
 
@@ -235,59 +234,6 @@ pub struct AuthenticationRecord {
     pub at: Option<String>,
 }
 
-/// Something at a gate.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
-pub struct GateEvent {
-    /// When.
-    pub at: String,
-    /// Whose.
-    pub seat: Option<String>,
-    /// What.
-    #[serde(flatten)]
-    pub outcome: GateOutcome,
-}
-
-/// What came of a gate.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum GateOutcome {
-    /// Passed, with its answer.
-    Passed(Passed),
-    /// Refused, or consent withdrawn.
-    Refused(Refused),
-    /// The clinic vouched for the seat: it was asked nothing.
-    Waived(Waived),
-}
-
-/// Nothing more is to be said.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
-pub struct Waived {}
-
-/// A hand-over that was done.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
-pub struct HandOverEvent {
-    /// When the colleague had it.
-    pub at: String,
-    /// Who gave.
-    pub from: Option<String>,
-    /// Who took.
-    pub to: String,
-    /// Why.
-    #[schema(value_type = Option<String>)]
-    pub reason: Option<HandOverReason>,
-}
-
-/// Something that went wrong.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
-pub struct IncidentEvent {
-    /// When.
-    pub at: String,
-    /// Whose.
-    pub seat: Option<String>,
-    /// The one cause.
-    pub cause: Cause,
-}
-
 /// How media was secured.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct Security {
@@ -338,7 +284,7 @@ impl Account {
             (Some(_), Some(_)) => RecordStatus::Finished,
             (None, Some(_)) => RecordStatus::Cancelled,
         };
-        let (incidents, failed_joins) = incidents(&moments, &timeline);
+        let (incidents, failed_joins) = events::incidents(&moments, &timeline);
         Account {
             version: 1,
             consultation: booked(origins.consultation),
@@ -350,8 +296,8 @@ impl Account {
             with_patient: timeline.with_patient.into(),
             between_professionals: timeline.between_professionals.into(),
             participants: participants(&origins, &moments, &seats, &timeline),
-            gates: gates(&moments),
-            hand_overs: hand_overs(&moments),
+            gates: events::gates(&moments),
+            hand_overs: events::hand_overs(&moments),
             incidents,
             failed_joins,
             security: security(&moments),
@@ -383,8 +329,8 @@ impl Account {
             with_patient: self.with_patient,
             between_professionals: self.between_professionals,
             participants: self.participants.iter().filter(present).map(stated).collect(),
-            incidents: by_cause(&self.incidents),
-            failed_joins: by_cause(&self.failed_joins),
+            incidents: events::by_cause(&self.incidents),
+            failed_joins: events::by_cause(&self.failed_joins),
             complete: self.complete,
             journal: last.map(|last| JournalMark { cursor: last.cursor, hash: hexadecimal(&last.hash) }),
         }
@@ -499,66 +445,6 @@ fn authentication(id: &str, record: Option<&SeatRecord>, moments: &[Moment]) -> 
     let vouched = record.is_some_and(|seat| seat.vouched) || own().any(|moment| moment.fact == Fact::GatesWaived {});
     let method = if vouched { Authentication::Vouched } else { Authentication::Link };
     AuthenticationRecord { method, level: None, rpps: None, at: None }
-}
-
-fn gates(moments: &[Moment]) -> Vec<GateEvent> {
-    let event = |moment: &Moment| {
-        let outcome = match &moment.fact {
-            Fact::GatePassed { gate } => GateOutcome::Passed(gate.clone()),
-            Fact::GateRefused { gate } => GateOutcome::Refused(*gate),
-            Fact::GatesWaived {} => GateOutcome::Waived(Waived {}),
-            _ => return None,
-        };
-        Some(GateEvent { at: format_millis(moment.at), seat: moment.seat.clone(), outcome })
-    };
-    moments.iter().filter_map(event).collect()
-}
-
-fn hand_overs(moments: &[Moment]) -> Vec<HandOverEvent> {
-    let mut done = Vec::new();
-    let mut reasons: BTreeMap<&str, HandOverReason> = BTreeMap::new();
-    for moment in moments {
-        match &moment.fact {
-            Fact::HandOverAnnounced { to, reason } => _ = reasons.insert(to, *reason),
-            Fact::HandOverDone { to } => done.push(HandOverEvent {
-                at: format_millis(moment.at),
-                from: moment.seat.clone(),
-                to: to.clone(),
-                reason: reasons.get(to.as_str()).copied(),
-            }),
-            _ => {}
-        }
-    }
-    done
-}
-
-/// Incidents in the room, and attempts to join that failed.
-fn incidents(moments: &[Moment], timeline: &Timeline) -> (Vec<IncidentEvent>, Vec<IncidentEvent>) {
-    let event = |at: i64, seat: Option<&String>, cause| {
-        (at, IncidentEvent { at: format_millis(at), seat: seat.cloned(), cause })
-    };
-    let (mut room, mut joins) = (Vec::new(), Vec::new());
-    for moment in moments {
-        match moment.fact {
-            Fact::Incident { cause } => room.push(event(moment.at, moment.seat.as_ref(), cause)),
-            Fact::JoinFailed { cause } => joins.push(event(moment.at, moment.seat.as_ref(), cause)),
-            _ => {}
-        }
-    }
-    for stop in &timeline.interruptions {
-        room.extend(stop.seats.iter().map(|seat| event(stop.from, Some(seat), Cause::ServerStopped)));
-    }
-    room.sort_by_key(|&(at, _)| at);
-    let events = |list: Vec<(i64, IncidentEvent)>| list.into_iter().map(|(_, event)| event).collect();
-    (events(room), events(joins))
-}
-
-fn by_cause(events: &[IncidentEvent]) -> BTreeMap<String, u32> {
-    let mut counts = BTreeMap::new();
-    for event in events {
-        *counts.entry(event.cause.name()).or_default() += 1;
-    }
-    counts
 }
 
 fn security(moments: &[Moment]) -> Security {

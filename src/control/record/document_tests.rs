@@ -1,10 +1,12 @@
 //! A whole consultation, from its journal to the record: what is told, what is not, and that every failure has its one cause.
 
+use std::collections::BTreeMap;
+
 use colloque_signaling::message::Choice;
 
 use super::*;
 use crate::acts::Acts;
-use crate::control::facts::{Actor, Departure};
+use crate::control::facts::{Actor, Cause, Departure, Passed, Refused};
 use crate::pii::Pii;
 use crate::store::{Admission, Entry, Login};
 
@@ -34,6 +36,7 @@ pub(in crate::control::record) fn consultation() -> ConsultationRecord {
         priority: None,
         starts_at: Some(BEGIN),
         created_at: BEGIN - 86_400,
+        booking: 1,
         ended_at: None,
         gates: None,
         patient: Some(Pii("P-4711".into())),

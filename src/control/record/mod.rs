@@ -10,6 +10,7 @@
 
 pub mod document;
 pub mod encounter;
+pub mod events;
 pub mod runs;
 pub mod statement;
 pub mod timeline;

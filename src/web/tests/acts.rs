@@ -67,7 +67,7 @@ async fn who_waits_and_who_admits_is_the_acts_to_say() {
         _ => None,
     });
     assert_eq!(hosts.await, [Role::Nurse, Role::Patient], "the waiting patient sees that somebody is there");
-    nurse.say(&ClientMessage::Admit { seat: booked["seats"][1]["id"].as_str().unwrap().into() }).await;
+    nurse.say(&ClientMessage::Admit { seat: booked["seats"][1]["id"].as_str().unwrap().into(), arrival: None }).await;
     patient.hear_until(|m| (*m == ServerMessage::Admitted).then_some(())).await;
 
     // The same roles in a teleconsultation: there the nurse waits and admits nobody.
@@ -75,9 +75,9 @@ async fn who_waits_and_who_admits_is_the_acts_to_say() {
     let mut nurse = server.page(&booked["seats"][1]).await;
     assert!(!welcomed(&mut nurse).await.0);
     let mut doctor = server.page(&booked["seats"][0]).await;
-    doctor.say(&ClientMessage::Admit { seat: booked["seats"][1]["id"].as_str().unwrap().into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: booked["seats"][1]["id"].as_str().unwrap().into(), arrival: None }).await;
     nurse.hear_until(|m| (*m == ServerMessage::Admitted).then_some(())).await;
-    nurse.say(&ClientMessage::Admit { seat: booked["seats"][2]["id"].as_str().unwrap().into() }).await;
+    nurse.say(&ClientMessage::Admit { seat: booked["seats"][2]["id"].as_str().unwrap().into(), arrival: None }).await;
     assert_eq!(nurse.hear_error().await.1, ErrorCode::NotPermitted);
 }
 
@@ -88,7 +88,7 @@ async fn a_trainee_says_it_sends_and_nobody_is_told_so_and_the_media_plane_is_to
     let trainee = booked["seats"][1]["id"].as_str().unwrap().to_owned();
     let mut doctor = server.page(&booked["seats"][0]).await;
     let mut page = server.page(&booked["seats"][1]).await;
-    doctor.say(&ClientMessage::Admit { seat: trainee.clone() }).await;
+    doctor.say(&ClientMessage::Admit { seat: trainee.clone(), arrival: None }).await;
     page.hear_until(|m| {
         matches!(m, ServerMessage::Admitted | ServerMessage::Welcome { admitted: true, .. }).then_some(())
     })

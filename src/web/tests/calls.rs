@@ -22,7 +22,7 @@ fn presence_of(message: &ServerMessage, seat: &Value) -> Option<Presence> {
 /// Admits the patient over the practitioner's socket.
 async fn admit(doctor: &mut Page, patient_page: &mut Page, patient: &Value) {
     let seat = patient["id"].as_str().unwrap().to_owned();
-    doctor.say(&ClientMessage::Admit { seat }).await;
+    doctor.say(&ClientMessage::Admit { seat, arrival: None }).await;
     // The two sockets race: a patient whose `join` comes after the click is welcomed as admitted already.
     let admitted = |message: &ServerMessage| {
         matches!(message, ServerMessage::Admitted | ServerMessage::Welcome { admitted: true, .. }).then_some(())

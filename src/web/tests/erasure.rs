@@ -4,7 +4,7 @@ use crate::control::clinics::Scope;
 use crate::pii::Pii;
 use crate::store::testing::{consultation, seat};
 use crate::store::verify::Verifier;
-use crate::store::{Change, HeadKey, JournalReader, SeatRecord, Store, Transaction};
+use crate::store::{Change, ConsultationRecord, HeadKey, JournalReader, SeatRecord, Store, Transaction};
 
 use super::*;
 
@@ -124,4 +124,22 @@ async fn what_is_past_its_retention_goes_and_what_is_not_stays() {
     assert!(told.iter().any(|kind| kind == "data.pruned"), "{told:?}");
     let (status, _) = server.api("GET", &format!("/v1/consultations/{running}"), Value::Null).await;
     assert_eq!(status, StatusCode::OK, "somebody is in it");
+}
+
+/// Pruning stopped as soon as no entries were left to remove, and a call takes a thousand consultations: of more than that without
+/// entries as old, the rest stayed until the next day.
+#[tokio::test]
+async fn more_past_consultations_than_one_call_takes_go_at_once() {
+    let server = Server::start().await;
+    let clinic = server.store.clinics().await.unwrap().remove(0).id;
+    let past = |number: u32| {
+        let past = ConsultationRecord { ended_at: Some(3), ..consultation(&format!("past-{number}"), &clinic) };
+        Change::CreateConsultation(Box::new(past), Vec::new())
+    };
+    let changes = (0..2_500).map(past).collect();
+    server.store.commit(Transaction { changes, entries: Vec::new() }).await.unwrap();
+    assert_eq!(server.consultations.prune(Duration::from_secs(3_600)).await.unwrap(), 0, "no entry was so old");
+    for number in [0, 999, 1_000, 2_499] {
+        assert!(server.store.consultation(&format!("past-{number}")).await.unwrap().is_none(), "{number}");
+    }
 }

@@ -38,7 +38,7 @@ async fn a_call_is_told_from_the_booking_to_its_end() {
     let mut doctor = server.page_inside(&practitioner).await;
     let mut page = server.page(&patient).await;
     doctor.sees(&patient, |info| (info.presence == colloque_signaling::message::Presence::Waiting).then_some(())).await;
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&patient).into(), arrival: None }).await;
     page.is_let_in().await;
     page.offers().await;
     let (leg, seat) = server.last_leg();

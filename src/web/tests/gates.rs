@@ -4,6 +4,8 @@ use colloque_signaling::message::{Choice, ErrorCode, Gate, GateAnswer, Presence}
 
 use super::room::{Wire, card, id, is_shut};
 use super::*;
+use crate::control::booking::ClinicId;
+use crate::store::{ClinicDemands, Store};
 
 fn consent(text: &str, accepted: bool) -> GateAnswer {
     GateAnswer::Consent { text: text.into(), accepted }
@@ -24,6 +26,28 @@ fn names(pending: &[Gate]) -> Vec<&'static str> {
     pending.iter().map(name).collect()
 }
 
+/// A consultation with every gate behind it: doctor and patient send.
+struct Running {
+    consultation: String,
+    practitioner: Value,
+    patient: Value,
+    doctor: Page,
+    page: Page,
+}
+
+impl Running {
+    async fn past_gates(server: &Server) -> Running {
+        let (consultation, practitioner, patient) = server.booked_with_gates().await;
+        let mut doctor = server.page_inside(&practitioner).await;
+        let mut page = server.page(&patient).await;
+        page.passes_gates().await;
+        doctor.say(&ClientMessage::Admit { seat: id(&patient).into(), arrival: None }).await;
+        page.is_let_in().await;
+        page.offers().await;
+        Running { consultation, practitioner, patient, doctor, page }
+    }
+}
+
 #[tokio::test]
 async fn nothing_of_the_room_before_the_last_gate_and_all_of_it_after() {
     let server = Server::start().await;
@@ -36,7 +60,7 @@ async fn nothing_of_the_room_before_the_last_gate_and_all_of_it_after() {
     assert_eq!(serde_json::to_value(shown).unwrap()[0]["fee"], card()["fee"]);
     assert_eq!((shown.len(), shown[0].seat.as_str()), (1, id(&practitioner)));
 
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&patient).into(), arrival: None }).await;
     doctor.sees(&patient, |info| (info.gates_pending && info.presence == Presence::Waiting).then_some(())).await;
     page.answers(GateAnswer::Preference { choice: Choice::Video }).await;
     page.answers(GateAnswer::ThirdPerson { present: true }).await;
@@ -165,13 +189,7 @@ async fn a_refusal_closes_the_seat_for_good() {
 #[tokio::test]
 async fn consent_can_be_withdrawn_in_mid_call_and_ends_media() {
     let server = Server::start().await;
-    let (consultation, practitioner, patient) = server.booked_with_gates().await;
-    let mut doctor = server.page_inside(&practitioner).await;
-    let mut page = server.page(&patient).await;
-    page.passes_gates().await;
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
-    page.is_let_in().await;
-    page.offers().await;
+    let Running { consultation, practitioner, patient, mut doctor, mut page } = Running::past_gates(&server).await;
     let mut wire = Wire::new();
     assert!(wire.policy(&server, &patient).camera);
     page.answers(consent("1", false)).await;
@@ -190,13 +208,7 @@ async fn consent_can_be_withdrawn_in_mid_call_and_ends_media() {
 #[tokio::test]
 async fn a_professional_who_comes_later_is_shut_until_the_card_is_read() {
     let server = Server::start().await;
-    let (consultation, practitioner, patient) = server.booked_with_gates().await;
-    let mut doctor = server.page_inside(&practitioner).await;
-    let mut page = server.page(&patient).await;
-    page.passes_gates().await;
-    doctor.say(&ClientMessage::Admit { seat: id(&patient).into() }).await;
-    page.is_let_in().await;
-    page.offers().await;
+    let Running { consultation, practitioner, patient, doctor: _doctor, mut page } = Running::past_gates(&server).await;
     let body = json!({"role": "practitioner", "display_name": "Dr Late", "card": {"title": "Pr"}});
     let (_, colleague) = server.api("POST", &format!("/v1/consultations/{consultation}/seats"), body).await;
     let pending = page.hears_gates().await;
@@ -217,7 +229,7 @@ async fn a_professional_who_comes_later_is_shut_until_the_card_is_read() {
 
 #[tokio::test]
 async fn a_seat_the_clinic_vouches_for_is_asked_nothing_and_the_record_says_so() {
-    let server = Server::start().await;
+    let server = Server::with_login().await;
     let seats = json!([{"role": "practitioner"}, {"role": "patient", "admitted": true}]);
     let booked = server.booked(json!({"act": "teleconsultation", "login": true, "seats": seats})).await;
     let (consultation, patient) = (booked["id"].as_str().unwrap(), &booked["seats"][1]);
@@ -231,7 +243,7 @@ async fn a_seat_the_clinic_vouches_for_is_asked_nothing_and_the_record_says_so()
 
 #[tokio::test]
 async fn devices_are_refused_by_the_first_thing_in_their_way() {
-    let server = Server::start().await;
+    let server = Server::with_login().await;
     let (consultation, _, patient) = server.booked_with_gates().await;
     let login = json!({"act": "teleconsultation", "login": true, "seats": [{"role": "practitioner"}]});
     let booked = server.booked(login).await;
@@ -262,7 +274,7 @@ async fn devices_are_refused_by_the_first_thing_in_their_way() {
 
 #[tokio::test]
 async fn a_professional_logs_in_first_where_the_booking_says_so() {
-    let server = Server::start().await;
+    let server = Server::with_login().await;
     let seats = json!([{"role": "practitioner"}, {"role": "patient"}, {"role": "trainee"}]);
     let booked =
         server.booked(json!({"act": "teleconsultation", "gates": no_gates(), "login": true, "seats": seats})).await;
@@ -274,6 +286,31 @@ async fn a_professional_logs_in_first_where_the_booking_says_so() {
         let mut page = server.page(&booked["seats"][seat]).await;
         assert!(!page.settled().await.iter().any(|message| matches!(message, ServerMessage::Gates { .. })));
     }
+}
+
+/// Such a booking was taken, and its professionals stood before a login that nobody could do.
+#[tokio::test]
+async fn nobody_is_made_to_log_in_where_there_is_no_provider() {
+    let server = Server::start().await;
+    let booking = |seats: Value| json!({"act": "teleconsultation", "gates": no_gates(), "seats": seats});
+    let refused = async |path: &str, body: Value| {
+        let (status, problem) = server.api("POST", path, body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("no OpenID provider"), "{problem}");
+    };
+    let mut asked = booking(json!([{"role": "patient"}]));
+    asked["login"] = json!(true);
+    refused("/v1/consultations", asked).await;
+
+    let clinic = server.store.clinics().await.unwrap().remove(0).id;
+    let demands = ClinicDemands { login: true, ..ClinicDemands::default() };
+    clinics::set_demands(&*server.store, &ClinicId(clinic), demands).await.unwrap();
+    refused("/v1/consultations", booking(json!([{"role": "practitioner"}, {"role": "patient"}]))).await;
+    let vouched = json!([{"role": "practitioner", "admitted": true}, {"role": "patient"}]);
+    let booked = server.booked(booking(vouched)).await;
+    let invite = format!("/v1/consultations/{}/seats", booked["id"].as_str().unwrap());
+    refused(&invite, json!({"role": "practitioner"})).await;
+    assert_eq!(server.api("POST", &invite, json!({"role": "companion"})).await.0, StatusCode::CREATED);
 }
 
 #[tokio::test]

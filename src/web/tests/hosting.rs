@@ -29,7 +29,7 @@ async fn a_locked_room_keeps_out_whoever_is_not_in_it_until_let_in_by_hand() {
     doctor.sees(&seats[2], |info| (info.presence == Presence::Waiting).then_some(())).await;
     let mut colleague = server.page(&seats[3]).await;
     colleague.hears(ServerMessage::Locked { locked: true }).await;
-    doctor.say(&ClientMessage::Admit { seat: id(&seats[3]).into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&seats[3]).into(), arrival: None }).await;
     colleague.is_let_in().await;
     assert!(!companion.settled().await.contains(&ServerMessage::Admitted));
 
@@ -96,7 +96,7 @@ async fn a_host_invites_in_mid_call_and_everyone_is_told_who_came() {
     let invited = json!({"id": seat, "token": link.split('#').nth(1).unwrap()});
     let mut interpreter = server.page_on(&invited, OWN_DEVICE).await;
     doctor.sees(&invited, |info| (info.presence == Presence::Waiting).then_some(())).await;
-    doctor.say(&ClientMessage::Admit { seat: seat.clone() }).await;
+    doctor.say(&ClientMessage::Admit { seat: seat.clone(), arrival: None }).await;
     interpreter.is_let_in().await;
     let arrived = ServerMessage::Arrived {
         seat: seat.clone(),

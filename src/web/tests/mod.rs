@@ -28,6 +28,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 use tower::ServiceExt;
 
 use crate::acts::Acts;
+use crate::config::LoginSettings;
 use crate::config::outbound::Outbound;
 use crate::control::fake_media::FakeMedia;
 use crate::control::record::Witness;
@@ -64,12 +65,27 @@ impl Server {
     }
 
     async fn start_with(grace: Duration, rooms_max: usize) -> Server {
+        Self::begin(|settings| ControlSettings { grace, rooms_max, ..settings }).await
+    }
+
+    async fn begin(change: impl FnOnce(ControlSettings) -> ControlSettings) -> Server {
         let dir = std::env::temp_dir().join(format!("colloque-web-{}-{:x}", std::process::id(), rand::random::<u64>()));
         std::fs::create_dir_all(&dir).unwrap();
         let store = Arc::new(crate::store::testing::open_in(&dir).await);
         let (_, api_key) = clinics::add_clinic(&*store, Pii("Clinique Test".into()), Default::default()).await.unwrap();
-        let settings = ControlSettings { grace, rooms_max, ..settings(&dir) };
+        let settings = change(settings(&dir));
         Self::start_on(dir, store, api_key.0, settings).await
+    }
+
+    /// With an OpenID provider, whom nobody reaches.
+    async fn with_login() -> Server {
+        let login = LoginSettings {
+            issuer: Some("https://provider.example".into()),
+            client_id: Some("colloque".into()),
+            ..LoginSettings::default()
+        };
+        let login = login.resolve(&mut Vec::new());
+        Self::begin(|settings| ControlSettings { login, ..settings }).await
     }
 
     /// Another process on the same store, with other acts in its configuration.

@@ -45,7 +45,7 @@ async fn one_click_ends_a_consultation_and_lets_in_the_next_patient() {
     assert_eq!((shown("waiting"), shown("ahead")), (vec![&json!(1), &json!(1)], vec![&json!(0), &json!(1)]));
 
     let mut doctor = server.page_inside(&seat(0, 0)).await;
-    doctor.say(&ClientMessage::Admit { seat: id(&seat(0, 1)).into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&seat(0, 1)).into(), arrival: None }).await;
     first.is_let_in().await;
     place(&mut second, 0).await;
     first.say(&ClientMessage::Next).await;
@@ -83,7 +83,7 @@ async fn ten_in_a_row_each_with_its_own_seats_and_nothing_of_the_one_before() {
         patients.push((booked["seats"][1].clone(), server.page(&booked["seats"][1]).await));
     }
     let mut doctor = server.page_inside(&tokens[0]).await;
-    doctor.say(&ClientMessage::Admit { seat: id(&patients[0].0).into() }).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&patients[0].0).into(), arrival: None }).await;
     for index in 0..10 {
         patients[index].1.is_let_in().await;
         doctor.say(&ClientMessage::Next).await;

@@ -221,6 +221,7 @@ fn held_in(clinic: &str, id: &str, prefix: &str, at: i64) -> ConsultationRecord 
         priority: None,
         starts_at: None,
         created_at: at,
+        booking: 0,
         ended_at: Some(at),
         gates: None,
         patient: None,

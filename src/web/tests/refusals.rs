@@ -114,7 +114,7 @@ async fn a_patient_may_do_nothing_a_host_may() {
     for message in [
         ClientMessage::End,
         ClientMessage::Remove { seat: host.clone() },
-        ClientMessage::Admit { seat: host.clone() },
+        ClientMessage::Admit { seat: host.clone(), arrival: None },
         ClientMessage::Mute { seat: host, source: colloque_signaling::message::MediaSource::Camera, muted: true },
     ] {
         page.say(&message).await;

@@ -15,17 +15,13 @@ import { canShareScreen, isHandheld, listDevices, watchLevel, type DeviceLists }
 import type { Session } from "../sdk/session.ts";
 import { announcements } from "./announcements.ts";
 import { chime } from "./chime.ts";
-import { closingScreen, connectingScreen } from "./closing.ts";
 import { dialogView } from "./dialogs.ts";
-import { gateScreen } from "./gates.ts";
 import { ICONS } from "./icons.ts";
 import { MediaView } from "./media-view.ts";
-import { previewScreen } from "./preview.ts";
-import { stageScreen } from "./stage.ts";
+import { screen, screenName } from "./screens.ts";
 import { STRINGS, isLanguage, type Strings } from "./strings.ts";
 import { STYLES } from "./styles.ts";
 import { mayExchange, mayManage, type Actions, type OpenDialog, type Panel, type View } from "./view.ts";
-import { waitingScreen } from "./waiting.ts";
 
 /** From this width on, the list of people is beside the pictures instead of over them. */
 const WIDE_PIXELS = 900;
@@ -393,9 +389,9 @@ export class ColloqueCall extends LitElement {
     this.lang = this.spoken;
     const dialog = this.find<HTMLDialogElement>("dialog");
     if (dialog !== null && !dialog.open) dialog.showModal();
-    const screen = screenOf(this.call.state);
-    if (this.shownScreen !== null && this.shownScreen !== screen) this.moveFocus();
-    this.shownScreen = screen;
+    const shown = screenName(this.call.state);
+    if (this.shownScreen !== null && this.shownScreen !== shown) this.moveFocus();
+    this.shownScreen = shown;
     const log = this.find<HTMLElement>(".notes");
     if (log !== null && log.childElementCount !== this.logLength) log.scrollTop = log.scrollHeight;
     this.logLength = log?.childElementCount ?? 0;
@@ -428,29 +424,9 @@ export class ColloqueCall extends LitElement {
             ${ICONS.language}${strings.otherLanguage}
           </button>
         </header>
-        ${this.screen(view)} ${dialogView(view)}
+        ${screen(view)} ${dialogView(view)}
       </div>
       <div class="unseen" role="status" aria-live="polite">${this.said.map((sentence) => html`<p>${sentence}</p>`)}</div>`;
-  }
-
-  private screen(view: View): TemplateResult {
-    switch (view.state.phase) {
-      case "connecting":
-      case "next":
-        return connectingScreen(view);
-      case "preview":
-        return previewScreen(view);
-      case "gates":
-        return gateScreen(view);
-      case "waiting":
-        return waitingScreen(view);
-      case "joining":
-      case "in_call":
-      case "reconnecting":
-        return stageScreen(view);
-      default:
-        return closingScreen(view);
-    }
   }
 
   private ownConsentTexts(): View["consentTexts"] {
@@ -487,12 +463,6 @@ function callsBack(before: CallState, now: CallState): boolean {
   if (before.phase === "waiting" && now.phase === "joining") return true;
   const alone = isOnStage(now.phase) && othersPresent(now).length === 0;
   return alone && seatsWaiting(now).length > seatsWaiting(before).length;
-}
-
-/** States that share a screen do not move the focus; each question is a screen of its own. */
-function screenOf({ phase, gates }: CallState): string {
-  if (phase === "gates") return `gate ${gates[0]?.gate ?? ""}`;
-  return isOnStage(phase) ? "stage" : phase;
 }
 
 if (customElements.get("colloque-call") === undefined) customElements.define("colloque-call", ColloqueCall);

@@ -108,6 +108,6 @@ function waitingNotice({ strings, state, call, panel, actions }: View): Template
   }
   return html`<div class="notice arrival" data-notice="waiting">
     <span>${strings.saidWaiting(seatName(first, strings))}</span>
-    <button class="primary" data-action="admit" data-seat=${first.seat} @click=${() => call.admit(first.seat)}>${strings.admit}</button>
+    <button class="primary" data-action="admit" data-seat=${first.seat} @click=${() => call.admit(first.seat, first.arrival)}>${strings.admit}</button>
   </div>`;
 }

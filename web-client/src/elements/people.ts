@@ -94,7 +94,7 @@ function waitingRow(view: View, info: SeatInfo): TemplateResult {
         data-action="admit"
         data-seat=${info.seat}
         aria-label=${strings.admitName(name)}
-        @click=${() => call.admit(info.seat)}
+        @click=${() => call.admit(info.seat, info.arrival)}
       >
         ${ICONS.check}${strings.admit}
       </button>

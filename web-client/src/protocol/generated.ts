@@ -43,7 +43,9 @@ export type SeatInfo = {
   /** It was opened on another device than the first, and waits for that reason. */
   other_device: boolean,
   /** What it declared of a third person in the room with it; nothing when it was not asked. */
-  third_person: boolean | null };
+  third_person: boolean | null,
+  /** For those who may admit: names the device that opened the seat's link last, another one each time. */
+  arrival?: number | null };
 
 /** What this seat may do; the page shows only what is allowed, the server enforces it all the same. */
 export type Permissions = {
@@ -199,7 +201,9 @@ export type ClientMessage = { "type": "join",
   height: number }
   | { "type": "admit",
   /** Which. */
-  seat: string }
+  seat: string,
+  /** From the roster: refused when another device has come since. Without it, whoever is there is admitted. */
+  arrival?: number | null }
   | { "type": "remove",
   /** Which. */
   seat: string }

@@ -160,8 +160,9 @@ export class Call extends EventTarget {
     if (this.state.slots.some((info) => info.slot === slot)) this.signalling?.send({ type: "view", slot, ...view });
   }
 
-  admit(seat: string): void {
-    this.command({ type: "admit", seat });
+  /** Admits whom the roster showed there (its `arrival`): nobody who opened the link on another device since. */
+  admit(seat: string, arrival = this.state.seats.find((info) => info.seat === seat)?.arrival): void {
+    this.command(arrival == null ? { type: "admit", seat } : { type: "admit", seat, arrival });
   }
 
   remove(seat: string): void {

@@ -118,7 +118,7 @@ fn what_never_comes_is_given_up_for_a_keyframe() {
     world.takes(0, 100, None, 0);
     world.takes(2, 102, None, 0);
     let asked: Vec<_> = (0..60).map(|_| world.asks_after(20)).collect();
-    assert_eq!(asked.iter().map(|(numbers, _)| numbers.len()).sum::<usize>(), 5);
+    assert_eq!(asked.iter().map(|(numbers, _)| numbers.len()).sum::<usize>(), 10);
     assert_eq!(asked.iter().map(|(_, keyframes)| keyframes).sum::<usize>(), 1);
     assert_eq!(world.tally.unrepaired, 1);
 }

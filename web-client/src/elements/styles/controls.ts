@@ -88,6 +88,20 @@ export const CONTROLS = css`
       font-size: 0.8125rem;
     }
 
+    /* Six in one row: a last one alone below reads like something else. */
+    .controls:has(> button:nth-child(6)) {
+      gap: 0;
+    }
+
+    .controls:has(> button:nth-child(6)) .disc {
+      width: 48px;
+      height: 48px;
+    }
+
+    .controls:has(> button:nth-child(6)) .word {
+      font-size: 0.75rem;
+    }
+
     .controls {
       gap: 0;
       padding-inline: 0;
