@@ -15,7 +15,7 @@ use crate::transport::local::{DownlinkFrame, FRAME_LEN_MAX, LocalBatch, UplinkFr
 
 use super::egress::{Body, Forwarder, LayerTarget, SeatClock};
 use super::engine::{Flush, Turn};
-use super::ingress::{IncomingRtp, IngressTrack, LayerIndex, PacketMeta, SpeakerDetector, StreamRoute};
+use super::ingress::{IncomingRtp, IngressTrack, LayerIndex, PacketMeta, StreamRoute};
 use super::loudest::{Holder, place_for};
 use super::parameters::{EgressParameters, ShortName};
 use super::room::Pending;
@@ -37,7 +37,6 @@ pub(super) struct LocalLeg {
 #[derive(Clone, Copy)]
 pub(super) struct Voice<'a> {
     pub(super) key: TrackKey,
-    pub(super) seat: SeatId,
     pub(super) track: &'a IngressTrack,
     pub(super) pending: &'a [Pending],
 }
@@ -45,14 +44,7 @@ pub(super) struct Voice<'a> {
 /// One of the voices that a leg hears.
 struct Place {
     forwarder: Forwarder,
-    held: Option<Held>,
-}
-
-#[derive(Clone, Copy)]
-struct Held {
-    track: TrackKey,
-    seat: SeatId,
-    heard: Instant,
+    holder: Option<Holder>,
 }
 
 /// Makes RTP of frames, so that a local voice goes the way of all voices.
@@ -93,14 +85,8 @@ impl LocalLeg {
     }
 
     /// Hands on what waits of a voice, from `*next` on, when it is among the loudest. `Full` when the batch took no more.
-    pub(super) fn hear(
-        &mut self,
-        turn: &mut Turn<'_>,
-        voice: Voice<'_>,
-        speaker: &SpeakerDetector,
-        next: &mut usize,
-    ) -> Flush {
-        let Some(at) = self.place_of(turn.now, &voice, speaker) else { return Flush::Done };
+    pub(super) fn hear(&mut self, turn: &mut Turn<'_>, voice: Voice<'_>, next: &mut usize) -> Flush {
+        let Some(at) = self.place_of(turn.now, &voice) else { return Flush::Done };
         let forwarder = &mut self.places[at].forwarder;
         while let Some(Pending { accepted, numbers, .. }) = voice.pending.get(*next) {
             if turn.out.local().is_full() {
@@ -127,27 +113,35 @@ impl LocalLeg {
     /// Stops every voice that may not be heard any more.
     pub(super) fn retain(&mut self, now: Instant, may_hear: impl Fn(TrackKey) -> bool) {
         for place in &mut self.places {
-            if place.held.is_some_and(|held| !may_hear(held.track)) {
-                place.held = None;
+            if place.holder.is_some_and(|holder| !may_hear(holder.track)) {
+                place.holder = None;
                 place.forwarder.remap(now);
             }
         }
     }
 
-    fn place_of(&mut self, now: Instant, voice: &Voice<'_>, speaker: &SpeakerDetector) -> Option<usize> {
-        // Who never says how loud he is counts as just speaking.
-        let loudness = |seat| speaker.loudness(now, seat).unwrap_or(SpeakerDetector::VOICE_MIN);
-        let holders = self.places.iter().map(|place| {
-            let Held { track, seat, heard } = place.held?;
-            Some(Holder { track, loudness: loudness(seat), heard })
-        });
-        let at = place_for(now, voice.key, loudness(voice.seat), holders)?;
-        let place = &mut self.places[at];
-        if place.held.is_none_or(|held| held.track != voice.key) {
-            place.forwarder.remap(now);
+    fn place_of(&mut self, now: Instant, voice: &Voice<'_>) -> Option<usize> {
+        let loudness = voice.loudness();
+        let at = place_for(now, voice.key, loudness, self.places.iter().map(|place| place.holder))?;
+        let Place { forwarder, holder } = &mut self.places[at];
+        match holder {
+            Some(holder) if holder.track == voice.key => holder.record(now, loudness),
+            _ => {
+                *holder = Some(Holder { track: voice.key, loudness, heard: now });
+                forwarder.remap(now);
+            }
         }
-        place.held = Some(Held { track: voice.key, seat: voice.seat, heard: now });
         Some(at)
+    }
+}
+
+impl Voice<'_> {
+    /// Of its loudest waiting packet, in dB above silence.
+    fn loudness(&self) -> f32 {
+        let packets = self.pending.iter().filter_map(|p| self.track.packet(p.accepted.layer, p.accepted.seq));
+        let levels = packets.map(|(meta, packet)| meta.audio_level.of(packet).and_then(AudioLevel::parse));
+        let loudness = levels.map(|level| level.map_or(UNTOLD, |level| 127.0 - f32::from(level.decibels_below)));
+        loudness.fold(0.0, f32::max)
     }
 }
 
@@ -166,7 +160,7 @@ impl Place {
             seed,
         );
         forwarder.set_target(now, Some(LayerTarget::whole(LayerIndex(0))));
-        Self { forwarder, held: None }
+        Self { forwarder, holder: None }
     }
 }
 
@@ -205,5 +199,7 @@ const PACKET_LEN_MAX: usize = 12 + 4 + 4 + FRAME_LEN_MAX;
 /// A number of ours: nobody negotiated it.
 const OPUS: PayloadType = PayloadType(111);
 const LEVEL_ID: u8 = 1;
+/// Who never says how loud he is counts as just speaking, in dB above silence.
+const UNTOLD: f32 = 60.0;
 /// How often the clock is told, as by the sender reports of other legs.
 pub(super) const CLOCK_INTERVAL: Duration = Duration::from_secs(1);

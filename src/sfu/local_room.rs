@@ -16,7 +16,7 @@ use crate::transport::local::UplinkFrame;
 use super::command::Event;
 use super::egress::ClockMapping;
 use super::engine::{Flush, Turn};
-use super::ingress::{LayerIndex, SpeakerDetector};
+use super::ingress::LayerIndex;
 use super::local_leg::{CLOCK_INTERVAL, LocalLeg, Voice};
 use super::parameters::{IngressParameters, ShortName};
 use super::reports::tell_clock;
@@ -143,14 +143,14 @@ impl Room {
 /// Hands what waits of a voice to the local legs that may hear it. The cursor counts them behind the viewers.
 pub(super) fn hand_to_listeners(
     turn: &mut Turn<'_>,
-    (locals, speaker): (&mut Slab<LocalLeg>, &SpeakerDetector),
+    locals: &mut Slab<LocalLeg>,
     (key, track): (TrackKey, &Track),
     cursor: &mut Cursor,
 ) -> Flush {
     while let Some(&listener) = track.listeners.get(cursor.viewer.saturating_sub(track.viewers.len())) {
         if let Some(leg) = locals.get_mut(listener) {
-            let voice = Voice { key, seat: track.seat, track: &track.ingress, pending: &track.pending };
-            if leg.hear(turn, voice, speaker, &mut cursor.packet) == Flush::Full {
+            let voice = Voice { key, track: &track.ingress, pending: &track.pending };
+            if leg.hear(turn, voice, &mut cursor.packet) == Flush::Full {
                 return Flush::Full;
             }
         }

@@ -1,7 +1,8 @@
 //! Which voices a leg hears that takes only a few: the loudest. A pure function of how loud everybody is.
 //!
-//! Not here: how loudness is measured (`ingress::speaker`), numbering (`local_leg`). Invariant: a voice that is heard goes
-//! on being heard until it falls silent or somebody is clearly louder, so that no sentence is chopped.
+//! Not here: numbering (`local_leg`), and who has the floor (`ingress::speaker`, which is in no hurry: here the first
+//! syllable counts). Invariant: a voice that is heard goes on being heard until it stops or somebody is clearly louder, so
+//! that no sentence is chopped.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,19 @@ use super::slots::TrackKey;
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Holder {
     pub(super) track: TrackKey,
-    /// In dB above silence.
+    /// In dB above silence: at once as loud as its loudest packet, and slowly softer.
     pub(super) loudness: f32,
     /// When its last packet came.
     pub(super) heard: Instant,
+}
+
+impl Holder {
+    /// Another packet came, which is so loud.
+    pub(super) fn record(&mut self, now: Instant, loudness: f32) {
+        self.heard = now;
+        let fading = self.loudness + RELEASE * (loudness - self.loudness);
+        self.loudness = fading.max(loudness);
+    }
 }
 
 /// The place for a packet of `track`, which is so loud: its own, else a free one, else that of a voice that sends nothing any
@@ -39,6 +49,9 @@ pub(super) fn place_for(
     place.or_else(|| softer().map(|(at, _)| at))
 }
 
+/// Weight of a softer packet: about 700 ms of memory at 20 ms a packet. Higher: who pauses for breath loses his place; lower:
+/// who has finished keeps it.
+const RELEASE: f32 = 0.03;
 /// A voice without packets for so long is over. With discontinuous transmission one comes every 400 ms (RFC 7587 section
 /// 3.1.3).
 const IDLE: Duration = Duration::from_millis(500);
@@ -48,6 +61,21 @@ const MARGIN: f32 = 6.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_voice_is_loud_at_once_and_softer_slowly() {
+        let start = Instant::now();
+        let mut holder = Holder { track: 1, loudness: 20.0, heard: start };
+        let at = |packet: u32| start + Duration::from_millis(20) * packet;
+        holder.record(at(1), 90.0);
+        assert_eq!((holder.loudness, holder.heard), (90.0, at(1)));
+        let mut packets = 1;
+        while holder.loudness > 20.0 + 35.0 {
+            packets += 1;
+            holder.record(at(packets), 20.0);
+        }
+        assert!((20..30).contains(&packets), "half of it is gone after {packets} packets");
+    }
 
     #[test]
     fn table_of_places() {

@@ -119,7 +119,7 @@ impl Room {
     pub(super) fn fan_out(&mut self, turn: &mut Turn<'_>) -> Flush {
         let abs_send_time = turn.config.ntp.at(turn.now).abs_send_time();
         while let Some(&key) = self.dirty.last() {
-            let Self { tracks, legs, locals, speaker, cursor, .. } = self;
+            let Self { tracks, legs, locals, cursor, .. } = self;
             let Some(track) = tracks.get_mut(key) else {
                 self.dirty.pop();
                 continue;
@@ -138,9 +138,7 @@ impl Room {
                 }
                 *cursor = Cursor { viewer: cursor.viewer + 1, packet: 0 };
             }
-            if !track.listeners.is_empty()
-                && hand_to_listeners(turn, (locals, speaker), (key, track), cursor) == Flush::Full
-            {
+            if !track.listeners.is_empty() && hand_to_listeners(turn, locals, (key, track), cursor) == Flush::Full {
                 return Flush::Full;
             }
             if turn.out.is_full() {

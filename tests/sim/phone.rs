@@ -20,7 +20,6 @@ use super::wire::{Format, Marker};
 pub const VOICES: u16 = 3;
 
 pub struct Phone {
-    pub seat: SeatId,
     pub leg: LegId,
     pub voice: Publisher,
     pub receivers: Vec<Receiver>,
@@ -38,7 +37,6 @@ impl Phone {
         let id = (seat.0 as u32 * 10 + 5, leg.0 as u8);
         let receiver = |slot| Receiver::new(SlotId(slot), MediaKind::Audio, Ssrc(0), None);
         Self {
-            seat,
             leg,
             voice: Publisher::new(now, id, Source::Microphone, Format::Opus, false, &mut random),
             receivers: (0..VOICES).map(receiver).collect(),

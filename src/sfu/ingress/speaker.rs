@@ -41,7 +41,7 @@ impl SpeakerDetector {
     /// Seats listened to; the rest cannot become the speaker.
     pub const SEATS_MAX: usize = 64;
     /// Below 60 dB above silence (-67 dBov) a level is room noise.
-    pub const VOICE_MIN: f32 = 60.0;
+    const VOICE_MIN: f32 = 60.0;
     /// How much louder a challenger must be. Higher: a soft voice never gets the picture; lower: it flickers.
     const MARGIN: f32 = 6.0;
     /// How long. A cough or a "yes" is shorter.
@@ -87,7 +87,7 @@ impl SpeakerDetector {
                 None => Floor::Free,
             },
             Floor::Held { by, last_voice, challenger } => {
-                let own = self.loudness(now, by).unwrap_or(0.0);
+                let own = self.loudness(now, by);
                 let last_voice = if own >= Self::VOICE_MIN { now } else { last_voice };
                 contest(now, by, own, last_voice, challenger, loudest)
             }
@@ -109,18 +109,17 @@ impl SpeakerDetector {
         }
     }
 
-    /// How loud a seat is, in dB above silence; 0 when it fell silent. `None` when it never told.
-    #[must_use]
-    pub fn loudness(&self, now: Instant, seat: SeatId) -> Option<f32> {
-        let voice = self.seats.iter().find(|voice| voice.seat == seat)?;
-        let is_fresh = now.saturating_duration_since(voice.heard) < Self::STALE;
-        Some(if is_fresh { voice.loudness } else { 0.0 })
+    fn loudness(&self, now: Instant, seat: SeatId) -> f32 {
+        self.seats
+            .iter()
+            .find(|voice| voice.seat == seat && now.saturating_duration_since(voice.heard) < Self::STALE)
+            .map_or(0.0, |voice| voice.loudness)
     }
 
     fn loudest(&self, now: Instant) -> Option<(SeatId, f32)> {
         self.seats
             .iter()
-            .map(|voice| (voice.seat, self.loudness(now, voice.seat).unwrap_or(0.0)))
+            .map(|voice| (voice.seat, self.loudness(now, voice.seat)))
             .filter(|&(_, loudness)| loudness >= Self::VOICE_MIN)
             .max_by(|a, b| a.1.total_cmp(&b.1))
     }
