@@ -69,7 +69,7 @@ pub(super) struct RoomState {
     login: bool,
     /// The telephone, on a server that has one.
     phones: Option<Arc<Switchboard>>,
-    encryption: Encryption,
+    pub(super) encryption: Encryption,
     closed: bool,
 }
 

@@ -26,15 +26,34 @@ pub(in crate::control) struct Telephone {
     /// The number's last digits, or why it cannot be called. Nothing on a server without a telephone.
     callable: Option<Result<Pii<String>, PhoneCause>>,
     /// What it does.
-    doing: Option<(PhoneState, Option<PhoneCause>)>,
+    doing: Option<Doing>,
+    /// Who called in did so from the number of the file.
+    matches_file: Option<bool>,
+}
+
+/// What a telephone does, as pages are told it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Doing {
+    state: PhoneState,
+    cause: Option<PhoneCause>,
+    /// Raised.
+    hand: bool,
+    /// To hosts alone.
+    matches_file: Option<bool>,
+}
+
+impl Doing {
+    fn new(state: PhoneState, cause: Option<PhoneCause>) -> Self {
+        Self { state, cause, hand: false, matches_file: None }
+    }
 }
 
 /// What one page was told of telephones, by seat.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(in crate::control) struct PhonesTold {
     dial_in: bool,
-    callable: HashMap<String, (PhoneState, Option<PhoneCause>)>,
-    doing: HashMap<String, (PhoneState, Option<PhoneCause>)>,
+    callable: HashMap<String, Doing>,
+    doing: HashMap<String, Doing>,
 }
 
 impl Telephone {
@@ -43,7 +62,7 @@ impl Telephone {
         let Some(board) = board else { return Self::default() };
         let number = board.dial_in.clone().filter(|_| encryption != Encryption::Required);
         let ending = board.number_of(encryption, seat).map(|number| Pii(number.ending().to_owned()));
-        Self { dial_in: number.map(|number| Pii((number, seat.pin.0.clone()))), callable: Some(ending), doing: None }
+        Self { dial_in: number.map(|number| Pii((number, seat.pin.0.clone()))), callable: Some(ending), ..Self::default() }
     }
 
     fn ending(&self) -> Option<String> {
@@ -54,9 +73,32 @@ impl Telephone {
 impl RoomState {
     /// A telephone does something else now.
     pub(in crate::control) fn set_phone(&mut self, id: &str, state: PhoneState, cause: Option<PhoneCause>) {
+        // As long as it is in, everybody knows what it ended.
+        let ends = self.encryption == Encryption::Preferred && state == PhoneState::In;
+        let cause = cause.or(ends.then_some(PhoneCause::EncryptionEnds));
         if let Some(seat) = self.seat_mut(id) {
-            seat.telephone.doing = Some((state, cause));
+            let over = matches!(state, PhoneState::Left | PhoneState::Failed);
+            if over {
+                seat.telephone.matches_file = None;
+            }
+            let hand = !over && seat.telephone.doing.is_some_and(|doing| doing.hand);
+            seat.telephone.doing = Some(Doing { hand, ..Doing::new(state, cause) });
             self.tell_phones();
+        }
+    }
+
+    /// A person on the telephone raised a hand, or took it down.
+    pub(in crate::control) fn set_phone_hand(&mut self, id: &str, raised: bool) {
+        if let Some(doing) = self.seat_mut(id).and_then(|seat| seat.telephone.doing.as_mut()) {
+            doing.hand = raised;
+            self.tell_phones();
+        }
+    }
+
+    /// Whether the number that calls in is the one of the file; told with what the telephone does next.
+    pub(in crate::control) fn set_phone_match(&mut self, id: &str, matches_file: Option<bool>) {
+        if let Some(seat) = self.seat_mut(id) {
+            seat.telephone.matches_file = matches_file;
         }
     }
 
@@ -85,14 +127,16 @@ impl RoomState {
         for seat in &self.seats {
             let knows = Knows::of(page, seat);
             let ending = seat.telephone.ending().filter(|_| knows.number);
-            let mut tell = |told: &mut HashMap<_, _>, now: (PhoneState, Option<PhoneCause>)| {
+            let mut tell = |told: &mut HashMap<_, _>, now: Doing| {
                 if told.insert(seat.id.clone(), now) != Some(now) {
-                    let (state, cause) = now;
+                    let Doing { state, cause, hand, matches_file } = now;
                     messages.push(ServerMessage::Phone {
                         seat: seat.id.clone(),
                         state,
                         cause,
                         number_ending: ending.clone(),
+                        hand,
+                        matches_file,
                     });
                 }
             };
@@ -101,12 +145,13 @@ impl RoomState {
             {
                 let refusal = callable.as_ref().err().copied();
                 let state = if refusal.is_none() { PhoneState::Ready } else { PhoneState::Unavailable };
-                tell(&mut told.callable, (state, refusal));
+                tell(&mut told.callable, Doing::new(state, refusal));
             }
             if knows.doing
                 && let Some(doing) = seat.telephone.doing
             {
-                tell(&mut told.doing, doing);
+                let matches_file = seat.telephone.matches_file.filter(|_| knows.matching);
+                tell(&mut told.doing, Doing { matches_file, ..doing });
             }
         }
         self.seats[viewer].told.phones = told;
@@ -120,11 +165,14 @@ struct Knows {
     number: bool,
     /// What it does.
     doing: bool,
+    /// Whether it is the number of the file.
+    matching: bool,
 }
 
 impl Knows {
     fn of(page: &LiveSeat, seat: &LiveSeat) -> Self {
         let (own, inside) = (page.id == seat.id, page.stage.is_inside());
-        Knows { number: own || (inside && page.permissions().admit), doing: own || inside }
+        let host = inside && page.permissions().admit;
+        Knows { number: own || host, doing: own || inside, matching: host }
     }
 }

@@ -49,7 +49,8 @@ fn patient() -> Value {
 }
 
 fn phone(seat: &Value, state: PhoneState, cause: Option<PhoneCause>, ending: Option<&str>) -> ServerMessage {
-    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending: ending.map(str::to_owned) }
+    let number_ending = ending.map(str::to_owned);
+    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending, hand: false, matches_file: None }
 }
 
 fn about_telephones(messages: Vec<ServerMessage>) -> Vec<ServerMessage> {
@@ -224,4 +225,33 @@ async fn consent_to_be_called_needs_a_number() {
     let view = server.view(&consultation).await;
     assert_eq!((&view["seats"][1]["phone_consent"], &view["e2ee"]), (&json!(true), &json!("off")));
     assert_eq!(view["seats"][1]["id"], id(&seats[1]));
+}
+
+#[tokio::test]
+async fn a_raised_hand_is_told_to_all_and_whose_number_called_to_hosts_alone() {
+    let (server, _orders) = Server::with_telephone().await;
+    let (consultation, seats) = server.book_with(patient(), json!({"e2ee": "preferred"})).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let mut page = server.page(&seats[1]).await;
+    server.consultations.tell_phone_match(&consultation, id(&seats[1]), Some(true));
+    let told = |state, cause, hand, matches_file| ServerMessage::Phone {
+        seat: id(&seats[1]).to_owned(),
+        state,
+        cause,
+        number_ending: Some("78".to_owned()),
+        hand,
+        matches_file,
+    };
+    server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
+    doctor.hears(told(PhoneState::Waiting, None, false, Some(true))).await;
+    page.hears(told(PhoneState::Waiting, None, false, None)).await;
+    // What a telephone ends is said as long as it is in.
+    server.tells(&consultation, &seats[1], PhoneState::In, None).await;
+    let ends = Some(PhoneCause::EncryptionEnds);
+    doctor.hears(told(PhoneState::In, ends, false, Some(true))).await;
+    server.consultations.tell_phone_hand(&consultation, id(&seats[1]), true);
+    doctor.hears(told(PhoneState::In, ends, true, Some(true))).await;
+    page.hears(told(PhoneState::In, ends, true, None)).await;
+    server.tells(&consultation, &seats[1], PhoneState::Left, Some(PhoneCause::HungUp)).await;
+    doctor.hears(told(PhoneState::Left, Some(PhoneCause::HungUp), false, None)).await;
 }

@@ -2,8 +2,10 @@
 // its live region. Never announced: who speaks (it would talk over the person) and small changes of quality.
 
 import type { Permissions, SeatInfo } from "../protocol/generated.ts";
-import { isOnStage, isOver, othersPresent, seatsWaiting } from "../sdk/call-state.ts";
+import { isOnStage, isOver, othersPresent, seatsWaiting, speaksByPhone } from "../sdk/call-state.ts";
 import type { CallState } from "../sdk/call-state.ts";
+import { isOutcome } from "../sdk/phones.ts";
+import { causeText, otherPhoneText, outcomeText } from "./phone-words.ts";
 import type { Strings } from "./strings.ts";
 
 export function seatName(info: Pick<SeatInfo, "display_name" | "role">, strings: Strings): string {
@@ -12,7 +14,9 @@ export function seatName(info: Pick<SeatInfo, "display_name" | "role">, strings:
 
 export function announcements(before: CallState, now: CallState, strings: Strings): string[] {
   const said = [...phaseChange(before, now, strings), ...news(before, now, strings), ...ownSources(before, now, strings)];
-  if (before.seat === now.seat && !isOver(now.phase)) said.push(...seatChanges(before, now, strings));
+  if (before.seat === now.seat && !isOver(now.phase)) {
+    said.push(...seatChanges(before, now, strings), ...phoneChanges(before, now, strings));
+  }
   if (now.refusal === "not_permitted" && now.refusal !== before.refusal) said.push(strings.saidRefusal);
   if (now.quality === "poor" && before.quality !== "poor") said.push(strings.quality.poor);
   return said;
@@ -80,6 +84,31 @@ function ownSources(before: CallState, now: CallState, strings: Strings): string
   };
   for (const source of now.stopped) if (!before.stopped.includes(source)) said.push(sentences[source]);
   if (before.stopped.some((source) => !now.stopped.includes(source))) said.push(strings.saidAllowed);
+  return said;
+}
+
+/** Every step of one's own telephone, and of others' as far as the page knows them. */
+function phoneChanges(before: CallState, now: CallState, strings: Strings): string[] {
+  const said: string[] = [];
+  const { phone: words } = strings;
+  for (const [seat, phone] of Object.entries(now.phones)) {
+    const old = before.phones[seat];
+    if (phone.doing === null || phone === old) continue;
+    const info = now.seats.find((other) => other.seat === seat);
+    const name = info === undefined ? words.word : seatName(info, strings);
+    if (phone.hand && !old?.hand && seat !== now.seat) said.push(words.saidHand(name));
+    if (phone.doing === old?.doing && phone.cause === old?.cause) continue;
+    if (seat !== now.seat) {
+      said.push(words.saidOther(name, otherPhoneText(phone, strings)));
+      if (phone.doing === "in" && phone.cause === "encryption_ends") said.push(words.encryptionOver(name));
+    } else if (isOutcome(phone)) {
+      said.push(`${words.outcome[phone.doing as "left" | "failed"]} ${outcomeText(phone, now.dialIn !== null, strings)}`);
+    } else {
+      said.push(words.own[phone.doing as keyof typeof words.own].join(" "));
+      if (phone.cause !== null) said.push(causeText(phone.cause, strings));
+    }
+  }
+  if (now.steady && !before.steady && speaksByPhone(now)) said.push(`${words.steady} ${words.back}.`);
   return said;
 }
 

@@ -7,6 +7,7 @@ import { cardsPending, seatsWaiting, type Passing } from "../sdk/call-state.ts";
 import { handOverText, seatName } from "./announcements.ts";
 import { cardName } from "./gates.ts";
 import { ICONS } from "./icons.ts";
+import { othersPhoneNotice, ownPhoneNotice } from "./telephone.ts";
 import type { View } from "./view.ts";
 
 export function noticeList(view: View): TemplateResult {
@@ -15,7 +16,7 @@ export function noticeList(view: View): TemplateResult {
     state.stopped.includes("microphone") ? strings.saidStoppedMicrophone : null,
     state.stopped.includes("camera") ? strings.saidStoppedCamera : null,
   ].filter((sentence) => sentence !== null);
-  return html`${connection(view)} ${asideNotice(view)} ${soundNotice(view)}
+  return html`${connection(view)} ${ownPhoneNotice(view)} ${othersPhoneNotice(view)} ${asideNotice(view)} ${soundNotice(view)}
     ${stopped.map((sentence) => html`<div class="notice">${ICONS.microphoneOff}<span>${sentence}</span></div>`)}
     ${cardNotice(view)} ${handOverNotice(view)} ${arrivedNotice(view)} ${hostNotices(view)} ${waitingNotice(view)}`;
 }
@@ -106,8 +107,10 @@ function waitingNotice({ strings, state, call, panel, actions }: View): Template
       <button class="primary" @click=${() => actions.togglePanel("people")}>${strings.people}</button>
     </div>`;
   }
+  const name = seatName(first, strings);
+  const phoned = state.phones[first.seat]?.doing === "waiting";
   return html`<div class="notice arrival" data-notice="waiting">
-    <span>${strings.saidWaiting(seatName(first, strings))}</span>
+    <span>${phoned ? `${strings.phone.waitsByPhone(name)} ${strings.phone.askIdentity}` : strings.saidWaiting(name)}</span>
     <button class="primary" data-action="admit" data-seat=${first.seat} @click=${() => call.admit(first.seat, first.arrival)}>${strings.admit}</button>
   </div>`;
 }

@@ -4,6 +4,7 @@
 import type { MediaSource, Role } from "../protocol/generated.ts";
 import { othersPresent } from "../sdk/call-state.ts";
 import type { CallState } from "../sdk/call-state.ts";
+import { isIn } from "../sdk/phones.ts";
 
 export interface Tile {
   readonly key: string;
@@ -18,6 +19,8 @@ export interface Tile {
   readonly speaking: boolean;
   readonly reconnecting: boolean;
   readonly codecMissing: boolean;
+  /** Speaks by telephone. */
+  readonly phone: boolean;
 }
 
 export interface Stage {
@@ -37,6 +40,7 @@ export function stageOf(state: CallState): Stage {
       microphone: info.microphone,
       speaking: state.speaker === info.seat,
       reconnecting: info.presence === "reconnecting",
+      phone: isIn(state.phones[info.seat]),
     };
     const face = slotOf(state, info.seat, "camera");
     seats.push({ ...common, ...face, key: info.seat, source: "camera", picture: info.camera });

@@ -19,6 +19,12 @@ export type Presence = "absent" | "waiting" | "present" | "reconnecting";
 /** State of a seat's media connection. */
 export type MediaState = "connected" | "silent" | "gone";
 
+/** What the telephone of a seat does. */
+export type PhoneState = "ready" | "unavailable" | "calling" | "ringing" | "confirming" | "waiting" | "in" | "silent" | "lost" | "left" | "failed";
+
+/** Why a telephone does what it does. One at a time; pages have words for each. */
+export type PhoneCause = "switched_off" | "number_missing" | "number_unreadable" | "number_short" | "number_premium" | "number_emergency" | "number_not_allowed" | "encryption_required" | "encryption_ends" | "over" | "too_often" | "too_many_at_once" | "lines_busy" | "minutes_used" | "time_up" | "another_line" | "no_line" | "not_in_service" | "no_answer" | "busy" | "refused" | "not_confirmed" | "cancelled" | "no_sound" | "line_dead" | "hung_up" | "removed" | "declined" | "back_to_page" | "draining" | "fault";
+
 /** Stable error codes. */
 export type ErrorCode = "bad_message" | "bad_session" | "bad_version" | "out_of_order" | "not_permitted" | "bad_offer" | "not_found" | "too_many" | "unavailable";
 
@@ -233,6 +239,14 @@ export type ClientMessage = { "type": "join",
   | { "type": "aside",
   /** True to begin. */
   on: boolean }
+  | { "type": "call",
+  /** Whose. */
+  seat: string,
+  /** The practitioner agrees that end-to-end encryption ends with the telephone; lets one in that waits for that already. */
+  encryption_ends: boolean }
+  | { "type": "hang_up",
+  /** Whose. */
+  seat: string }
   | { "type": "next" }
   | { "type": "end" }
   | { "type": "leave" }
@@ -318,6 +332,24 @@ export type ServerMessage = { "type": "welcome",
   | { "type": "next",
   /** To be exchanged like a link's. */
   token: string | null }
+  | { "type": "phone",
+  /** Whose. */
+  seat: string,
+  /** What it does. */
+  state: PhoneState,
+  /** Why, when there is something to say. */
+  cause: PhoneCause | null,
+  /** The last digits of the number; to the seat itself and to hosts alone. */
+  number_ending: string | null,
+  /** Its person has raised a hand, by key. */
+  hand: boolean,
+  /** Who called in did so from that number, or from another one; to hosts alone. Nothing when no number was shown, or for a call that the server made. */
+  matches_file: boolean | null }
+  | { "type": "dial_in",
+  /** A telephone number or a SIP address. */
+  number: string,
+  /** To be typed there. */
+  pin: string }
   | { "type": "acts",
   /** This one included. */
   count: number,
