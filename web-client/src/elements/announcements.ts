@@ -95,7 +95,7 @@ function phoneChanges(before: CallState, now: CallState, strings: Strings): stri
     const old = before.phones[seat];
     if (phone.doing === null || phone === old) continue;
     const info = now.seats.find((other) => other.seat === seat);
-    const name = info === undefined ? words.word : seatName(info, strings);
+    const name = info === undefined ? words.title : seatName(info, strings);
     if (phone.hand && !old?.hand && seat !== now.seat) said.push(words.saidHand(name));
     if (phone.doing === old?.doing && phone.cause === old?.cause) continue;
     if (seat !== now.seat) {

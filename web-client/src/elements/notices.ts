@@ -4,6 +4,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { ErrorCode } from "../protocol/generated.ts";
 import { cardsPending, seatsWaiting, type Passing } from "../sdk/call-state.ts";
+import { endsEncryption } from "../sdk/phones.ts";
 import { handOverText, seatName } from "./announcements.ts";
 import { cardName } from "./gates.ts";
 import { ICONS } from "./icons.ts";
@@ -101,14 +102,15 @@ function waitingNotice({ strings, state, call, panel, actions }: View): Template
   const waiting = seatsWaiting(state);
   const [first] = waiting;
   if (!state.permissions.admit || panel === "people" || first === undefined) return nothing;
-  if (waiting.length > 1) {
+  const phone = state.phones[first.seat];
+  if (waiting.length > 1 || (phone !== undefined && endsEncryption(phone))) {
     return html`<div class="notice arrival" data-notice="waiting">
       <span>${strings.peopleWaiting(waiting.length)}</span>
       <button class="primary" @click=${() => actions.togglePanel("people")}>${strings.people}</button>
     </div>`;
   }
   const name = seatName(first, strings);
-  const phoned = state.phones[first.seat]?.doing === "waiting";
+  const phoned = phone?.doing === "waiting";
   return html`<div class="notice arrival" data-notice="waiting">
     <span>${phoned ? `${strings.phone.waitsByPhone(name)} ${strings.phone.askIdentity}` : strings.saidWaiting(name)}</span>
     <button class="primary" data-action="admit" data-seat=${first.seat} @click=${() => call.admit(first.seat, first.arrival)}>${strings.admit}</button>

@@ -5,6 +5,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 import type { SeatInfo } from "../protocol/generated.ts";
 import { othersPresent, seatsAbsentWithPhone, seatsWaiting } from "../sdk/call-state.ts";
+import { endsEncryption, isIn } from "../sdk/phones.ts";
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
 import type { Strings } from "./strings.ts";
@@ -100,11 +101,14 @@ function tags(info: SeatInfo, strings: Strings): TemplateResult | typeof nothing
 function waitingRow(view: View, info: SeatInfo): TemplateResult {
   const { strings, state, call, actions } = view;
   const name = seatName(info, strings);
+  const phone = state.phones[info.seat];
+  // Where a telephone would end encryption, that is asked first.
+  const admits = phone !== undefined && endsEncryption(phone) ? "secondary" : "primary";
   return html`<li class="person waits" data-seat=${info.seat}>
     ${identity(name, strings.roles[info.role])} ${tags(info, strings)} ${phoneLine(view, info)}
     <div class="row">
       <button
-        class="primary"
+        class=${admits}
         data-action="admit"
         data-seat=${info.seat}
         aria-label=${strings.admitName(name)}
@@ -131,7 +135,8 @@ function presentRow(view: View, info: SeatInfo): TemplateResult {
   const { strings, state, call, actions } = view;
   const name = seatName(info, strings);
   const silenced = state.silenced.includes(info.seat);
-  const mutes = info.microphone || silenced;
+  const speaks = info.microphone || isIn(state.phones[info.seat]);
+  const mutes = speaks || silenced;
   return html`<li class="person" data-seat=${info.seat} data-presence=${info.presence}>
     ${identity(name, info.presence === "reconnecting" ? strings.seatReconnecting : strings.roles[info.role])}
     <div class="marks">
@@ -145,7 +150,7 @@ function presentRow(view: View, info: SeatInfo): TemplateResult {
             aria-label=${silenced ? strings.unmuteName(name) : strings.muteName(name)}
             @click=${() => call.mute(info.seat, "microphone", !silenced)}
           >
-            ${info.microphone && !silenced ? ICONS.microphone : ICONS.microphoneOff}
+            ${speaks && !silenced ? ICONS.microphone : ICONS.microphoneOff}
           </button>`
         : nothing}
       ${state.permissions.remove

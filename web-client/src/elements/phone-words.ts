@@ -1,7 +1,7 @@
 // Which sentence belongs to which state and cause of a telephone. Pure; the sentences are in words/.
 
 import type { PhoneCause } from "../protocol/generated.ts";
-import type { Phone } from "../sdk/phones.ts";
+import { endsEncryption, type Phone } from "../sdk/phones.ts";
 import type { Strings } from "./strings.ts";
 
 /** A newer server may know causes that this page does not. */
@@ -34,10 +34,12 @@ export function outcomeText({ cause }: Phone, dialsIn: boolean, strings: Strings
 }
 
 /** What another's telephone does, as it stands beside a name. */
-export function otherPhoneText({ doing, cause }: Phone, strings: Strings): string {
+export function otherPhoneText(phone: Phone, strings: Strings): string {
+  const { doing, cause } = phone;
   if (doing === null) return "";
-  const { phone: words } = strings;
+  const words = strings.phone;
   if (doing === "calling" && cause === "busy") return words.busyAgain;
   const said = words.others[doing];
+  if (endsEncryption(phone)) return `${said}, ${words.wouldEnd}`;
   return cause === null || (doing === "in" && cause === "encryption_ends") ? said : `${said} (${causeText(cause, strings).replace(/\.$/, "")})`;
 }

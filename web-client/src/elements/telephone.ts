@@ -4,7 +4,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { PhoneCause, SeatInfo } from "../protocol/generated.ts";
 import { isStruggling, othersPresent, ownPhone, type CallState } from "../sdk/call-state.ts";
-import { dialLink, isBeingCalled, isBusy, isIn, isOutcome, type DialIn, type Phone } from "../sdk/phones.ts";
+import { dialLink, endsEncryption, isBeingCalled, isBusy, isIn, isOutcome, type DialIn, type Phone } from "../sdk/phones.ts";
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
 import { causeText, otherPhoneText, outcomeText } from "./phone-words.ts";
@@ -18,7 +18,8 @@ export function mayPhone(state: CallState): boolean {
 
 /** The way to the dialog, in the waiting room. */
 export function phoneButton({ strings, state, actions }: View): TemplateResult | typeof nothing {
-  if (!mayPhone(state) || isBusy(ownPhone(state))) return nothing;
+  // What it does, or how it ended, has its own notice with its own buttons.
+  if (!mayPhone(state) || ownPhone(state)?.doing != null) return nothing;
   return html`<button class="secondary large" data-action="phone" @click=${() => actions.openDialog({ kind: "phone" })}>
     ${ICONS.phone}${strings.phone.title}
   </button>`;
@@ -85,29 +86,33 @@ export function ownPhoneNotice(view: View): TemplateResult | typeof nothing {
 }
 
 function phoneOffer(view: View): TemplateResult | typeof nothing {
-  const { strings, state, actions } = view;
+  const { strings, state } = view;
   const reachable = ownPhone(state)?.callable === true && state.socket === "open";
   if (!reachable && state.dialIn === null) return nothing;
   return html`<div class="notice phone" data-notice="phone-offer">
     ${ICONS.phone}
     <span><strong>${strings.phone.offer}</strong></span>
-    <div class="row">
-      ${reachable ? callButton(view, "primary", strings.phone.callMe) : nothing}
-      ${reachable && state.dialIn !== null
-        ? html`<button class="secondary" data-action="phone" @click=${() => actions.openDialog({ kind: "phone" })}>
-            ${strings.phone.otherWay}
-          </button>`
-        : nothing}
-    </div>
+    ${reachable
+      ? html`<div class="row">
+          ${callButton(view, "primary", strings.phone.callMe)} ${state.dialIn === null ? nothing : otherWay(view)}
+        </div>`
+      : nothing}
     ${!reachable && state.dialIn !== null ? dialCard(view, state.dialIn) : nothing}
   </div>`;
+}
+
+function otherWay({ strings, actions }: View): TemplateResult {
+  return html`<button class="secondary" data-action="phone" @click=${() => actions.openDialog({ kind: "phone" })}>
+    ${strings.phone.otherWay}
+  </button>`;
 }
 
 function progress(view: View, phone: Phone): TemplateResult {
   const { strings, state, call } = view;
   const { phone: words } = strings;
   const doing = phone.doing as keyof typeof words.own;
-  const [title, text] = words.own[doing];
+  const [plain, text] = words.own[doing];
+  const title = doing === "calling" && phone.ending !== null ? words.callMeOn(phone.ending) : plain;
   const busyAgain = doing === "calling" && phone.cause === "busy";
   const told = busyAgain ? words.busyAgain : phone.cause === null || doing === "silent" ? text : causeText(phone.cause, strings);
   const inside = isIn(phone);
@@ -129,6 +134,7 @@ function progress(view: View, phone: Phone): TemplateResult {
 function outcome(view: View, phone: Phone): TemplateResult {
   const { strings, state, call } = view;
   const { phone: words } = strings;
+  const dials = state.dialIn !== null && phone.doing === "failed";
   const again = phone.callable && phone.cause !== "encryption_ends" && phone.cause !== "back_to_page";
   return html`<div class="notice phone" data-notice="phone" data-phone=${phone.doing} data-cause=${phone.cause ?? ""}>
     ${ICONS.phone}
@@ -136,14 +142,9 @@ function outcome(view: View, phone: Phone): TemplateResult {
     <button class="bare" data-action="dismiss" aria-label=${strings.understood} title=${strings.understood} @click=${() => call.dismiss("phone")}>
       ${ICONS.close}
     </button>
-    <div class="row">
-      ${again ? callButton(view, "primary", words.callMeAgain) : nothing}
-      ${state.dialIn !== null && phone.doing === "failed"
-        ? html`<button class="secondary" data-action="phone" @click=${() => view.actions.openDialog({ kind: "phone" })}>
-            ${words.otherWay}
-          </button>`
-        : nothing}
-    </div>
+    ${again || dials
+      ? html`<div class="row">${again ? callButton(view, "primary", words.callMeAgain) : nothing} ${dials ? otherWay(view) : nothing}</div>`
+      : nothing}
   </div>`;
 }
 
@@ -163,7 +164,7 @@ export function phoneLine(view: View, info: SeatInfo): TemplateResult | typeof n
   if (phone === undefined) return nothing;
   const { phone: words } = strings;
   const waits = phone.doing === "waiting";
-  const text = phone.doing === null ? obstacleOf(phone.obstacle, view) : otherPhoneText(phone, strings);
+  const text = phone.doing === null ? obstacleOf(phone.obstacle, info, view) : otherPhoneText(phone, strings);
   const matching = phone.matchesFile === null ? null : phone.matchesFile ? words.numberMatches : words.numberDiffers;
   const ending = waits && phone.ending !== null && phone.matchesFile !== false ? words.numberEnding(phone.ending) : null;
   return html`<div class="phone-line" data-seat=${info.seat} data-phone=${phone.doing ?? (phone.callable ? "ready" : "unavailable")}>
@@ -176,23 +177,23 @@ export function phoneLine(view: View, info: SeatInfo): TemplateResult | typeof n
   </div>`;
 }
 
-/** That there is no number is no news; that a number will not do is. */
-function obstacleOf(obstacle: PhoneCause | null, { strings }: View): string | null {
-  return obstacle === null || obstacle === "number_missing" || obstacle === "switched_off" ? null : causeText(obstacle, strings);
+/** That there is no number is no news; that a number will not do is, for whoever is not here. */
+function obstacleOf(obstacle: PhoneCause | null, { presence }: SeatInfo, { strings }: View): string | null {
+  return obstacle === null || presence === "present" || obstacle === "number_missing" || obstacle === "switched_off" ? null : causeText(obstacle, strings);
 }
 
 function hostButton({ strings, call, actions }: View, { seat, ...info }: SeatInfo, phone: Phone): TemplateResult | typeof nothing {
   const { phone: words } = strings;
   const name = seatName(info, strings);
-  const button = (action: string, text: string, label: string, act: () => void) =>
-    html`<button class="secondary" data-action=${action} data-seat=${seat} aria-label=${`${text} (${label})`} @click=${act}>${text}</button>`;
-  if (phone.cause === "encryption_ends" && (phone.doing === "waiting" || phone.doing === "failed")) {
-    return button("phone-encryption", words.encryptionAccept, name, () => actions.openDialog({ kind: "encryption", seat, name }));
+  const button = (action: string, text: string, act: () => void) =>
+    html`<button class="secondary" data-action=${action} data-seat=${seat} aria-label=${`${text} (${name})`} @click=${act}>${text}</button>`;
+  if (endsEncryption(phone)) {
+    return button("phone-encryption", words.encryptionAccept, () => actions.openDialog({ kind: "encryption", seat, name }));
   }
-  if (isBeingCalled(phone)) return button("hang-up-phone", words.cancelCall, name, () => call.hangUpPhone(seat));
-  if (isIn(phone)) return button("hang-up-phone", words.hangUpTheirs, name, () => call.hangUpPhone(seat));
+  if (isBeingCalled(phone)) return button("hang-up-phone", words.cancelCall, () => call.hangUpPhone(seat));
+  if (isIn(phone)) return button("hang-up-phone", words.hangUpTheirs, () => call.hangUpPhone(seat));
   if (phone.doing === "waiting" || !phone.callable) return nothing;
-  return button("call-phone", isOutcome(phone) ? words.callAgain : words.call, name, () => call.callPhone(seat));
+  return button("call-phone", isOutcome(phone) ? words.callAgain : words.call, () => call.callPhone(seat));
 }
 
 /** The practitioner alone says that encryption may end; everybody is told then. */
@@ -223,6 +224,7 @@ export function phoneControl({ strings, state, actions }: View): TemplateResult 
   if (!mayPhone(state) || isBusy(ownPhone(state))) return nothing;
   return html`<button data-action="phone" title=${strings.phone.title} @click=${() => actions.openDialog({ kind: "phone" })}>
     <span class="disc">${ICONS.phone}</span>
-    <span class="word">${strings.phone.word}</span>
+    <span class="word" aria-hidden="true">${strings.phone.word}</span>
+    <span class="unseen">${strings.phone.title}</span>
   </button>`;
 }

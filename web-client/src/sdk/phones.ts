@@ -68,6 +68,11 @@ export function isIn(phone: Phone | undefined): boolean {
   return phone?.doing === "in" || phone?.doing === "silent" || phone?.doing === "lost";
 }
 
+/** It would end end-to-end encryption: a host has to agree first. */
+export function endsEncryption({ doing, cause }: Phone): boolean {
+  return cause === "encryption_ends" && (doing === "waiting" || doing === "failed");
+}
+
 /** The server is calling it, and it is not in yet. */
 export function isBeingCalled(phone: Phone | undefined): boolean {
   return phone?.doing === "calling" || phone?.doing === "ringing" || phone?.doing === "confirming";

@@ -21,10 +21,6 @@ export const TELEPHONE = css`
     gap: 0.5rem;
   }
 
-  .notice.phone .row:empty {
-    display: none;
-  }
-
   .notice.phone .row button {
     flex: 1 1 auto;
   }
@@ -109,6 +105,10 @@ export const TELEPHONE = css`
     gap: 0.4rem;
     font-size: 1rem;
     line-height: 1.35;
+  }
+
+  .phone-line p span::first-letter {
+    text-transform: uppercase;
   }
 
   .phone-line .icon {

@@ -3,7 +3,7 @@
 import type { frPhone } from "./fr-phone.ts";
 
 export const enPhone: typeof frPhone = {
-  word: "Telephone",
+  word: "Phone",
   title: "Go on by telephone",
   offer: "You can go on by telephone.",
   callMe: "Call me",
@@ -87,9 +87,7 @@ export const enPhone: typeof frPhone = {
   askIdentity: "Ask for name and date of birth.",
   call: "Call their telephone",
   callAgain: "Call their telephone again",
-  callName: (name) => `Call ${name}’s telephone`,
   hangUpTheirs: "Hang their telephone up",
-  hangUpName: (name) => `Hang ${name}’s telephone up`,
   notHere: "Not here",
   hand: "hand raised",
   saidHand: (name) => `${name} has raised a hand.`,
@@ -97,6 +95,7 @@ export const enPhone: typeof frPhone = {
   waitsByPhone: (name) => `${name} is waiting on the telephone.`,
   encryptionOver: (name) => `${name} is on the telephone: the consultation is no longer end-to-end encrypted.`,
   encryptionOverOwn: "By telephone, the consultation is no longer end-to-end encrypted.",
+  wouldEnd: "which would end encryption",
   encryptionAccept: "Accept without encryption…",
   encryptionTitle: "Go on without end-to-end encryption?",
   encryptionText: (name) =>

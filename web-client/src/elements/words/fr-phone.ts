@@ -6,7 +6,7 @@ import type { PhoneDoing } from "../../sdk/phones.ts";
 type OnTheLine = Exclude<PhoneDoing, "left" | "failed">;
 
 export const frPhone = {
-  word: "Téléphone",
+  word: "Tél.",
   title: "Continuer par téléphone",
   offer: "Vous pouvez continuer par téléphone.",
   callMe: "Appelez-moi",
@@ -90,9 +90,7 @@ export const frPhone = {
   askIdentity: "Demandez son nom et sa date de naissance.",
   call: "Appeler son téléphone",
   callAgain: "Rappeler son téléphone",
-  callName: (name: string) => `Appeler le téléphone de ${name}`,
   hangUpTheirs: "Raccrocher son téléphone",
-  hangUpName: (name: string) => `Raccrocher le téléphone de ${name}`,
   notHere: "Pas ici",
   hand: "lève la main",
   saidHand: (name: string) => `${name} lève la main.`,
@@ -100,6 +98,7 @@ export const frPhone = {
   waitsByPhone: (name: string) => `${name} attend au téléphone.`,
   encryptionOver: (name: string) => `${name} est au téléphone : la consultation n’est plus chiffrée de bout en bout.`,
   encryptionOverOwn: "Par téléphone, la consultation n’est plus chiffrée de bout en bout.",
+  wouldEnd: "ce qui mettrait fin au chiffrement",
   encryptionAccept: "Accepter sans chiffrement…",
   encryptionTitle: "Continuer sans chiffrement de bout en bout ?",
   encryptionText: (name: string) =>
