@@ -4,3 +4,4 @@
 
 pub mod sdp;
 pub mod sip;
+pub mod trunk;
