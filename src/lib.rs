@@ -19,3 +19,4 @@ pub mod store;
 pub mod control;
 pub mod telephone;
 pub mod web;
+pub mod telephone;

@@ -5,3 +5,4 @@
 pub mod sdp;
 pub mod sip;
 pub mod trunk;
+pub mod media;
