@@ -17,6 +17,5 @@ pub mod sfu;
 pub mod worker;
 pub mod store;
 pub mod control;
-pub mod telephone;
 pub mod web;
 pub mod telephone;
