@@ -4,7 +4,7 @@
 //!   numbers   what was written -> E.164, where calls may go
 //!   budget    attempts, calls at once, minutes a day, the switch
 //!   switchboard  all of that together, and the calls that run
-//!   calling   who may want a call; what journal and pages are told of it (`told`)
+//!   calling   who may want a call; what journal and pages are told of it (`told`), whose page is gone (`watch`)
 //!   pins      digits -> seat in its time window; throttles against guessing
 //!   encryption  whether a telephone may come in at all
 //!   ladder    what a connection is good for: video, stills, audio, telephone; when to step down and up
@@ -20,6 +20,7 @@ pub mod numbers;
 pub mod pins;
 pub mod switchboard;
 mod told;
+mod watch;
 
 pub(super) use told::{PhonesTold, Telephone};
 

@@ -4,7 +4,7 @@ use colloque_signaling::message::{ErrorCode, PhoneCause, PhoneState};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
-use crate::control::phone::switchboard::{CallWish, DialOrder, Switchboard};
+use crate::control::phone::switchboard::{DialOrder, Switchboard};
 
 use super::room::id;
 use super::*;
@@ -142,7 +142,7 @@ async fn a_clinic_calls_and_calls_off_within_its_limits() {
     let mut order = orders.recv().await.unwrap();
     assert_eq!(outcome(server.call(&consultation, &seats[1], "POST").await), refused("too_many_at_once"));
     assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT);
-    assert_eq!(order.wishes.recv().await, Some(CallWish::HangUp(PhoneCause::Cancelled)));
+    assert_eq!(order.cancelled.recv().await, Some(PhoneCause::Cancelled));
     drop(order);
     assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT, "nothing to hang up");
     for _ in 0..2 {
