@@ -4,6 +4,9 @@
 
 pub mod call;
 pub mod lines;
+pub mod sdp;
+pub mod sip;
+pub mod trunk;
 pub mod media;
 pub mod opening;
 pub mod prompts;
