@@ -5,5 +5,5 @@
 mod driver;
 mod health;
 
-pub use driver::{Dialled, Line, Trunks};
+pub use driver::{Dialled, Line, Place, Trunks};
 pub use health::{Health, State};
