@@ -80,6 +80,7 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
         signing_key_days: config.signing_key_days,
         login: config.login.clone(),
         outbound: config.outbound.clone(),
+        phones: None,
         spool_dir: config.data_dir.clone(),
     };
     let consultations = Consultations::open(store.clone(), Arc::new(pool), settings, witness.clone()).await?;

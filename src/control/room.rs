@@ -24,6 +24,9 @@ use super::hand_over::{self, Colleague, HandOver, HandOverRefusal};
 use super::join::JoinError;
 use super::journal::Journal;
 use super::media_port::MediaPort;
+use super::phone::Telephone;
+use super::phone::encryption::Encryption;
+use super::phone::switchboard::Switchboard;
 use super::seat::{self, Attendance, LiveSeat, Visit};
 use super::stage::{Obstacle, Stage};
 use super::waiting_line::{Line, LineKey, Lines};
@@ -64,6 +67,9 @@ pub(super) struct RoomState {
     gates: Gates,
     /// Professionals log in first.
     login: bool,
+    /// The telephone, on a server that has one.
+    phones: Option<Arc<Switchboard>>,
+    encryption: Encryption,
     closed: bool,
 }
 
@@ -74,12 +80,13 @@ pub(super) struct Founding<'a> {
     pub(super) consultation: &'a ConsultationRecord,
     pub(super) seats: &'a [SeatRecord],
     pub(super) journal: &'a Arc<Journal>,
+    pub(super) phones: Option<&'a Arc<Switchboard>>,
     pub(super) lines: &'a Arc<Lines>,
 }
 
 impl Room {
     pub(super) fn new(founding: Founding<'_>, numbers: &Numbers) -> Room {
-        let Founding { port, act, consultation, seats, journal, lines } = founding;
+        let Founding { port, act, consultation, seats, journal, phones, lines } = founding;
         let line = Line::of(consultation);
         let key = line.key.clone();
         let mut state = RoomState {
@@ -95,6 +102,8 @@ impl Room {
             gates: gates::of_consultation(consultation, &act),
             act: Arc::clone(&act),
             login: consultation.login,
+            phones: phones.cloned(),
+            encryption: Encryption::from_name(&consultation.e2ee),
             closed: false,
         };
         state.catch_up(consultation, seats, numbers);
@@ -187,7 +196,9 @@ impl RoomState {
     pub(super) fn add_seat(&mut self, record: &SeatRecord, numbers: &Numbers) {
         if self.seat(&record.id).is_none() {
             let number = SeatId(numbers.next());
-            self.seats.push(LiveSeat::new(number, record, &self.act, &self.gates, self.login));
+            let mut seat = LiveSeat::new(number, record, &self.act, &self.gates, self.login);
+            seat.telephone = Telephone::of(self.phones.as_deref(), self.encryption, record);
+            self.seats.push(seat);
             self.settle();
         }
     }

@@ -21,6 +21,7 @@ use super::facts::{Cause, Departure};
 use super::gates::{self, Answers, Asked};
 use super::hand_over::{self, GIVEN_AWAY};
 use super::leg::{EndpointLeg, PageLeg};
+use super::phone::{PhonesTold, Telephone};
 use super::opening;
 use super::policy;
 use super::stage::{self, Known, Obstacle, Shut, Stage};
@@ -67,6 +68,8 @@ pub(super) struct LiveSeat {
     pub(super) told: Told,
     /// What the journal and the media plane were told.
     pub(super) entered: Entered,
+    /// Its telephone, as pages may know it.
+    pub(super) telephone: Telephone,
     of_role: SeatPolicy,
     rights: Permissions,
 }
@@ -96,6 +99,8 @@ pub(super) struct Told {
     pub(super) queue: Option<ServerMessage>,
     /// That the patient's acts of the year come to the clinic's limit.
     pub(super) acts: bool,
+    /// Telephones.
+    pub(super) phones: PhonesTold,
 }
 
 /// What others than the page were told of a seat.
@@ -199,6 +204,7 @@ impl LiveSeat {
             departure: Departure::Left,
             told: Told::default(),
             entered: Entered::default(),
+            telephone: Telephone::default(),
             of_role: policy::seat_policy(may),
             rights: policy::permissions(may),
         };

@@ -35,6 +35,7 @@ impl RoomState {
         self.settle_hand_over();
         self.settle_media();
         self.settle_pages(pending);
+        self.tell_phones();
         self.tell_attendance();
         self.tell_queue();
         self.broadcast_roster();

@@ -180,6 +180,7 @@ fn settings(dir: &Path) -> ControlSettings {
         signing_key_days: 365,
         login: None,
         outbound: Outbound::default(),
+        phones: None,
         spool_dir: dir.to_owned(),
     }
 }
