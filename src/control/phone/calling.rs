@@ -15,6 +15,7 @@ use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord, StoreError};
 
 use super::pins;
+use super::seat_phone::PhoneOut;
 use super::switchboard::{Switchboard, Wanted};
 
 /// Why a clinic's wish for a call came to nothing.
@@ -50,7 +51,8 @@ impl Consultations {
     /// Calls off or hangs up a seat's telephone for its clinic. False when there is none.
     pub async fn hang_up_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<bool, CallError> {
         let (_, seat) = self.own_seat(clinic, id, seat).await?;
-        Ok(self.hang_up(&seat.id, PhoneCause::Cancelled))
+        let called_off = self.hang_up(&seat.id, PhoneCause::Cancelled);
+        Ok(called_off || self.put_phone_out(id, &seat.id, PhoneOut::Cancelled))
     }
 
     /// Has a seat called. Gives the last digits of the number.
@@ -88,6 +90,9 @@ impl Consultations {
         let Some((consultation, record)) = found else { return };
         // That encryption ends is for a host to say, whosever telephone it is.
         let agreed = encryption_ends && visit.has(|may| may.admit);
+        if agreed && visit.room.lock().agree_to_phone(seat) {
+            return;
+        }
         if let Err(cause) = self.call(&consultation, &record, &visit.actor(), agreed) {
             visit.room.lock().set_phone(seat, PhoneState::Failed, Some(cause));
         }
@@ -100,8 +105,11 @@ impl Consultations {
             return;
         }
         let in_room = visit.room.lock().seat(seat).is_some_and(|seat| seat.stage.is_inside());
-        let cause = if own && in_room { PhoneCause::BackToPage } else { PhoneCause::Cancelled };
-        if !self.hang_up(seat, cause) {
+        let (cause, out) = match own && in_room {
+            true => (PhoneCause::BackToPage, PhoneOut::BackToPage),
+            false => (PhoneCause::Cancelled, PhoneOut::Cancelled),
+        };
+        if !self.hang_up(seat, cause) && !visit.room.lock().put_phone_out(seat, out) {
             visit.refuse(None, ErrorCode::OutOfOrder, "there is no call to hang up");
         }
     }
