@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use gate::{Card, Choice, Gate, GateAnswer};
 pub use media::{MediaHints, MediaSource, MediaState, SenderInfo, SlotInfo};
 pub use phone::{PhoneCause, PhoneState};
-pub use seat::{HandOverReason, Permissions, Presence, Role, SeatInfo};
+pub use seat::{HandOverReason, Permissions, PhoneInfo, Presence, Role, SeatInfo};
 
 /// The protocol version this crate speaks. The one before it is accepted too, once there is one.
 pub const VERSION: u16 = 1;

@@ -7,6 +7,7 @@
 //!   calling   who may want a call; what journal and pages are told of it (`told`), whose page is gone (`watch`)
 //!   pins      digits -> seat in its time window; throttles against guessing
 //!   encryption  whether a telephone may come in at all
+//!   place     a call's place on its seat: waits, inside, out; its sound (`seat_phone` is the seat's side)
 //!   ladder    what a connection is good for: video, stills, audio, telephone; when to step down and up
 //! ```
 //!
@@ -18,6 +19,8 @@ pub mod encryption;
 pub mod ladder;
 pub mod numbers;
 pub mod pins;
+pub mod place;
+pub mod seat_phone;
 pub mod switchboard;
 mod told;
 mod watch;

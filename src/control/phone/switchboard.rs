@@ -223,8 +223,7 @@ impl Switchboard {
     pub fn poll_alarms(&self) -> Vec<Alarm> {
         let (mut budget, now) = (lock(&self.budget), Instant::now());
         let clinics = budget.clinics();
-        let alarms: Vec<Alarm> =
-            clinics.iter().filter_map(|clinic| budget.poll_alarm(clinic, now, today())).collect();
+        let alarms: Vec<Alarm> = clinics.iter().filter_map(|clinic| budget.poll_alarm(clinic, now, today())).collect();
         alarms.iter().for_each(warn);
         alarms
     }

@@ -30,13 +30,24 @@ pub struct DialOut {
 
 #[derive(Clone, Debug)]
 enum State {
-    Dialling { until: Instant },
-    Ringing { until: Instant },
+    Dialling {
+        until: Instant,
+    },
+    Ringing {
+        until: Instant,
+    },
     /// Busy: again then.
-    Pausing { until: Instant },
-    Confirming { until: Instant, asked: u32 },
+    Pausing {
+        until: Instant,
+    },
+    Confirming {
+        until: Instant,
+        asked: u32,
+    },
     Seated(Seated),
-    Ending { by: Instant },
+    Ending {
+        by: Instant,
+    },
     Over,
 }
 
@@ -264,7 +275,9 @@ mod tests {
     #[test]
     fn a_call_is_bridged_by_its_key_and_by_nothing_else() {
         let (mut call, now) = answered();
-        for input in [inside(), waiting(), key('2'), key('#'), key('*'), Input::PinRight, Input::Answered, Input::Ringing] {
+        for input in
+            [inside(), waiting(), key('2'), key('#'), key('*'), Input::PinRight, Input::Answered, Input::Ringing]
+        {
             assert_eq!(call.handle_input(&input, now), [], "{input:?}");
         }
         assert_eq!(call.handle_input(&key('1'), now), [Action::Hush, Action::Arrive]);

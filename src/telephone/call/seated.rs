@@ -35,12 +35,18 @@ enum State {
     /// The room has not said yet where the seat is.
     Arriving,
     /// Consent is asked, and asked again then.
-    Asking { again: Instant },
+    Asking {
+        again: Instant,
+    },
     /// In the waiting room; the next word that the line is alive comes then.
-    Waiting { next: Instant },
+    Waiting {
+        next: Instant,
+    },
     In,
     /// The last words, cut off then at the latest.
-    Ending { by: Instant },
+    Ending {
+        by: Instant,
+    },
     Over,
 }
 
