@@ -18,3 +18,4 @@ pub mod worker;
 pub mod store;
 pub mod control;
 pub mod web;
+pub mod telephone;

@@ -6,8 +6,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module may use only itself and those before it (`crate::` paths).
-const MODULE_ORDER: [&str; 13] =
-    ["ids", "units", "drops", "pii", "acts", "config", "rtp", "transport", "sfu", "worker", "store", "control", "web"];
+const MODULE_ORDER: [&str; 14] = [
+    "ids",
+    "units",
+    "drops",
+    "pii",
+    "acts",
+    "config",
+    "rtp",
+    "transport",
+    "sfu",
+    "worker",
+    "store",
+    "control",
+    "web",
+    "telephone",
+];
 
 /// What may not stand in `rtp`, `transport` and `sfu`: clocks, sockets, async, locks, unseeded randomness.
 const IMPURE: [&str; 17] = [
