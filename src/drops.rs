@@ -80,6 +80,14 @@ drop_reasons! {
     DataRate = "data_rate",
     /// A receiver's line does not keep up: it does not get this message, others do.
     DataReceiverBusy = "data_receiver_busy",
+    /// A frame for or from a leg within this process that is no Opus packet of one frame.
+    LocalFrameLength = "local_frame_length",
+    /// A frame of a leg within this process that is gone.
+    LocalLegGone = "local_leg_gone",
+    /// The worker did not take a leg's frames in time: the oldest went.
+    LocalUplinkFull = "local_uplink_full",
+    /// A leg within this process did not take its frames in time: the oldest went.
+    LocalDownlinkFull = "local_downlink_full",
     /// The transmit batch was full.
     TransmitFull = "transmit_full",
     /// The room panicked on this input and was closed.

@@ -12,6 +12,9 @@ mod far_side;
 #[path = "sim/network.rs"]
 #[allow(dead_code)]
 mod network;
+#[path = "sim/phone.rs"]
+#[allow(dead_code)]
+mod phone;
 #[path = "sim/publisher.rs"]
 #[allow(dead_code)]
 mod publisher;

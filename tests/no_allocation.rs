@@ -14,6 +14,9 @@ mod far_side;
 #[path = "sim/network.rs"]
 #[allow(dead_code)]
 mod network;
+#[path = "sim/phone.rs"]
+#[allow(dead_code)]
+mod phone;
 #[path = "sim/publisher.rs"]
 #[allow(dead_code)]
 mod publisher;
@@ -30,6 +33,8 @@ mod world;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use colloque::ids::SeatId;
+use colloque::sfu::command::SeatPolicy;
 use network::Link;
 use world::{Page, World};
 
@@ -121,6 +126,29 @@ fn simulcast_and_retransmission_both_ways_allocate_nothing() {
             measure(Page::new().simulcast().link(lossy), Page::firefox().link(lossy), viewers);
         assert!(forwarded >= 90 * viewers as u64 && again > 0, "{forwarded} packets, {again} again");
         assert_eq!(allocations, 0, "for {forwarded} packets and {again} again to {viewers} viewers");
+    }
+}
+
+#[test]
+fn telephones_speak_and_hear_without_allocation() {
+    for phones in [1, 3] {
+        let mut world = World::with(8, (0..5).map(|_| Page { camera: None, ..Page::new() }));
+        for at in 0..phones {
+            let seat = SeatId(100 + at);
+            world.set_policy(seat, SeatPolicy::ALL);
+            world.add_phone(seat);
+        }
+        world.run(6000);
+        world.around_server = Some(|inside| COUNTING.with(|counting| counting.set(inside)));
+        let before = world.sfu.counters().clone();
+        ALLOCATIONS.with(|allocations| allocations.set(0));
+        world.run(1000);
+        world.around_server = None;
+        let after = world.sfu.counters();
+        world.assert_sound();
+        let (spoken, heard) = (after.local_in - before.local_in, after.local_out - before.local_out);
+        assert!(spoken >= 48 * phones && heard >= 3 * 48 * phones, "{spoken} frames spoken, {heard} heard");
+        assert_eq!(ALLOCATIONS.with(Cell::get), 0, "for {spoken} frames spoken and {heard} heard");
     }
 }
 

@@ -39,7 +39,17 @@ pub enum Command {
         /// What was negotiated.
         parameters: Box<LegParameters>,
     },
-    /// Removes a leg at once (left, replaced, removed).
+    /// Adds a leg whose far side is a thread of this process: one voice in, the loudest others out. The room and the seat's
+    /// policy must exist. While the seat has such a leg it speaks and hears by it alone.
+    AddLocalLeg {
+        /// Where.
+        room: RoomId,
+        /// Whose.
+        seat: SeatId,
+        /// Its id, new.
+        leg: LegId,
+    },
+    /// Removes a leg of either kind at once (left, replaced, removed).
     RemoveLeg(LegId),
     /// A new offer on the same leg with new ICE credentials and the same certificate (RFC 8839 section 4.4.1.1.1).
     RestartIce {
@@ -169,7 +179,7 @@ pub enum Event {
     LegQuiet(LegId),
     /// Heard again after `LegQuiet`.
     LegHeard(LegId),
-    /// Silent for the whole grace period, closed by the far side, or never connected: the leg is gone.
+    /// Silent for the whole grace period, closed by the far side, never connected, or never taken by its room: the leg is gone.
     LegGone(LegId),
     /// The first media packet of a track arrived.
     TrackStarted {

@@ -76,6 +76,12 @@ counters! {
     path_changes,
     /// Legs that fell silent for the consent time.
     consent_lost,
+    /// Legs within this process that exist now.
+    legs_local,
+    /// Voice packets accepted from them.
+    local_in,
+    /// Voice packets handed to them, one for each.
+    local_out,
     /// Data-channel messages relayed, one for each receiver.
     data_relayed,
     /// Rooms closed by a bug.
@@ -86,6 +92,11 @@ impl Counters {
     /// Counts a drop.
     pub fn record_drop(&mut self, reason: DropReason) {
         self.drops[reason.index()] += 1;
+    }
+
+    /// Counts as many drops.
+    pub fn record_drops(&mut self, reason: DropReason, count: u64) {
+        self.drops[reason.index()] += count;
     }
 
     /// How often this reason was counted.

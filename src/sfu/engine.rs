@@ -12,10 +12,11 @@ use rand::{Rng, SeedableRng};
 use slab::Slab;
 
 use crate::drops::DropReason;
-use crate::ids::{LegId, RoomId};
+use crate::ids::{LegId, RoomId, SeatId};
 use crate::rtp::demux::{Class, classify};
 use crate::transport::batch::{Path, TransmitBatch};
 use crate::transport::dtls::DtlsAcceptor;
+use crate::transport::local::UplinkFrame;
 use crate::transport::stun_username;
 
 use super::command::{Command, Event};
@@ -23,7 +24,7 @@ use super::counters::Counters;
 use super::egress::NtpReference;
 use super::handshakes::{Handshakes, Waiting};
 use super::leg::NewLeg;
-use super::room::{LegKey, Room};
+use super::room::{LegKey, LocalKey, Room};
 
 /// What an `Sfu` is told once.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,13 @@ pub enum Flush {
 struct LegPlace {
     room: usize,
     leg: LegKey,
+}
+
+/// Where a leg within this process lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct LocalPlace {
+    room: usize,
+    leg: LocalKey,
 }
 
 /// What one step works with besides the rooms.
@@ -96,6 +104,7 @@ pub struct Sfu {
     dues: Vec<Option<Instant>>,
     room_keys: HashMap<RoomId, usize, RandomState>,
     legs: HashMap<LegId, LegPlace, RandomState>,
+    local_legs: HashMap<LegId, LocalPlace, RandomState>,
     paths: HashMap<Path, LegPlace, RandomState>,
     ufrags: HashMap<Box<[u8]>, LegPlace, RandomState>,
     /// Rooms with packets to forward.
@@ -122,6 +131,7 @@ impl Sfu {
         let mut hasher = || RandomState::with_seeds(random.random(), random.random(), random.random(), random.random());
         let (room_keys, legs) = (HashMap::with_hasher(hasher()), HashMap::with_hasher(hasher()));
         let (paths, ufrags) = (HashMap::with_hasher(hasher()), HashMap::with_hasher(hasher()));
+        let local_legs = HashMap::with_hasher(hasher());
         Self {
             config,
             acceptor,
@@ -130,6 +140,7 @@ impl Sfu {
             dues: Vec::new(),
             room_keys,
             legs,
+            local_legs,
             paths,
             ufrags,
             ready: Vec::new(),
@@ -156,7 +167,7 @@ impl Sfu {
             }
             Command::AddLeg { room, seat, leg, stamp, parameters } => {
                 let Some(&key) = self.room_keys.get(&room) else { return };
-                if self.legs.contains_key(&leg) {
+                if self.has_leg(leg) {
                     return;
                 }
                 let ufrag: Box<[u8]> = parameters.transport.local.ufrag.as_bytes().into();
@@ -170,9 +181,12 @@ impl Sfu {
                     self.ufrags.insert(ufrag, place);
                 }
             }
+            Command::AddLocalLeg { room, seat, leg } => self.add_local_leg(now, room, seat, leg),
             Command::RemoveLeg(id) => {
                 if let Some(&place) = self.legs.get(&id) {
                     self.in_room(now, place.room, |room, turn| room.remove_leg(turn, place.leg));
+                } else if let Some(&place) = self.local_legs.get(&id) {
+                    self.in_room(now, place.room, |room, turn| room.remove_local_leg(turn, place.leg));
                 }
             }
             Command::RestartIce { leg, local, remote, remote_fingerprint } => {
@@ -222,6 +236,44 @@ impl Sfu {
         }
     }
 
+    /// Takes one frame of a leg within this process.
+    pub fn handle_local(&mut self, now: Instant, leg: LegId, frame: &UplinkFrame<'_>, out: &mut TransmitBatch) {
+        let place = self.local_legs.get(&leg).copied();
+        let handled = place
+            .and_then(|at| self.step(now, at.room, out, |room, turn| room.handle_local(turn, at.leg, frame)))
+            .unwrap_or(Err(DropReason::LocalLegGone));
+        match (handled, place) {
+            (Ok(true), Some(place)) => self.ready.push(place.room),
+            (Ok(_), _) => {}
+            (Err(reason), _) => self.counters.record_drop(reason),
+        }
+    }
+
+    /// The thread behind a leg within this process is gone: so is the leg, and the control plane is told.
+    pub fn handle_local_end(&mut self, now: Instant, leg: LegId) {
+        if let Some(&place) = self.local_legs.get(&leg) {
+            self.in_room(now, place.room, |room, turn| room.lose_local_leg(turn, place.leg));
+        }
+    }
+
+    /// Whether this leg within this process exists.
+    #[must_use]
+    pub fn has_local_leg(&self, leg: LegId) -> bool {
+        self.local_legs.contains_key(&leg)
+    }
+
+    /// The worst loss, 0 to 1, that anybody who hears this leg within this process reported last.
+    #[must_use]
+    pub fn listeners_loss(&self, leg: LegId) -> f32 {
+        let place = self.local_legs.get(&leg);
+        place.and_then(|at| Some(self.rooms.get(at.room)?.listeners_loss(at.leg))).unwrap_or(0.0)
+    }
+
+    /// Counts what its caller dropped.
+    pub fn record_drops(&mut self, reason: DropReason, count: u64) {
+        self.counters.record_drops(reason, count);
+    }
+
     /// Forwards what the datagrams since the last call brought, viewer by viewer.
     pub fn flush(&mut self, now: Instant, out: &mut TransmitBatch) -> Flush {
         while let Some(&key) = self.ready.last() {
@@ -266,6 +318,7 @@ impl Sfu {
         let mut counters = self.counters.clone();
         counters.rooms = self.rooms.len() as u64;
         counters.legs = self.legs.len() as u64;
+        counters.legs_local = self.local_legs.len() as u64;
         for (_, room) in &self.rooms {
             counters.legs_connected += room.connected() as u64;
             counters.tracks += room.tracks_started() as u64;
@@ -306,6 +359,22 @@ impl Sfu {
             }
             self.room_keys.insert(id, key);
         }
+    }
+
+    fn add_local_leg(&mut self, now: Instant, room: RoomId, seat: SeatId, leg: LegId) {
+        let Some(&key) = self.room_keys.get(&room) else { return };
+        if self.has_leg(leg) {
+            return;
+        }
+        let seed = self.random.random();
+        let added = self.in_room(now, key, |room, turn| room.add_local_leg(turn, leg, seat, seed));
+        if let Some(Some(added)) = added {
+            self.local_legs.insert(leg, LocalPlace { room: key, leg: added });
+        }
+    }
+
+    fn has_leg(&self, leg: LegId) -> bool {
+        self.legs.contains_key(&leg) || self.local_legs.contains_key(&leg)
     }
 
     fn close_room(&mut self, now: Instant, id: RoomId) {
@@ -425,6 +494,7 @@ impl Sfu {
         let Forgotten { legs, paths, ufrags } = std::mem::take(&mut self.forgotten);
         for leg in &legs {
             self.legs.remove(leg);
+            self.local_legs.remove(leg);
         }
         for path in &paths {
             self.paths.remove(path);
@@ -436,6 +506,7 @@ impl Sfu {
 
     fn forget_places_of(&mut self, room: usize) {
         self.legs.retain(|_, place| place.room != room);
+        self.local_legs.retain(|_, place| place.room != room);
         self.paths.retain(|_, place| place.room != room);
         self.ufrags.retain(|_, place| place.room != room);
     }

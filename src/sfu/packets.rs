@@ -17,7 +17,8 @@ use super::egress::{PacketNumbers, PacketSize};
 use super::engine::{Flush, Turn};
 use super::ingress::{Accepted, IncomingRtp};
 use super::leg::{LegState, Packets};
-use super::room::{Cursor, LegKey, Pending, Room};
+use super::local_room::hand_to_listeners;
+use super::room::{Cursor, LegKey, Pending, Publisher, Room};
 use super::slots::TrackKey;
 
 impl Room {
@@ -94,6 +95,13 @@ impl Room {
             return Ok(false);
         };
         turn.counters.rtp_in += 1;
+        Ok(self.await_fan_out(turn, track_key, accepted))
+    }
+
+    /// Lists an accepted packet for the next fan-out. True when it is the room's first since the last one.
+    #[inline]
+    pub(super) fn await_fan_out(&mut self, turn: &mut Turn<'_>, track_key: TrackKey, accepted: Accepted) -> bool {
+        let Some(track) = self.tracks.get_mut(track_key) else { return false };
         let stored = track.ingress.packet(accepted.layer, accepted.seq);
         let (numbers, size) =
             stored.map(|(meta, packet)| (PacketNumbers::read(meta, packet), PacketSize::of(meta))).unwrap_or_default();
@@ -104,14 +112,14 @@ impl Room {
             self.dirty.push(track_key);
         }
         self.notice(turn, track_key, accepted);
-        Ok(first_of_room && first_of_track)
+        first_of_room && first_of_track
     }
 
     /// Sends what is pending to everyone it is for, viewer by viewer. `Full`: send the batch and call again.
     pub(super) fn fan_out(&mut self, turn: &mut Turn<'_>) -> Flush {
         let abs_send_time = turn.config.ntp.at(turn.now).abs_send_time();
         while let Some(&key) = self.dirty.last() {
-            let Self { tracks, legs, cursor, .. } = self;
+            let Self { tracks, legs, locals, cursor, .. } = self;
             let Some(track) = tracks.get_mut(key) else {
                 self.dirty.pop();
                 continue;
@@ -129,6 +137,9 @@ impl Room {
                     }
                 }
                 *cursor = Cursor { viewer: cursor.viewer + 1, packet: 0 };
+            }
+            if !track.listeners.is_empty() && hand_to_listeners(turn, locals, (key, track), cursor) == Flush::Full {
+                return Flush::Full;
             }
             if turn.out.is_full() {
                 return Flush::Full;
@@ -228,7 +239,7 @@ impl Room {
 
     /// What the first packet, a new codec or a voice tells the rest of the room.
     fn notice(&mut self, turn: &mut Turn<'_>, key: TrackKey, accepted: Accepted) {
-        let Self { tracks, legs, speaker, .. } = self;
+        let Self { tracks, legs, locals, speaker, .. } = self;
         let Some(track) = tracks.get_mut(key) else { return };
         let Some((meta, packet)) = track.ingress.packet(accepted.layer, accepted.seq) else { return };
         if track.source.kind() == MediaKind::Audio
@@ -243,7 +254,10 @@ impl Room {
         track.codec = codec;
         track.codec_changes += u8::from(track.started);
         if !std::mem::replace(&mut track.started, true) {
-            let leg = legs.get(track.leg).map(|leg| leg.id);
+            let leg = match track.publisher {
+                Publisher::WebRtc(key) => legs.get(key).map(|leg| leg.id),
+                Publisher::Local(key) => locals.get(key).map(|leg| leg.id),
+            };
             if let Some(leg) = leg {
                 let (seat, id, source) = (track.seat, track.id, track.source);
                 turn.events.push(Event::TrackStarted { seat, leg, track: id, source });

@@ -13,6 +13,10 @@ pub struct ShortName {
 }
 
 impl ShortName {
+    /// Of sections that nobody negotiated.
+    pub(super) const LOCAL: ShortName =
+        ShortName { bytes: [b'0', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], len: 1 };
+
     /// `None` when empty or longer than 16 bytes.
     #[must_use]
     pub fn new(name: &[u8]) -> Option<Self> {

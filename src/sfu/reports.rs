@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use slab::Slab;
+
 use crate::drops::DropReason;
 use crate::ids::Ssrc;
 use crate::rtp::codec::{MediaKind, Source};
@@ -15,8 +17,9 @@ use super::command::Event;
 use super::egress::{ClockMapping, NtpTime, SeatClock};
 use super::engine::Turn;
 use super::ingress::{LayerFacts, LayerIndex};
-use super::leg::{LegState, REPORT_INTERVAL, TARGET_INTERVAL};
-use super::room::{IDLE, LegKey, Room};
+use super::leg::{Leg, LegState, REPORT_INTERVAL, TARGET_INTERVAL};
+use super::local_leg::LocalLeg;
+use super::room::{IDLE, LegKey, Publisher, Room, Track};
 use super::slots::TrackKey;
 
 impl Room {
@@ -78,12 +81,7 @@ impl Room {
         let Some(track) = leg.tracks.get(route.section).and_then(|&key| tracks.get_mut(key)) else { return };
         track.ingress.handle_sender_report(turn.now, ssrc, ntp, rtp);
         let clock = ClockMapping { ntp: NtpTime(ntp), rtp };
-        for viewer in &track.viewers {
-            let section = legs.get_mut(viewer.leg).and_then(|leg| leg.slots[viewer.slot].section(viewer.kind));
-            if let Some(section) = section {
-                section.stream.set_clock(route.layer, clock);
-            }
-        }
+        tell_clock(track, legs, route.layer, clock);
     }
 
     fn handle_report_block(&mut self, turn: &mut Turn<'_>, key: LegKey, block: &ReportBlock) {
@@ -133,7 +131,9 @@ impl Room {
     pub(super) fn ask_publisher(&mut self, turn: &mut Turn<'_>, key: TrackKey) {
         let Self { legs, tracks, .. } = self;
         let Some(track) = tracks.get_mut(key) else { return };
-        let Some(leg) = legs.get_mut(track.leg) else { return };
+        // A local voice loses nothing on its way here.
+        let Publisher::WebRtc(publisher) = track.publisher else { return };
+        let Some(leg) = legs.get_mut(publisher) else { return };
         let rtt = leg.rtt;
         if turn.out.is_full() || leg.state != LegState::Connected {
             self.wake(turn.now + RETRY);
@@ -304,8 +304,12 @@ impl Room {
             MediaKind::Audio => slot.audio.as_ref(),
             MediaKind::Video => slot.video.as_ref(),
         });
-        let publisher = section.and_then(|s| s.track).and_then(|key| tracks.get(key)).map(|track| track.leg);
-        let clock = publisher.and_then(|key| legs.get(key)).map_or(SeatClock::default(), |leg| leg.clock);
+        let track = section.and_then(|s| s.track).and_then(|key| tracks.get(key));
+        let clock = match track.map(|track| track.publisher) {
+            Some(Publisher::WebRtc(key)) => legs.get(key).map_or(SeatClock::default(), |leg| leg.clock),
+            Some(Publisher::Local(_)) => LocalLeg::CLOCK,
+            None => SeatClock::default(),
+        };
         let Some(leg) = legs.get_mut(key) else { return };
         let Some(section) = leg.slots.get_mut(slot).and_then(|slot| slot.section(kind)) else { return };
         if let Some(report) = section.stream.poll_sender_report(turn.now, &turn.config.ntp, &clock) {
@@ -352,6 +356,16 @@ impl Room {
         if self.tracks.iter().any(|(_, track)| track.started) {
             let due = self.speaker_due;
             self.wake(due);
+        }
+    }
+}
+
+/// Tells everyone who is sent a track how its publisher's clock stands.
+pub(super) fn tell_clock(track: &Track, legs: &mut Slab<Leg>, layer: LayerIndex, clock: ClockMapping) {
+    for viewer in &track.viewers {
+        let section = legs.get_mut(viewer.leg).and_then(|leg| leg.slots[viewer.slot].section(viewer.kind));
+        if let Some(section) = section {
+            section.stream.set_clock(layer, clock);
         }
     }
 }

@@ -20,11 +20,21 @@ use super::egress::{PacketNumbers, PacketSize, pad_runs};
 use super::engine::Turn;
 use super::ingress::{Accepted, IngressTrack, SpeakerDetector};
 use super::leg::{Leg, LegState, NewLeg, Slot};
-use super::parameters::{LegParameters, SlotParameters};
+use super::local_leg::LocalLeg;
+use super::parameters::{IngressParameters, LegParameters, SlotParameters};
 use super::slots::TrackKey;
 
-/// Key of a leg in its room.
+/// Key of a page's or device's leg in its room.
 pub(super) type LegKey = usize;
+/// Key of a leg within this process in its room.
+pub(super) type LocalKey = usize;
+
+/// Which leg a track comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Publisher {
+    WebRtc(LegKey),
+    Local(LocalKey),
+}
 
 /// A person's place.
 pub(super) struct Seat {
@@ -46,7 +56,7 @@ impl Seat {
 pub(super) struct Track {
     pub(super) id: TrackId,
     pub(super) seat: SeatId,
-    pub(super) leg: LegKey,
+    pub(super) publisher: Publisher,
     pub(super) source: Source,
     pub(super) ingress: IngressTrack,
     /// May be published now.
@@ -62,6 +72,15 @@ pub(super) struct Track {
     /// Packets that wait for fan-out.
     pub(super) pending: Vec<Pending>,
     pub(super) viewers: Vec<Viewer>,
+    /// Legs within this process that may hear it.
+    pub(super) listeners: Vec<LocalKey>,
+}
+
+/// What a track begins with.
+pub(super) struct NewTrack<'a> {
+    pub(super) seat: SeatId,
+    pub(super) publisher: Publisher,
+    pub(super) section: &'a IngressParameters,
 }
 
 /// An accepted packet that waits for fan-out.
@@ -73,6 +92,11 @@ pub(super) struct Pending {
 }
 
 impl Track {
+    /// Whether a leg within this process speaks in its place, when the seat has one.
+    fn is_replaced(&self, is_local: bool) -> bool {
+        is_local && self.source == Source::Microphone && matches!(self.publisher, Publisher::WebRtc(_))
+    }
+
     /// Makes pictures that wait for fan-out go in few messages. Voices come one by one.
     pub(super) fn pad_pending(&mut self) {
         if self.source.kind() == MediaKind::Video && self.pending.len() > 1 {
@@ -101,6 +125,7 @@ pub(super) struct Room {
     id: RoomId,
     pub(super) seats: Vec<Seat>,
     pub(super) legs: Slab<Leg>,
+    pub(super) locals: Slab<LocalLeg>,
     pub(super) tracks: Slab<Track>,
     /// Tracks with pending packets.
     pub(super) dirty: Vec<TrackKey>,
@@ -119,6 +144,7 @@ impl Room {
             id,
             seats: Vec::new(),
             legs: Slab::new(),
+            locals: Slab::new(),
             tracks: Slab::new(),
             dirty: Vec::new(),
             cursor: Cursor::default(),
@@ -167,51 +193,66 @@ impl Room {
             None if self.seats.len() < SEATS_MAX => self.seats.push(Seat::new(turn.now, id, policy)),
             None => return,
         }
-        for (_, track) in &mut self.tracks {
-            if track.seat == id {
-                track.permitted = policy.may_publish(track.source);
-                if !track.permitted {
-                    end(turn, track);
-                }
-            }
-        }
+        self.permit(turn, id);
         if !policy.microphone {
             self.speaker.remove(id);
         }
         self.restage(turn);
     }
 
+    /// Gives and takes permission to the tracks of a seat, as its policy and its legs are now.
+    pub(super) fn permit(&mut self, turn: &mut Turn<'_>, seat: SeatId) {
+        let policy = self.policy(seat);
+        let is_local = self.is_local(seat);
+        for (_, track) in self.tracks.iter_mut().filter(|(_, track)| track.seat == seat) {
+            track.permitted = policy.may_publish(track.source) && !track.is_replaced(is_local);
+            if !track.permitted {
+                end(turn, track);
+            }
+        }
+    }
+
+    /// Whether the seat is known and has room for a leg.
+    pub(super) fn takes_leg_of(&self, seat: SeatId) -> bool {
+        let known = self.seats.iter().any(|other| other.id == seat);
+        known && self.legs.len() + self.locals.len() < LEGS_MAX
+    }
+
+    /// A track without permission yet.
+    pub(super) fn add_track(&mut self, new: NewTrack<'_>) -> TrackKey {
+        let NewTrack { seat, publisher, section } = new;
+        self.next_track += 1;
+        self.tracks.insert(Track {
+            id: TrackId(self.id.0 << 20 | self.next_track),
+            seat,
+            publisher,
+            source: section.source,
+            ingress: IngressTrack::new(section),
+            permitted: false,
+            started: false,
+            codec: None,
+            codec_changes: 0,
+            lost: 0,
+            pending: Vec::with_capacity(PENDING_LEN),
+            viewers: Vec::new(),
+            listeners: Vec::new(),
+        })
+    }
+
     /// `None` when the seat is unknown or the room is full; the control plane is told.
     pub(super) fn add_leg(&mut self, turn: &mut Turn<'_>, new: NewLeg, seed: u64) -> Option<LegKey> {
         let (seat, id) = (new.seat, new.id);
-        let known = self.seats.iter().any(|other| other.id == seat);
-        if !known || self.legs.len() >= LEGS_MAX {
+        if !self.takes_leg_of(seat) {
             turn.events.push(Event::LegGone(id));
             return None;
         }
-        let policy = self.policy(seat);
-        let leg_key = self.legs.vacant_key();
-        let mut keys = Vec::with_capacity(new.parameters.ingress.len());
-        for section in &new.parameters.ingress {
-            self.next_track += 1;
-            keys.push(self.tracks.insert(Track {
-                id: TrackId(self.id.0 << 20 | self.next_track),
-                seat,
-                leg: leg_key,
-                source: section.source,
-                ingress: IngressTrack::new(section),
-                permitted: policy.may_publish(section.source),
-                started: false,
-                codec: None,
-                codec_changes: 0,
-                lost: 0,
-                pending: Vec::with_capacity(PENDING_LEN),
-                viewers: Vec::new(),
-            }));
-        }
+        let publisher = Publisher::WebRtc(self.legs.vacant_key());
+        let sections = new.parameters.ingress.iter();
+        let keys = sections.map(|section| self.add_track(NewTrack { seat, publisher, section })).collect();
         let mut random = StdRng::seed_from_u64(seed ^ self.random.random::<u64>());
         let leg = Leg::new(turn.now, new, keys, || random.random());
         let key = self.legs.insert(leg);
+        self.permit(turn, seat);
         self.restage(turn);
         Some(key)
     }
@@ -225,17 +266,27 @@ impl Room {
         turn.forgotten.legs.push(leg.id);
         turn.forgotten.paths.extend(leg.transport.paths());
         turn.forgotten.ufrags.append(&mut leg.ufrags);
-        for track in leg.tracks {
-            if let Some(mut track) = self.tracks.try_remove(track) {
+        self.remove_tracks(turn, &leg.tracks);
+        self.forget_voice_of(leg.seat);
+        self.restage(turn);
+    }
+
+    /// Removes what a leg published.
+    pub(super) fn remove_tracks(&mut self, turn: &mut Turn<'_>, keys: &[TrackKey]) {
+        for &key in keys {
+            if let Some(mut track) = self.tracks.try_remove(key) {
                 end(turn, &mut track);
             }
         }
         self.dirty.retain(|key| self.tracks.contains(*key));
         self.cursor = Cursor::default();
-        if !self.legs.iter().any(|(_, other)| other.seat == leg.seat) {
-            self.speaker.remove(leg.seat);
+    }
+
+    /// A leg of the seat went: without another one nobody speaks there.
+    pub(super) fn forget_voice_of(&mut self, seat: SeatId) {
+        if !self.is_local(seat) && !self.legs.iter().any(|(_, other)| other.seat == seat) {
+            self.speaker.remove(seat);
         }
-        self.restage(turn);
     }
 
     /// Removes a leg and tells that it is gone, because nobody asked for it.
@@ -290,6 +341,10 @@ impl Room {
         let keys: Vec<LegKey> = self.legs.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.remove_leg(turn, key);
+        }
+        let keys: Vec<LocalKey> = self.locals.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.remove_local_leg(turn, key);
         }
     }
 }

@@ -26,6 +26,7 @@ impl Room {
             self.restage_leg(turn, key);
         }
         self.list_viewers();
+        self.list_listeners(turn);
         for key in keys {
             self.retarget(turn.now, key);
         }
@@ -91,7 +92,8 @@ impl Room {
 
     /// What others publish and this seat may have, in the order in which seats came.
     fn offerings_for(&self, viewer: SeatId) -> Vec<Offering> {
-        let policy = self.policy(viewer);
+        let mut policy = self.policy(viewer);
+        policy.hear &= !self.is_local(viewer);
         let mut offerings = Vec::new();
         for seat in self.seats.iter().filter(|seat| seat.id != viewer) {
             let pick = |source| self.pick(seat.id, source);
@@ -115,7 +117,7 @@ impl Room {
     }
 
     /// The track that stands for a seat's source: one that sends before one that might, the latest among equals.
-    fn pick(&self, seat: SeatId, source: Source) -> Option<TrackKey> {
+    pub(super) fn pick(&self, seat: SeatId, source: Source) -> Option<TrackKey> {
         self.tracks
             .iter()
             .filter(|(_, track)| track.seat == seat && track.source == source && track.permitted)

@@ -5,6 +5,8 @@
 
 use std::net::SocketAddr;
 
+use super::local::LocalBatch;
+
 /// Index of one of the worker's sockets (one per `--media-addr`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LocalSocket(pub u8);
@@ -29,11 +31,12 @@ pub struct Datagram {
     pub len: usize,
 }
 
-/// Datagrams to send, in order. Appended to by `transport` and `sfu`, emptied by the worker.
+/// Datagrams to send and frames to hand out, in order. Appended to by `transport` and `sfu`, emptied by the worker.
 pub struct TransmitBatch {
     arena: Box<[u8]>,
     used: usize,
     datagrams: Vec<Datagram>,
+    local: LocalBatch,
 }
 
 impl TransmitBatch {
@@ -45,7 +48,12 @@ impl TransmitBatch {
     /// A batch of at most `datagrams_max` datagrams in an arena of `bytes`.
     #[must_use]
     pub fn new(bytes: usize, datagrams_max: usize) -> Self {
-        Self { arena: vec![0; bytes].into_boxed_slice(), used: 0, datagrams: Vec::with_capacity(datagrams_max) }
+        Self {
+            arena: vec![0; bytes].into_boxed_slice(),
+            used: 0,
+            datagrams: Vec::with_capacity(datagrams_max),
+            local: LocalBatch::default(),
+        }
     }
 
     /// Lets `write` fill up to [`Self::DATAGRAM_LEN_MAX`] bytes and returns what it returned. `write` gives the
@@ -71,7 +79,7 @@ impl TransmitBatch {
         self.datagrams.len() == self.datagrams.capacity() || self.arena.len() - self.used < Self::DATAGRAM_LEN_MAX
     }
 
-    /// Whether nothing waits.
+    /// Whether no datagram waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.datagrams.is_empty()
@@ -102,9 +110,21 @@ impl TransmitBatch {
         &self.arena[datagram.offset..datagram.offset + datagram.len]
     }
 
+    /// What waits for legs within this process.
+    #[must_use]
+    pub fn local(&self) -> &LocalBatch {
+        &self.local
+    }
+
+    /// The place of what waits for legs within this process.
+    pub fn local_mut(&mut self) -> &mut LocalBatch {
+        &mut self.local
+    }
+
     /// Forgets everything; keeps the memory.
     pub fn clear(&mut self) {
         self.used = 0;
         self.datagrams.clear();
+        self.local.clear();
     }
 }

@@ -10,6 +10,7 @@ pub mod dtls_sim;
 mod ice;
 pub mod ice_sim;
 mod leg_transport;
+pub mod local;
 #[cfg(test)]
 mod oracle;
 pub mod parameters;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! OpenRoom, SetPolicy, RemoveLeg, CloseRoom --> urgent   --all, before the next packet is forwarded--> Sfu
-//! AddLeg, RestartIce, AddSlots, SetView     --> ordinary --some a turn, media goes before them------> Sfu
+//! AddLeg, AddLocalLeg, RestartIce,
+//! AddSlots, SetView                         --> ordinary --some a turn, media goes before them------> Sfu
 //! ```
 //! A permission that was taken away, a leg or a room that ended is never refused and never waits behind a storm of joins.
 //! The worker looks at two flags a turn and takes the lock only when there is mail. Not here: what commands do (`sfu`).
@@ -10,16 +11,40 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::event::{EventfdFlags, eventfd};
-
-use crate::ids::RoomId;
+use crate::ids::{LegId, RoomId};
 use crate::sfu::command::Command;
 
 use super::WorkerBusy;
+use super::bell::Bell;
+use super::local::WorkerPort;
+
+/// A command with what only a worker has of it.
+pub(super) enum Letter {
+    /// Nothing but the command.
+    Command(Command),
+    /// `AddLocalLeg` with the end of its line.
+    LocalLeg(Command, WorkerPort),
+}
+
+impl Letter {
+    fn command(&self) -> &Command {
+        match self {
+            Letter::Command(command) | Letter::LocalLeg(command, _) => command,
+        }
+    }
+
+    /// The leg that it makes.
+    fn leg(&self) -> Option<LegId> {
+        match self.command() {
+            Command::AddLeg { leg, .. } | Command::AddLocalLeg { leg, .. } => Some(*leg),
+            _ => None,
+        }
+    }
+}
 
 /// The control plane's end. The worker ends when every clone is dropped.
 #[derive(Clone)]
@@ -39,7 +64,7 @@ struct Shared {
     closed: AtomicBool,
     /// The worker is gone.
     abandoned: AtomicBool,
-    bell: OwnedFd,
+    bell: Bell,
 }
 
 #[derive(Default)]
@@ -47,7 +72,7 @@ struct Mail {
     /// Bounded by what exists: a policy for each seat, an end for each leg and room. What makes more of those is refused
     /// while the mailbox is full.
     urgent: VecDeque<Command>,
-    ordinary: VecDeque<Command>,
+    ordinary: VecDeque<Letter>,
 }
 
 /// Both ends of a new mailbox.
@@ -58,7 +83,7 @@ pub(super) fn mailbox() -> io::Result<(Outbox, Inbox)> {
         ordinary_waits: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         abandoned: AtomicBool::new(false),
-        bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        bell: Bell::new()?,
     });
     Ok((Outbox(Arc::new(LastOneRings(Arc::clone(&shared)))), Inbox(shared)))
 }
@@ -68,35 +93,46 @@ impl Outbox {
     ///
     /// # Errors
     /// The worker is gone, or the mailbox is full and the command may be refused.
-    pub(super) fn post(&self, command: Command) -> Result<(), WorkerBusy> {
+    pub(super) fn post(&self, letter: Letter) -> Result<(), WorkerBusy> {
         let shared = &self.0.0;
         if shared.abandoned.load(Ordering::Acquire) {
             return Err(WorkerBusy);
         }
         {
             let mut mail = shared.lock();
-            mail.put(command)?;
+            mail.put(letter)?;
             shared.flag(&mail);
         }
-        shared.ring();
+        shared.bell.ring();
         Ok(())
+    }
+
+    /// What wakes the worker.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.0.0.bell
     }
 }
 
 impl Inbox {
     /// What rings when there is mail.
     pub(super) fn bell(&self) -> BorrowedFd<'_> {
-        self.0.bell.as_fd()
+        self.0.bell.fd()
     }
 
     /// Silences the bell before mail is taken, so that what comes later rings again.
     pub(super) fn silence(&self) {
-        rustix::io::read(self.0.bell.as_fd(), &mut [0; 8]).ok();
+        self.0.bell.silence();
     }
 
     /// Wakes this worker again at once.
     pub(super) fn ring(&self) {
-        self.0.ring();
+        self.0.bell.ring();
+    }
+
+    /// Whether some local leg rang since the last call.
+    #[inline]
+    pub(super) fn take_frames_mark(&self) -> bool {
+        self.0.bell.take_frames_mark()
     }
 
     /// Whether [`Inbox::take_urgent`] would give something.
@@ -125,7 +161,7 @@ impl Inbox {
     }
 
     /// The oldest ordinary command.
-    pub(super) fn take_ordinary(&self) -> Option<Command> {
+    pub(super) fn take_ordinary(&self) -> Option<Letter> {
         let mut mail = self.0.lock();
         let taken = mail.ordinary.pop_front();
         self.0.flag(&mail);
@@ -142,7 +178,7 @@ impl Drop for Inbox {
 impl Drop for LastOneRings {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Release);
-        self.0.ring();
+        self.0.bell.ring();
     }
 }
 
@@ -156,19 +192,21 @@ impl Shared {
         self.urgent_waits.store(!mail.urgent.is_empty(), Ordering::Release);
         self.ordinary_waits.store(!mail.ordinary.is_empty(), Ordering::Release);
     }
-
-    fn ring(&self) {
-        // A full counter already means "ring": nothing is lost when this fails.
-        rustix::io::write(self.bell.as_fd(), &1u64.to_ne_bytes()).ok();
-    }
 }
 
 impl Mail {
-    fn put(&mut self, command: Command) -> Result<(), WorkerBusy> {
+    fn put(&mut self, letter: Letter) -> Result<(), WorkerBusy> {
         let full = self.urgent.len() + self.ordinary.len() >= MAILBOX_LEN_MAX;
-        if full && !command.must_arrive() {
+        if full && !letter.command().must_arrive() {
             return Err(WorkerBusy);
         }
+        let command = match letter {
+            Letter::Command(command) => command,
+            Letter::LocalLeg(..) => {
+                self.ordinary.push_back(letter);
+                return Ok(());
+            }
+        };
         match command {
             Command::SetPolicy { room, seat, policy } => {
                 let mut since_it_began = self.urgent.iter_mut().rev().take_while(|other| !begins_or_ends(other, room));
@@ -186,7 +224,7 @@ impl Mail {
             Command::RemoveLeg(gone) => {
                 // It overtakes the leg's own coming, which must not happen afterwards.
                 let before = self.ordinary.len();
-                self.ordinary.retain(|other| !matches!(other, Command::AddLeg { leg, .. } if *leg == gone));
+                self.ordinary.retain(|other| other.leg() != Some(gone));
                 if self.ordinary.len() == before {
                     self.urgent.push_back(Command::RemoveLeg(gone));
                 }
@@ -194,9 +232,10 @@ impl Mail {
             // A room may be refused, but once it is not it comes before the policies of its seats.
             Command::OpenRoom(_) | Command::CloseRoom(_) => self.urgent.push_back(command),
             Command::AddLeg { .. }
+            | Command::AddLocalLeg { .. }
             | Command::RestartIce { .. }
             | Command::AddSlots { .. }
-            | Command::SetView { .. } => self.ordinary.push_back(command),
+            | Command::SetView { .. } => self.ordinary.push_back(Letter::Command(command)),
         }
         Ok(())
     }
@@ -220,6 +259,7 @@ mod tests {
     use crate::sfu::parameters::LegParameters;
     use crate::transport::parameters::{Fingerprint, IceCredentials, TransportParameters};
     use crate::units::PictureSize;
+    use crate::worker::local::{LocalPort, line};
 
     const ROOM: RoomId = RoomId(1);
     const NOTHING: SeatPolicy = SeatPolicy {
@@ -235,15 +275,22 @@ mod tests {
         vitals: false,
     };
 
-    fn policy(seat: u64, policy: SeatPolicy) -> Command {
-        Command::SetPolicy { room: ROOM, seat: SeatId(seat), policy }
+    fn policy(seat: u64, policy: SeatPolicy) -> Letter {
+        Letter::Command(Command::SetPolicy { room: ROOM, seat: SeatId(seat), policy })
     }
 
-    fn view() -> Command {
-        Command::SetView { leg: LegId(1), slot: SlotId(0), size: PictureSize { width: 1, height: 1 } }
+    fn view() -> Letter {
+        let size = PictureSize { width: 1, height: 1 };
+        Letter::Command(Command::SetView { leg: LegId(1), slot: SlotId(0), size })
     }
 
-    fn leg(leg: u64) -> Command {
+    fn local(leg: u64) -> (Letter, LocalPort) {
+        let (port, worker_port) = line(LegId(leg), Bell::new().unwrap());
+        let command = Command::AddLocalLeg { room: ROOM, seat: SeatId(1), leg: LegId(leg) };
+        (Letter::LocalLeg(command, worker_port), port)
+    }
+
+    fn leg(leg: u64) -> Letter {
         let credentials = || IceCredentials { ufrag: "name".into(), pwd: Pii("0123456789abcdef012345".into()) };
         let parameters = LegParameters {
             transport: TransportParameters {
@@ -257,24 +304,33 @@ mod tests {
             ingress: Vec::new(),
             slots: Vec::new(),
         };
-        Command::AddLeg {
+        Letter::Command(Command::AddLeg {
             room: ROOM,
             seat: SeatId(1),
             leg: LegId(leg),
             stamp: "s".into(),
             parameters: Box::new(parameters),
-        }
+        })
+    }
+
+    fn command(command: Command) -> Letter {
+        Letter::Command(command)
     }
 
     /// Commands in short, in the order in which a worker would do them.
     fn take_all(inbox: &Inbox) -> Vec<String> {
         let ordinary = std::iter::from_fn(|| inbox.take_ordinary());
-        let taken = inbox.take_urgent().into_iter().chain(ordinary).map(|command| match command {
+        let urgent = inbox.take_urgent().into_iter().map(Letter::Command);
+        let taken = urgent.chain(ordinary).map(|letter| match letter.command() {
             Command::OpenRoom(RoomId(room)) => format!("open {room}"),
             Command::CloseRoom(RoomId(room)) => format!("close {room}"),
-            Command::SetPolicy { seat: SeatId(seat), policy, .. } if policy == NOTHING => format!("nothing for {seat}"),
+            Command::SetPolicy { seat: SeatId(seat), policy, .. } if *policy == NOTHING => {
+                format!("nothing for {seat}")
+            }
             Command::SetPolicy { seat: SeatId(seat), .. } => format!("something for {seat}"),
-            Command::AddLeg { leg: LegId(leg), .. } => format!("add {leg}"),
+            Command::AddLeg { leg: LegId(leg), .. } | Command::AddLocalLeg { leg: LegId(leg), .. } => {
+                format!("add {leg}")
+            }
             Command::RemoveLeg(LegId(leg)) => format!("remove {leg}"),
             _ => "other".to_owned(),
         });
@@ -288,9 +344,9 @@ mod tests {
         let (outbox, inbox) = mailbox().unwrap();
         while outbox.post(view()).is_ok() {}
         assert_eq!(outbox.post(leg(8)), Err(WorkerBusy));
-        assert_eq!(outbox.post(Command::OpenRoom(RoomId(2))), Err(WorkerBusy), "a new room can be refused");
-        for command in [policy(1, NOTHING), Command::RemoveLeg(LegId(7)), Command::CloseRoom(ROOM)] {
-            outbox.post(command).unwrap();
+        assert_eq!(outbox.post(command(Command::OpenRoom(RoomId(2)))), Err(WorkerBusy), "a new room can be refused");
+        for letter in [policy(1, NOTHING), command(Command::RemoveLeg(LegId(7))), command(Command::CloseRoom(ROOM))] {
+            outbox.post(letter).unwrap();
         }
         let taken = take_all(&inbox);
         assert_eq!(taken[..3], ["nothing for 1", "remove 7", "close 1"], "and it is first");
@@ -300,7 +356,7 @@ mod tests {
     #[test]
     fn a_seat_has_one_policy_waiting_however_often_it_changes() {
         let (outbox, inbox) = mailbox().unwrap();
-        outbox.post(Command::OpenRoom(ROOM)).unwrap();
+        outbox.post(command(Command::OpenRoom(ROOM))).unwrap();
         for round in 0..100_000 {
             let ends = [SeatPolicy::ALL, NOTHING];
             outbox.post(policy(round % 2, ends[usize::from(round % 4 < 2)])).unwrap();
@@ -314,8 +370,8 @@ mod tests {
     #[test]
     fn a_policy_is_not_moved_before_its_room_begins_again() {
         let (outbox, inbox) = mailbox().unwrap();
-        for command in [policy(1, NOTHING), Command::OpenRoom(ROOM), policy(1, SeatPolicy::ALL)] {
-            outbox.post(command).unwrap();
+        for letter in [policy(1, NOTHING), command(Command::OpenRoom(ROOM)), policy(1, SeatPolicy::ALL)] {
+            outbox.post(letter).unwrap();
         }
         assert_eq!(take_all(&inbox), ["nothing for 1", "open 1", "something for 1"]);
     }
@@ -323,11 +379,14 @@ mod tests {
     #[test]
     fn a_leg_that_goes_before_it_came_never_comes() {
         let (outbox, inbox) = mailbox().unwrap();
-        for command in [Command::OpenRoom(ROOM), policy(1, NOTHING), leg(1), leg(2), Command::RemoveLeg(LegId(1))] {
-            outbox.post(command).unwrap();
+        let (added, port) = local(3);
+        let gone = |leg| command(Command::RemoveLeg(LegId(leg)));
+        for letter in [command(Command::OpenRoom(ROOM)), policy(1, NOTHING), leg(1), leg(2), added, gone(1), gone(3)] {
+            outbox.post(letter).unwrap();
         }
+        assert!(!port.is_open(), "and its media thread knows");
         assert_eq!(take_all(&inbox), ["open 1", "nothing for 1", "add 2"]);
-        outbox.post(Command::RemoveLeg(LegId(2))).unwrap();
+        outbox.post(gone(2)).unwrap();
         assert_eq!(take_all(&inbox), ["remove 2"]);
     }
 

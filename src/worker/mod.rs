@@ -4,15 +4,19 @@
 //!   control --Command--> mailbox --+                         +--> events --> control
 //!                                  v                         |
 //!   kernel --recvmmsg + GRO--> run loop --handle, flush--> Sfu --> TransmitBatch --sendmmsg + GSO--> kernel
+//!   threads of this process (telephone) <--- LocalPort, frames ---> run loop
 //! ```
 //!
 //! Not here: any decision about media. Invariants: a room never leaves its worker; no lock, channel or allocation
 //! per packet; a panic in the `Sfu` closes one room and nothing else.
 
+pub mod bell;
 pub mod counters;
 mod filter;
 pub mod grants;
 mod kernel_drops;
+pub mod local;
+mod locals;
 mod mailbox;
 pub mod pool;
 mod run_loop;
@@ -25,11 +29,13 @@ use std::thread;
 
 use tokio::sync::mpsc;
 
+use crate::ids::{LegId, RoomId, SeatId};
 use crate::sfu::Sfu;
 use crate::sfu::command::{Command, Event};
 use counters::PublishedCounters;
 use grants::Grants;
-use mailbox::{Outbox, mailbox};
+use local::LocalPort;
+use mailbox::{Letter, Outbox, mailbox};
 use run_loop::RunLoop;
 use socket::MediaSocket;
 
@@ -86,7 +92,18 @@ impl WorkerHandle {
     /// # Errors
     /// The worker ended; or the mailbox is full, and the command may be refused.
     pub fn try_send(&self, command: Command) -> Result<(), WorkerBusy> {
-        self.mailbox.post(command)
+        self.mailbox.post(Letter::Command(command))
+    }
+
+    /// Adds a leg to a seat whose far side is a thread of this process, which gets the port; never waits. The room and the
+    /// seat's policy must exist: else the port closes again.
+    ///
+    /// # Errors
+    /// The worker ended, or its mailbox is full.
+    pub fn add_local_leg(&self, room: RoomId, seat: SeatId, leg: LegId) -> Result<LocalPort, WorkerBusy> {
+        let (port, worker_port) = local::line(leg, self.mailbox.bell().clone());
+        self.mailbox.post(Letter::LocalLeg(Command::AddLocalLeg { room, seat, leg }, worker_port))?;
+        Ok(port)
     }
 
     /// Which worker this is.

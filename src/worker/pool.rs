@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::Rng;
 use tokio::sync::mpsc;
 
+use crate::ids::{LegId, RoomId, SeatId};
 use crate::sfu::command::{Command, Event};
 use crate::sfu::egress::{NtpReference, NtpTime};
 use crate::sfu::{Sfu, SfuConfig};
@@ -13,6 +14,7 @@ use crate::transport::boring_dtls::{BoringAcceptor, DtlsSetupError};
 use crate::transport::dtls::DtlsAcceptor;
 
 use super::grants::Grants;
+use super::local::LocalPort;
 use super::{WorkerBusy, WorkerHandle, WorkerId};
 
 /// What the pool is told once.
@@ -102,6 +104,20 @@ impl WorkerPool {
         self.workers.get(worker.0).ok_or(WorkerBusy)?.try_send(command)
     }
 
+    /// Adds a leg whose far side is a thread of this process: [`WorkerHandle::add_local_leg`].
+    ///
+    /// # Errors
+    /// The worker's mailbox is full, or there is no such worker.
+    pub fn add_local_leg(
+        &self,
+        worker: WorkerId,
+        room: RoomId,
+        seat: SeatId,
+        leg: LegId,
+    ) -> Result<LocalPort, WorkerBusy> {
+        self.workers.get(worker.0).ok_or(WorkerBusy)?.add_local_leg(room, seat, leg)
+    }
+
     /// What answers advertise for rooms of this worker.
     #[must_use]
     pub fn candidates(&self, worker: WorkerId) -> &[SocketAddr] {
@@ -141,7 +157,8 @@ impl WorkerPool {
 }
 
 /// The wall clock is read once: it may jump afterwards and no report will.
-fn ntp_reference() -> NtpReference {
+#[must_use]
+pub fn ntp_reference() -> NtpReference {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = since_1970.as_secs() + SECONDS_1900_TO_1970;
     let fraction = (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000;

@@ -19,7 +19,8 @@ use crate::transport::batch::{Path, TransmitBatch};
 use super::WorkerId;
 use super::counters::{IoCounters, PublishedCounters};
 use super::kernel_drops::{KernelDrops, host_overflows};
-use super::mailbox::Inbox;
+use super::locals::Locals;
+use super::mailbox::{Inbox, Letter};
 use super::socket::{MediaSocket, ReceiveBatch, Sender, local_socket};
 
 pub(super) struct RunLoop {
@@ -28,6 +29,7 @@ pub(super) struct RunLoop {
     sockets: Vec<MediaSocket>,
     epoll: OwnedFd,
     inbox: Inbox,
+    locals: Locals,
     events: mpsc::Sender<(WorkerId, Event)>,
     unsent_event: Option<Event>,
     receive: ReceiveBatch,
@@ -68,6 +70,7 @@ impl RunLoop {
             sockets,
             epoll,
             inbox,
+            locals: Locals::default(),
             events,
             unsent_event: None,
             receive: ReceiveBatch::new(),
@@ -95,6 +98,7 @@ impl RunLoop {
             if self.take_mail(now) == Mail::Closed {
                 return;
             }
+            self.take_local_frames(now);
             for &index in &ready {
                 if index != BELL {
                     self.receive_from(index as usize, now);
@@ -132,8 +136,14 @@ impl RunLoop {
             if !self.inbox.has_ordinary() {
                 return Mail::Open;
             }
-            if let Some(command) = self.inbox.take_ordinary() {
-                self.guarded(now, |sfu, _| sfu.handle_command(now, command));
+            match self.inbox.take_ordinary() {
+                Some(Letter::Command(command)) => self.guarded(now, |sfu, _| sfu.handle_command(now, command)),
+                Some(Letter::LocalLeg(command, port)) => {
+                    self.locals.add(port);
+                    self.guarded(now, |sfu, _| sfu.handle_command(now, command));
+                    self.locals.forget_gone(&self.sfu);
+                }
+                None => {}
             }
         }
         // The rest waits one turn: media first. Ring again so that the turn comes at once.
@@ -147,7 +157,23 @@ impl RunLoop {
             for command in self.inbox.take_urgent() {
                 self.guarded(now, |sfu, _| sfu.handle_command(now, command));
             }
+            self.locals.forget_gone(&self.sfu);
         }
+    }
+
+    /// What threads of this process say on their legs.
+    fn take_local_frames(&mut self, now: Instant) {
+        if !self.inbox.take_frames_mark() {
+            return;
+        }
+        for at in 0..self.locals.len() {
+            let Self { sfu, transmit, locals, .. } = self;
+            let taken = catch_unwind(AssertUnwindSafe(|| locals.take_from(at, now, sfu, transmit)));
+            if taken.is_err() {
+                sfu.abandon_room(now);
+            }
+        }
+        self.locals.forget_gone(&self.sfu);
     }
 
     fn receive_from(&mut self, index: usize, now: Instant) {
@@ -197,6 +223,10 @@ impl RunLoop {
     }
 
     fn send(&mut self) {
+        if !self.transmit.local().is_empty() {
+            self.locals.deliver(self.transmit.local(), &mut self.sfu);
+            self.transmit.local_mut().clear();
+        }
         send(&mut self.sender, &mut self.sockets, &mut self.transmit, &mut self.io);
     }
 
@@ -231,6 +261,8 @@ impl RunLoop {
         self.io.kernel_filtered = self.kernel_drops.filtered;
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         self.io.cpu_nanos = cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64;
+        self.locals.forget_gone(&self.sfu);
+        self.locals.report(&mut self.sfu);
         self.counters.publish(&self.sfu.counters(), self.io);
     }
 }

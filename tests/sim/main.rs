@@ -13,6 +13,8 @@ mod losses;
 mod network;
 mod paths;
 mod permissions;
+mod phone;
+mod phones;
 mod publisher;
 mod receiver;
 mod rooms;

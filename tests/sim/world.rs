@@ -23,6 +23,7 @@ use rand::{Rng, SeedableRng};
 
 use super::far_side::{Beginning, Dialect, FarSide};
 use super::network::{Link, Network};
+use super::phone::{self, Phone};
 use super::publisher::{Publisher, RIDS};
 use super::receiver::Receiver;
 use super::wire::Format;
@@ -100,6 +101,7 @@ pub struct World {
     pub now: Instant,
     pub sfu: Sfu,
     pub people: Vec<FarSide>,
+    pub phones: Vec<Phone>,
     pub events: Vec<(Duration, Event)>,
     /// Which seat was on which slot of a leg, since when.
     pub stages: HashMap<LegId, Vec<(Instant, Vec<SlotAssignment>)>>,
@@ -156,6 +158,7 @@ impl World {
             now: start,
             sfu,
             people: Vec::new(),
+            phones: Vec::new(),
             events: Vec::new(),
             stages: HashMap::new(),
             misplaced: Vec::new(),
@@ -245,6 +248,15 @@ impl World {
         };
         self.people.push(FarSide::new(self.start, self.now, begin));
         self.by_address.insert(address(index), index);
+        index
+    }
+
+    /// A telephone of a seat; gives its index.
+    pub fn add_phone(&mut self, seat: SeatId) -> usize {
+        let index = self.phones.len();
+        let leg = LegId(200 + index as u64);
+        self.sfu.handle_command(self.now, Command::AddLocalLeg { room: self.room, seat, leg });
+        self.phones.push(Phone::new(self.now, seat, leg, StdRng::seed_from_u64(self.random.random())));
         index
     }
 
@@ -394,6 +406,11 @@ impl World {
                 self.post(index);
             }
         }
+        for index in 0..self.phones.len() {
+            if (tick + index).is_multiple_of(5) {
+                landed |= self.speak(index);
+            }
+        }
         if landed {
             self.flush();
         }
@@ -406,6 +423,19 @@ impl World {
         }
         self.take_events();
         self.check_places();
+    }
+
+    /// What a telephone says now; true when it said something.
+    fn speak(&mut self, index: usize) -> bool {
+        let phone = &mut self.phones[index];
+        let leg = phone.leg;
+        let said = phone.poll(self.start, self.now);
+        for plain in &said {
+            self.measure(true);
+            self.sfu.handle_local(self.now, leg, &phone::frame(plain), &mut self.batch);
+            self.measure(false);
+        }
+        !said.is_empty()
     }
 
     fn flush(&mut self) {
@@ -439,6 +469,10 @@ impl World {
     }
 
     fn ship(&mut self) {
+        for (leg, frame) in self.batch.local().frames() {
+            let phone = self.phones.iter_mut().find(|phone| phone.leg == leg).expect("a telephone that was added");
+            phone.handle(self.now, &frame);
+        }
         for datagram in self.batch.datagrams() {
             let remote = datagram.path.remote;
             *self.sent_to.entry(remote).or_default() += 1;
@@ -499,6 +533,12 @@ impl World {
     /// Every stream could be decoded and every packet was on its slot.
     pub fn assert_sound(&self) {
         assert_eq!(self.misplaced, [""; 0], "seed {}", self.seed);
+        for phone in &self.phones {
+            for receiver in &phone.receivers {
+                let slot = receiver.slot;
+                assert_eq!(receiver.faults, [""; 0], "seed {}, telephone {}, slot {slot}", self.seed, phone.leg);
+            }
+        }
         for person in &self.people {
             for receiver in &person.receivers {
                 assert_eq!(

@@ -6,6 +6,8 @@ pub mod data;
 pub mod far_side;
 #[path = "../../../tests/sim/network.rs"]
 pub mod network;
+#[path = "../../../tests/sim/phone.rs"]
+pub mod phone;
 #[path = "../../../tests/sim/publisher.rs"]
 pub mod publisher;
 #[path = "../../../tests/sim/receiver.rs"]

@@ -94,6 +94,9 @@ pub struct SeatClock {
 }
 
 impl SeatClock {
+    /// Of a publisher that reads our clock.
+    pub const OURS: SeatClock = SeatClock { offset: Some(0) };
+
     /// A sender report of any of the leg's streams came. The first one decides: measuring again would move sound
     /// against picture. Only a clock that was set (a jump of more than [`CLOCK_ERROR_MAX`]) is measured anew.
     pub fn record_sender_report(&mut self, arrived: NtpTime, theirs: NtpTime) {
