@@ -38,6 +38,7 @@ use super::trunk::Trunks;
 pub struct Lines {
     trunks: Trunks,
     media: MediaPool,
+    media_ip: IpAddr,
     prompts: Prompts,
     consultations: Arc<Consultations>,
     board: Arc<Switchboard>,
@@ -54,6 +55,8 @@ pub struct Parts {
     pub incoming: mpsc::Receiver<Incoming>,
     /// Media threads.
     pub media: MediaPool,
+    /// Where the other side is to send sound.
+    pub media_ip: IpAddr,
     /// What is said.
     pub prompts: Prompts,
     /// The use cases.
@@ -77,11 +80,12 @@ impl Lines {
     /// Takes and makes calls from now on.
     #[must_use]
     pub fn start(parts: Parts) -> Arc<Lines> {
-        let Parts { endpoint, mut incoming, media, prompts, consultations, board, mut orders } = parts;
+        let Parts { endpoint, mut incoming, media, media_ip, prompts, consultations, board, mut orders } = parts;
         let config = Arc::clone(&board.config);
         let lines = Arc::new(Lines {
             trunks: Trunks::start(endpoint, &config.trunks, config.dialout.ring),
             media,
+            media_ip,
             prompts,
             consultations,
             board,
@@ -140,7 +144,7 @@ impl Lines {
             return call.refuse(Refusal::Overloaded).await;
         };
         let rules = Rules { codecs: config.codecs.clone(), srtp: config.srtp, secure };
-        let mut description = self.describe(leg.address(), rules);
+        let mut description = self.describe(leg.port(), rules);
         let Ok((connection, text)) = description.answer(offer.as_ref()) else {
             return call.refuse(Refusal::Media).await;
         };
@@ -221,9 +225,9 @@ impl Lines {
         Clip::new(samples(Rate::Narrow), samples(Rate::Wide))
     }
 
-    /// Our side of the descriptions of a call whose sound is at this address.
-    pub(super) fn describe(&self, bound: SocketAddr, rules: Rules) -> Description {
-        Description::new(SocketAddr::new(self.public_ip(bound.ip()), bound.port()), rules)
+    /// Our side of the descriptions of a call whose sound comes to this port.
+    pub(super) fn describe(&self, port: u16, rules: Rules) -> Description {
+        Description::new(SocketAddr::new(self.media_ip, port), rules)
     }
 
     pub(super) fn trunks(&self) -> &Trunks {
@@ -263,12 +267,6 @@ impl Lines {
 
     fn trunk(&self, name: &TrunkName) -> Option<&TrunkConfig> {
         self.config.trunks.iter().find(|trunk| trunk.name == *name)
-    }
-
-    /// What the other side is told instead of an address that listens everywhere.
-    fn public_ip(&self, bound: IpAddr) -> IpAddr {
-        let same = self.config.public_ips.iter().find(|ip| ip.is_ipv4() == bound.is_ipv4());
-        same.copied().unwrap_or(bound)
     }
 
     fn media_networks(&self) -> Vec<crate::config::telephone::Network> {

@@ -22,6 +22,7 @@ pub struct Opened {
     endpoint: Arc<Endpoint>,
     incoming: mpsc::Receiver<Incoming>,
     media: MediaPool,
+    media_ip: IpAddr,
     prompts: Prompts,
     board: Arc<Switchboard>,
     orders: mpsc::Receiver<DialOrder>,
@@ -45,12 +46,14 @@ impl Opened {
     /// Binds and reads everything. `trusted_ca`: further authorities for TLS.
     pub async fn open(config: TelephoneConfig, trusted_ca: Option<PathBuf>) -> Result<Self, OpeningError> {
         let prompts = Prompts::new(config.prompts_dir.as_deref())?;
-        let media = MediaPool::start(&media_settings(&config))?;
+        let media_settings = media_settings(&config);
+        let media = MediaPool::start(&media_settings)?;
+        let media_ip = public(&config, media_settings.bind);
         let (endpoint, incoming) = Endpoint::start(Settings::new(&config, trusted_ca)).await?;
         let dial_in = dial_in(&config, &endpoint);
         let (board, orders) = Switchboard::new(Arc::new(config), dial_in);
         let endpoint = Arc::new(endpoint);
-        Ok(Self { endpoint, incoming, media, prompts, board: Arc::new(board), orders })
+        Ok(Self { endpoint, incoming, media, media_ip, prompts, board: Arc::new(board), orders })
     }
 
     /// For control.
@@ -62,9 +65,9 @@ impl Opened {
     /// Takes and makes calls from now on.
     #[must_use]
     pub fn start(self, consultations: Arc<Consultations>) -> Arc<Lines> {
-        let Opened { endpoint, incoming, media, prompts, board, orders } = self;
+        let Opened { endpoint, incoming, media, media_ip, prompts, board, orders } = self;
         tokio::spawn(Arc::clone(&consultations).watch_ladder());
-        Lines::start(Parts { endpoint, incoming, media, prompts, consultations, board, orders })
+        Lines::start(Parts { endpoint, incoming, media, media_ip, prompts, consultations, board, orders })
     }
 }
 
@@ -74,9 +77,14 @@ fn dial_in(config: &TelephoneConfig, endpoint: &Endpoint) -> Option<String> {
     number.map(|number| number.0.e164().to_owned()).or_else(|| {
         let transports = [SipTransport::Udp, SipTransport::Tcp, SipTransport::Tls];
         let bound = transports.into_iter().find_map(|transport| endpoint.listening(transport))?;
-        let same = config.public_ips.iter().find(|ip| ip.is_ipv4() == bound.is_ipv4());
-        Some(format!("sip:{}", SocketAddr::new(same.copied().unwrap_or(bound.ip()), bound.port())))
+        Some(format!("sip:{}", SocketAddr::new(public(config, bound.ip()), bound.port())))
     })
+}
+
+/// What the other side is told: behind NAT, or where we listen everywhere, another address than the bound one.
+fn public(config: &TelephoneConfig, bound: IpAddr) -> IpAddr {
+    let same = config.public_ips.iter().find(|ip| ip.is_ipv4() == bound.is_ipv4());
+    same.copied().unwrap_or(bound)
 }
 
 fn media_settings(config: &TelephoneConfig) -> MediaSettings {

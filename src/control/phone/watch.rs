@@ -62,7 +62,8 @@ impl Consultations {
             board.poll_alarms();
             let mut seen = HashMap::new();
             for room in self.rooms.iter().map(|entry| Arc::clone(&entry)).collect::<Vec<_>>() {
-                for sign in room.lock().phone_signs() {
+                let signs = room.lock().phone_signs();
+                for sign in signs {
                     let mut seat = watched.remove(&sign.seat).unwrap_or_default();
                     if let Some(due) = seat.handle(&sign, &board.config.ladder, Instant::now()) {
                         self.follow(&sign.seat, due).await;

@@ -3,7 +3,6 @@
 //! Not here: which lines are well and come first (`telephone::trunk`), how long it may ring (the machine). Dropping it calls off.
 
 use std::future::{Future, pending};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -74,11 +73,11 @@ impl Dialling {
         Self { lines, number: Pii(number), state: State::Idle, moved: mpsc::channel(1).1 }
     }
 
-    /// Begins. `address`: where our sound is bound.
-    pub(in crate::telephone) fn begin(&mut self, address: SocketAddr) {
+    /// Begins. `port`: where our sound is received.
+    pub(in crate::telephone) fn begin(&mut self, port: u16) {
         let (mark, moved) = mpsc::channel(LINES_MAX);
         self.moved = moved;
-        self.state = State::Finding(Box::pin(find(Arc::clone(&self.lines), self.number.clone(), address, mark)));
+        self.state = State::Finding(Box::pin(find(Arc::clone(&self.lines), self.number.clone(), port, mark)));
     }
 
     /// The next step. Safe to cancel.
@@ -135,13 +134,13 @@ impl Dialling {
     }
 }
 
-async fn find(lines: Arc<Lines>, number: Pii<Number>, address: SocketAddr, moved: mpsc::Sender<()>) -> Found {
+async fn find(lines: Arc<Lines>, number: Pii<Number>, port: u16, moved: mpsc::Sender<()>) -> Found {
     let (mut description, mut tried) = (None, None);
     let dialled = lines.trunks().dial(&number, |trunk, rules| {
         if tried.replace(trunk.name.clone()).is_some_and(|before| before != trunk.name) {
             moved.try_send(()).ok();
         }
-        description.insert(lines.describe(address, rules.clone())).offer()
+        description.insert(lines.describe(port, rules.clone())).offer()
     });
     let dialled = dialled.await;
     (dialled, description)

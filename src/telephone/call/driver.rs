@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, sleep_until};
 
 use crate::control::phone::encryption::Encryption;
-use crate::control::phone::place::PhonePlace;
+use crate::control::phone::place::{PhonePlace, PhoneRefusal};
 use crate::control::phone::seat_phone::{Arrival, PhoneOut, PhoneStage};
 use crate::control::phone::switchboard::CallTicket;
 use crate::control::join::JoinError;
@@ -79,7 +79,8 @@ pub(in crate::telephone) struct Driver {
     /// In the books as long as the call; a second attempt is there too.
     tickets: Vec<CallTicket>,
     cancelled: Option<mpsc::Receiver<PhoneCause>>,
-    stopping: watch::Receiver<bool>,
+    /// Nothing once it was told.
+    stopping: Option<watch::Receiver<bool>>,
     language: Language,
     playing: Option<PlayId>,
     watch: Watch,
@@ -91,6 +92,19 @@ pub(in crate::telephone) struct Driver {
     muted: bool,
     inputs: VecDeque<Input>,
     beat: Interval,
+}
+
+/// What came first.
+enum Came {
+    Dialog(DialogEvent),
+    Progress(Step),
+    Sound(Option<MediaEvent>),
+    Room(PhoneStage),
+    Pin(Option<Whose>),
+    Cancelled(PhoneCause),
+    Stopping,
+    Due,
+    Beat,
 }
 
 /// A PIN on its way through the store.
@@ -144,7 +158,7 @@ impl Driver {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            stopping: lines.stopping(),
+            stopping: Some(lines.stopping()),
             watch: Watch::new(lines.line_times()),
             lines,
             machine,
@@ -219,23 +233,30 @@ impl Driver {
     /// Waits for whatever comes first.
     async fn wait(&mut self) {
         let due = self.machine.poll_timeout();
-        tokio::select! {
-            event = next_of_dialog(&mut self.dialog) => self.handle_dialog(event),
-            progress = next_of_call(&mut self.dialling) => self.handle_progress(progress),
-            event = self.sound.recv() => self.handle_sound(event),
-            stage = next_of_place(&mut self.place) => self.inputs.push_back(Input::Room(news(stage))),
-            whose = checked(&mut self.checking) => self.handle_pin(whose),
-            cause = next_cancel(&mut self.cancelled) => self.inputs.push_back(Input::Cancelled(cause)),
-            Ok(_) = self.stopping.wait_for(|stopping| *stopping) => {
-                self.inputs.push_back(Input::Draining);
-                // Once: an endpoint that never stops is waited for from here on.
-                self.stopping = watch::channel(false).1;
-            }
-            () = wake(due) => {
+        let came = tokio::select! {
+            event = next_of_dialog(&mut self.dialog) => Came::Dialog(event),
+            step = next_of_call(&mut self.dialling) => Came::Progress(step),
+            event = self.sound.recv() => Came::Sound(event),
+            stage = next_of_place(&mut self.place) => Came::Room(stage),
+            whose = checked(&mut self.checking) => Came::Pin(whose),
+            cause = next_cancel(&mut self.cancelled) => Came::Cancelled(cause),
+            () = stopped(&mut self.stopping) => Came::Stopping,
+            () = wake(due) => Came::Due,
+            _ = self.beat.tick() => Came::Beat,
+        };
+        match came {
+            Came::Dialog(event) => self.handle_dialog(event),
+            Came::Progress(step) => self.handle_progress(step),
+            Came::Sound(event) => self.handle_sound(event),
+            Came::Room(stage) => self.inputs.push_back(Input::Room(news(stage))),
+            Came::Pin(whose) => self.handle_pin(whose),
+            Came::Cancelled(cause) => self.inputs.push_back(Input::Cancelled(cause)),
+            Came::Stopping => self.inputs.push_back(Input::Draining),
+            Came::Due => {
                 let actions = self.machine.handle_timeout(Instant::now());
                 self.act(actions).await;
             }
-            _ = self.beat.tick() => self.watch_line(),
+            Came::Beat => self.watch_line(),
         }
     }
 
@@ -380,7 +401,7 @@ impl Driver {
             }
         }
         if let Some(dialling) = &mut self.dialling {
-            dialling.begin(self.leg.address());
+            dialling.begin(self.leg.port());
         }
     }
 
@@ -422,12 +443,13 @@ impl Driver {
             Machine::Out(_) => (Arrival::Called, None),
         };
         let place = self.lines.consultations().phone_arrive(consultation, seat, how).await;
-        place.map(|place| (place, ticket)).map_err(|error| match error {
-            JoinError::Over => OutReason::Over,
-            JoinError::Declined => OutReason::Declined,
-            JoinError::Full | JoinError::Draining => OutReason::LinesBusy,
-            JoinError::Store(_) => OutReason::Fault,
-            _ => OutReason::Removed,
+        place.map(|place| (place, ticket)).map_err(|refusal| match refusal {
+            PhoneRefusal::EncryptionRequired => OutReason::EncryptionRequired,
+            PhoneRefusal::Join(JoinError::Over) => OutReason::Over,
+            PhoneRefusal::Join(JoinError::Declined) => OutReason::Declined,
+            PhoneRefusal::Join(JoinError::Full | JoinError::Draining) => OutReason::LinesBusy,
+            PhoneRefusal::Join(JoinError::Store(_)) => OutReason::Fault,
+            PhoneRefusal::Join(_) => OutReason::Removed,
         })
     }
 
@@ -546,6 +568,13 @@ async fn next_cancel(cancelled: &mut Option<mpsc::Receiver<PhoneCause>>) -> Phon
         },
         None => pending().await,
     }
+}
+
+async fn stopped(stopping: &mut Option<watch::Receiver<bool>>) {
+    let Some(told) = stopping else { return pending().await };
+    // The sender lives as long as the lines, which this call holds.
+    told.wait_for(|stopping| *stopping).await.ok();
+    *stopping = None;
 }
 
 async fn wake(due: Option<Instant>) {
