@@ -18,6 +18,7 @@ use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
 use colloque::telephone::lines::Lines;
 use colloque::telephone::opening::Opened;
+use colloque::telephone::trunk;
 use colloque::web::listener::BoundedListener;
 use colloque::web::security::SecurityHeaders;
 use colloque::web::{self, AppState, tls};
@@ -214,11 +215,12 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
     if let Some(login) = &config.login {
         report(format!("login provider {}", login.issuer), check_login(&config, login.clone()).await);
     }
-    if let Some(telephone) = &config.telephone {
-        let lines: Vec<&str> = telephone.trunks.iter().map(|trunk| trunk.name.as_str()).collect();
-        report(format!("telephone, lines {}", lines.join(", ")), open_telephone(&config).await.map(drop));
-    }
     check_outbound(&config.outbound, &mut report).await;
+    if let Some(telephone) = &config.telephone {
+        for (trunk, tried) in trunk::check(telephone, config.outbound.trusted_ca.clone()).await {
+            report(format!("telephone trunk {trunk}"), tried.map_err(anyhow::Error::msg));
+        }
+    }
     for shortcoming in Grants::of(&sockets).shortcomings() {
         println!("warn   {shortcoming}");
     }
