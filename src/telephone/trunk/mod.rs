@@ -6,7 +6,6 @@ mod check;
 mod driver;
 mod health;
 
-pub use driver::{Dialled, Line, Place, Trunks};
 pub use check::check;
-pub use driver::{Dialled, Line, Trunks};
+pub use driver::{Dialled, Line, Place, Trunks};
 pub use health::{Health, State};
