@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use gate::{Card, Choice, Gate, GateAnswer};
 pub use media::{MediaHints, MediaSource, MediaState, SenderInfo, SlotInfo};
 pub use phone::{PhoneCause, PhoneState};
-pub use seat::{HandOverReason, Permissions, Presence, Role, SeatInfo};
+pub use seat::{HandOverReason, Permissions, PhoneInfo, Presence, Role, SeatInfo};
 
 /// The protocol version this crate speaks. The one before it is accepted too, once there is one.
 pub const VERSION: u16 = 1;
@@ -294,9 +294,6 @@ pub enum ServerMessage {
         cause: Option<PhoneCause>,
         /// The last digits of the number; to the seat itself and to hosts alone.
         number_ending: Option<String>,
-        /// Its person has raised a hand, by key.
-        #[serde(default)]
-        hand: bool,
         /// Who called in did so from that number, or from another one; to hosts alone. Nothing when no number was shown, or for a
         /// call that the server made.
         #[serde(default)]

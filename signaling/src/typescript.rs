@@ -9,8 +9,8 @@ use ts_rs::{Config, TS};
 
 use crate::message::{
     Card, Choice, ClientMessage, ErrorCode, Gate, GateAnswer, HandOverReason, Language, MediaHints, MediaSource,
-    MediaState, Permissions, PhoneCause, PhoneState, Presence, Resume, Role, SeatInfo, SenderInfo, ServerEnvelope,
-    ServerMessage, SlotInfo, VERSION,
+    MediaState, Permissions, PhoneCause, PhoneInfo, PhoneState, Presence, Resume, Role, SeatInfo, SenderInfo,
+    ServerEnvelope, ServerMessage, SlotInfo, VERSION,
 };
 
 fn declaration<T: TS>(config: &Config) -> String {
@@ -63,6 +63,7 @@ fn generate() -> String {
         declaration::<Presence>(&config),
         declaration::<MediaState>(&config),
         declaration::<PhoneState>(&config),
+        declaration::<PhoneInfo>(&config),
         declaration::<PhoneCause>(&config),
         declaration::<ErrorCode>(&config),
         declaration::<SeatInfo>(&config),

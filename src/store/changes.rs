@@ -130,12 +130,7 @@ async fn change_gates(
     on.execute("UPDATE seats SET gates = $1 WHERE id = $2", values![gates_json(&passed), seat]).await.map(drop)
 }
 
-async fn create(
-    on: &mut Connection,
-    pins: &PinKey,
-    new: &ConsultationRecord,
-    seats: &[SeatRecord],
-) -> Applied {
+async fn create(on: &mut Connection, pins: &PinKey, new: &ConsultationRecord, seats: &[SeatRecord]) -> Applied {
     let sql = "INSERT INTO consultations (id, clinic, act, language, priority, starts_at, created_at, ended_at, gates, \
                patient, postal_prefix, queue, login, locked, e2ee, held, booking) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, \
@@ -164,13 +159,7 @@ async fn create(
     Ok(true)
 }
 
-async fn add_seat(
-    on: &mut Connection,
-    pins: &PinKey,
-    seat: &SeatRecord,
-    of_role_max: u32,
-    seats_max: u32,
-) -> Applied {
+async fn add_seat(on: &mut Connection, pins: &PinKey, seat: &SeatRecord, of_role_max: u32, seats_max: u32) -> Applied {
     let sql = "SELECT COUNT(*) AS seats, \
                COALESCE(SUM(CASE WHEN admission NOT IN ('refused', 'declined') THEN 1 ELSE 0 END), 0) AS open, \
                COALESCE(SUM(CASE WHEN admission NOT IN ('refused', 'declined') AND role = $2 THEN 1 ELSE 0 END), 0) \
@@ -188,12 +177,7 @@ async fn add_seat(
     Ok(true)
 }
 
-async fn insert_seat(
-    on: &mut Connection,
-    pins: &PinKey,
-    seat: &SeatRecord,
-    ordinal: i64,
-) -> Result<(), sqlx::Error> {
+async fn insert_seat(on: &mut Connection, pins: &PinKey, seat: &SeatRecord, ordinal: i64) -> Result<(), sqlx::Error> {
     let sql = "INSERT INTO seats (id, consultation, ordinal, role, display_name, phone, email, card, pin, admission, \
                vouched, token_epoch, device, other_device, gates, login_rpps, login_level, login_at, pin_hash, phone_consent) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";

@@ -53,7 +53,8 @@ impl SqlStore {
         let pins = async { PinKey::open(&mut writes.acquire().await?).await }.await;
         let pins = Arc::new(pins.map_err(failed("open"))?);
         let writer = Writer::start(writes.clone(), key, Arc::clone(&pins), watch().map_err(lost)?);
-        let store = Self { readers, writes, writer, pins, file: watch().map_err(lost)?, erased: ErasedList::of(data_dir) };
+        let store =
+            Self { readers, writes, writer, pins, file: watch().map_err(lost)?, erased: ErasedList::of(data_dir) };
         store.erase_again().await?;
         Ok(store)
     }

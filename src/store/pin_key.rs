@@ -22,7 +22,8 @@ impl PinKey {
         let key = Self(hmac::Key::new(hmac::HMAC_SHA256, &row.read::<Vec<u8>>("value")?));
         for row in on.fetch_all("SELECT id, pin FROM seats WHERE pin_hash IS NULL", Vec::new()).await? {
             let hash = key.hash(&row.text("pin")?);
-            on.execute("UPDATE seats SET pin_hash = $1 WHERE id = $2", values![hash.as_slice(), row.text("id")?]).await?;
+            on.execute("UPDATE seats SET pin_hash = $1 WHERE id = $2", values![hash.as_slice(), row.text("id")?])
+                .await?;
         }
         on.execute("COMMIT", Vec::new()).await?;
         Ok(key)

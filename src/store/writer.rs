@@ -169,7 +169,9 @@ impl Committer {
 
     async fn run_job(&self, on: &mut Connection, job: &Job, end: &mut ChainEnd) -> Result<Outcome, sqlx::Error> {
         match job {
-            Job::Commit(transaction) => write_transaction(on, &self.pins, transaction, end).await.map(Outcome::Committed),
+            Job::Commit(transaction) => {
+                write_transaction(on, &self.pins, transaction, end).await.map(Outcome::Committed)
+            }
             Job::Erase(whose, entry) => {
                 let found = erasure::find(on, whose).await?;
                 self.erase(on, found, entry, end).await

@@ -160,9 +160,7 @@ pub async fn capabilities(State(state): State<AppState>) -> Json<Capabilities> {
 fn telephone(state: &AppState) -> TelephoneCapabilities {
     match state.consultations.phones() {
         None => TelephoneCapabilities::Absent(Absent::Absent),
-        Some(board) => {
-            TelephoneCapabilities::Present { dial_in: board.dial_in.clone(), calls: board.calls_allowed() }
-        }
+        Some(board) => TelephoneCapabilities::Present { dial_in: board.dial_in.clone(), calls: board.calls_allowed() },
     }
 }
 

@@ -282,7 +282,7 @@ async function telephone(language) {
   const tells = (page, ...messages) =>
     page.page.evaluate((all) => all.forEach((message) => probe.call().call.apply({ kind: "server", message })), messages);
   const phone = (state, cause = null, more = {}) =>
-    ({ type: "phone", seat: id, state, cause, number_ending: "78", hand: false, matches_file: null, ...more });
+    ({ type: "phone", seat: id, state, cause, number_ending: "78", matches_file: null, ...more });
   const dialIn = { type: "dial_in", number: "+33123456789", pin: "471100815" };
   await tells(patient, dialIn, phone("ready"));
   await picture(language, "phone-waiting", patient);
@@ -305,7 +305,7 @@ async function telephone(language) {
   await tells(patient, phone("ready"));
   for (const [state, cause] of [["calling", "another_line"], ["in"], ["silent", "no_sound"], ["lost"], ["left", "line_dead"]]) {
     await tells(patient, phone(state, cause));
-    await tells(practitioner, phone(state, state === "in" ? "encryption_ends" : cause, { hand: state === "in" }));
+    await tells(practitioner, phone(state, state === "in" ? "encryption_ends" : cause));
     await picture(language, `phone-call-${state}`, patient);
     await picture(language, `phone-host-${state}`, practitioner);
   }

@@ -14,7 +14,7 @@ import type { View } from "../src/elements/view.ts";
 
 const said = (message: ServerMessage): CallEvent => ({ kind: "server", message });
 const phone = (state: PhoneState, cause: PhoneCause | null = null, more: Partial<Extract<ServerMessage, { type: "phone" }>> = {}) =>
-  said({ type: "phone", seat: "me", state, cause, number_ending: "78", hand: false, matches_file: null, ...more });
+  said({ type: "phone", seat: "me", state, cause, number_ending: "78", matches_file: null, ...more });
 const IN_CALL: CallState = { ...INITIAL_STATE, phase: "in_call", socket: "open", media: "connected", admitted: true, seat: "me" };
 const after = (...events: CallEvent[]): CallState => events.reduce(reduce, IN_CALL);
 
@@ -87,7 +87,8 @@ describe("words", () => {
     const room = reduce(IN_CALL, said({ type: "roster", seats: [seat("a", { display_name: "Noé" })] }));
     const inside = reduce(room, phone("in", "encryption_ends", { seat: "a", number_ending: null }));
     expect(announcements(room, inside, STRINGS.en)).toEqual(["Noé: on the telephone.", STRINGS.en.phone.encryptionOver("Noé")]);
-    expect(heard(inside, phone("in", "encryption_ends", { seat: "a", hand: true }))).toEqual(["Noé has raised a hand."]);
+    const raised = said({ type: "roster", seats: [seat("a", { display_name: "Noé", telephone: { hand: true } })] });
+    expect(heard(inside, raised)).toEqual(["Noé has raised a hand."]);
   });
 });
 
@@ -186,8 +187,9 @@ describe("the pages", () => {
   });
 
   test("no number and no code is written where others could read them", () => {
-    const known: Phone = { callable: true, obstacle: null, ending: "78", doing: "in", cause: null, hand: true, matchesFile: null };
-    const mark = drawn(telephone.phoneMark(view({ ...host, phones: { a: known } }), "a"));
+    const known: Phone = { callable: true, obstacle: null, ending: "78", doing: "in", cause: null, matchesFile: null };
+    const seats = [seat("a", { telephone: { hand: true } })];
+    const mark = drawn(telephone.phoneMark(view({ ...host, seats, phones: { a: known } }), "a"));
     expect(text(mark)).toBe("on the telephone hand raised");
   });
 });
@@ -213,7 +215,7 @@ describe("the page's own microphone", () => {
   let socket: FakeSocket;
   let call: Call;
   const tells = (state: PhoneState) =>
-    socket.say({ type: "phone", seat: "me", state, cause: null, number_ending: "78", hand: false, matches_file: null });
+    socket.say({ type: "phone", seat: "me", state, cause: null, number_ending: "78", matches_file: null });
 
   beforeEach(async () => {
     vi.useFakeTimers();

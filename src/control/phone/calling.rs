@@ -15,7 +15,8 @@ use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord, StoreError};
 
 use super::pins;
-use super::switchboard::{CallWish, Switchboard, Wanted};
+use super::seat_phone::PhoneOut;
+use super::switchboard::{Switchboard, Wanted};
 
 /// Why a clinic's wish for a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,8 @@ impl Consultations {
     /// Calls off or hangs up a seat's telephone for its clinic. False when there is none.
     pub async fn hang_up_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<bool, CallError> {
         let (_, seat) = self.own_seat(clinic, id, seat).await?;
-        Ok(self.hang_up(&seat.id, PhoneCause::Cancelled))
+        let called_off = self.hang_up(&seat.id, PhoneCause::Cancelled);
+        Ok(called_off || self.put_phone_out(id, &seat.id, PhoneOut::Cancelled))
     }
 
     /// Has a seat called. Gives the last digits of the number.
@@ -73,7 +75,7 @@ impl Consultations {
 
     /// Calls off or hangs up a seat's telephone. False when there is none.
     pub(in crate::control) fn hang_up(&self, seat: &str, cause: PhoneCause) -> bool {
-        self.phones().is_some_and(|board| board.wish(seat, CallWish::HangUp(cause)))
+        self.phones().is_some_and(|board| board.hang_up(seat, cause))
     }
 
     /// A page wants its own telephone called, or a host another's.
@@ -88,8 +90,7 @@ impl Consultations {
         let Some((consultation, record)) = found else { return };
         // That encryption ends is for a host to say, whosever telephone it is.
         let agreed = encryption_ends && visit.has(|may| may.admit);
-        // A telephone that is on the line already waits for nothing else.
-        if agreed && self.phones().is_some_and(|board| board.wish(seat, CallWish::EncryptionEnds)) {
+        if agreed && visit.room.lock().agree_to_phone(seat) {
             return;
         }
         if let Err(cause) = self.call(&consultation, &record, &visit.actor(), agreed) {
@@ -104,8 +105,11 @@ impl Consultations {
             return;
         }
         let in_room = visit.room.lock().seat(seat).is_some_and(|seat| seat.stage.is_inside());
-        let cause = if own && in_room { PhoneCause::BackToPage } else { PhoneCause::Cancelled };
-        if !self.hang_up(seat, cause) {
+        let (cause, out) = match own && in_room {
+            true => (PhoneCause::BackToPage, PhoneOut::BackToPage),
+            false => (PhoneCause::Cancelled, PhoneOut::Cancelled),
+        };
+        if !self.hang_up(seat, cause) && !visit.room.lock().put_phone_out(seat, out) {
             visit.refuse(None, ErrorCode::OutOfOrder, "there is no call to hang up");
         }
     }
@@ -132,13 +136,6 @@ impl Consultations {
         }
         if let Some(room) = self.live_room(&consultation.id) {
             room.lock().set_phone(seat, state, cause);
-        }
-    }
-
-    /// A person on the telephone raised a hand, or took it down.
-    pub fn tell_phone_hand(&self, consultation: &str, seat: &str, raised: bool) {
-        if let Some(room) = self.live_room(consultation) {
-            room.lock().set_phone_hand(seat, raised);
         }
     }
 

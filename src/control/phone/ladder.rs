@@ -139,7 +139,13 @@ impl Ladder {
     }
 
     /// What follows from a reading.
-    pub fn handle_reading(&mut self, reading: Reading, telephone: Telephone, rules: &Rules, now: Instant) -> Option<Move> {
+    pub fn handle_reading(
+        &mut self,
+        reading: Reading,
+        telephone: Telephone,
+        rules: &Rules,
+        now: Instant,
+    ) -> Option<Move> {
         self.record(&reading, rules, now);
         let down = self.telephone_due(&reading, telephone, rules, now).or_else(|| self.step_down(rules, now));
         if let Some((to, cause)) = down {
@@ -156,7 +162,8 @@ impl Ladder {
     fn record(&mut self, reading: &Reading, rules: &Rules, now: Instant) {
         for (step, since) in STEPS.into_iter().zip(&mut self.wanted) {
             // A step that is wanted includes those above it.
-            let cause = STEPS.into_iter().filter(|further| *further >= step).find_map(|step| wants(step, reading, rules));
+            let cause =
+                STEPS.into_iter().filter(|further| *further >= step).find_map(|step| wants(step, reading, rules));
             *since = cause.map(|cause| since.unwrap_or((now, cause)));
         }
         let unusable = reading.concealed.is_some_and(|concealed| concealed > rules.unusable_concealed)
@@ -322,7 +329,11 @@ mod tests {
             let mut bench = Bench::at(Step::Full);
             assert_eq!(bench.hold(4, reading, PHONE), [], "{reading:?}: not before");
             let moves = bench.hold(30, reading, PHONE);
-            assert_eq!(moves, expected.map(|(step, cause)| (4, step, cause)).into_iter().collect::<Vec<_>>(), "{reading:?}");
+            assert_eq!(
+                moves,
+                expected.map(|(step, cause)| (4, step, cause)).into_iter().collect::<Vec<_>>(),
+                "{reading:?}"
+            );
         }
     }
 
@@ -384,7 +395,8 @@ mod tests {
             let reading = reading(bench.start);
             assert_eq!(bench.hold(60, reading, PHONE), [(second, Step::Telephone, cause)]);
         }
-        for reading in [Reading { concealed: Some(30), ..rate(2_000, 0) }, Reading { mos: Some(2.0), ..rate(2_000, 0) }] {
+        for reading in [Reading { concealed: Some(30), ..rate(2_000, 0) }, Reading { mos: Some(2.0), ..rate(2_000, 0) }]
+        {
             assert_eq!(Bench::at(Step::Full).hold(60, reading, PHONE), []);
         }
     }

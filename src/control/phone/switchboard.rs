@@ -9,7 +9,6 @@
 //! [`CallTicket`] is dropped, however it ends.
 
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,23 +35,14 @@ pub struct Switchboard {
     budget: Arc<Mutex<Budget>>,
     throttle: Mutex<Throttle>,
     orders: mpsc::Sender<DialOrder>,
-    /// Calls in either direction, by seat: one at a time.
+    /// Calls that we make, by seat: one at a time.
     calls: Arc<DashMap<String, Running>>,
     marks: ahash::RandomState,
 }
 
 struct Running {
     call: CallId,
-    wishes: mpsc::Sender<CallWish>,
-}
-
-/// What somebody else than the telephone's person wants of its call.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CallWish {
-    /// Call it off, or hang up.
-    HangUp(PhoneCause),
-    /// The practitioner agrees that encryption ends with this telephone.
-    EncryptionEnds,
+    control: mpsc::Sender<PhoneCause>,
 }
 
 /// Nothing of what it holds: numbers, PINs' throttles.
@@ -74,8 +64,8 @@ pub struct DialOrder {
     pub language: Language,
     /// In the books as long as the call lasts.
     pub ticket: CallTicket,
-    /// What others want of it.
-    pub wishes: mpsc::Receiver<CallWish>,
+    /// Somebody calls it off, or hangs up, and why.
+    pub cancelled: mpsc::Receiver<PhoneCause>,
 }
 
 /// A call's place in the books; given back when it is dropped.
@@ -168,52 +158,58 @@ impl Switchboard {
             Actor::Clinic | Actor::Operator | Actor::Server => consultation.id.as_str(),
         };
         let asked = Asked { clinic: &consultation.clinic, seat: &seat.id, by };
-        let (sender, wishes) = mpsc::channel(WISHES_MAX);
+        let (control, cancelled) = mpsc::channel(CANCELS_MAX);
         let call = match self.calls.entry(seat.id.clone()) {
             Entry::Occupied(_) => return Err(PhoneCause::TooManyAtOnce),
             Entry::Vacant(free) => {
                 let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
-                free.insert(Running { call, wishes: sender });
+                free.insert(Running { call, control });
                 call
             }
         };
         let ticket = self.ticket(call, Some(seat.id.clone()));
         let (consultation, seat) = (consultation.id.clone(), seat.id.clone());
-        let order = DialOrder { consultation, seat, number: number.clone(), language, ticket, wishes };
+        let order = DialOrder { consultation, seat, number: number.clone(), language, ticket, cancelled };
         // A full queue is a telephone that does not work: the ticket goes with the order.
         self.orders.try_send(order).map_err(|_| PhoneCause::NoLine)?;
         Ok(number)
     }
 
     /// Another attempt of the same call (it was busy): counted like any other.
-    pub fn call_again(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<CallTicket, PhoneCause> {
-        self.number_of(Encryption::from_name(&consultation.e2ee), seat)?;
+    pub fn call_again(
+        &self,
+        consultation: &ConsultationRecord,
+        seat: &SeatRecord,
+    ) -> Result<(Number, CallTicket), PhoneCause> {
+        let number = self.number_of(Encryption::from_name(&consultation.e2ee), seat)?;
         let asked = Asked { clinic: &consultation.clinic, seat: &seat.id, by: &seat.id };
         let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
+        Ok((number, self.ticket(call, None)))
+    }
+
+    /// A call came in for this clinic's seat: it takes a line.
+    pub fn arrive(&self, clinic: &str) -> Result<CallTicket, PhoneCause> {
+        let call = lock(&self.budget).handle_arrival(clinic).map_err(cause_of_budget)?;
         Ok(self.ticket(call, None))
     }
 
-    /// A call came in for this seat: it takes a line, and the place of a call that the seat has already.
-    pub fn arrive(&self, clinic: &str, seat: &str) -> Result<(CallTicket, mpsc::Receiver<CallWish>), PhoneCause> {
-        let call = lock(&self.budget).handle_arrival(clinic).map_err(cause_of_budget)?;
-        let (sender, wishes) = mpsc::channel(WISHES_MAX);
-        let before = self.calls.insert(seat.to_owned(), Running { call, wishes: sender });
-        if let Some(before) = before {
-            before.wishes.try_send(CallWish::HangUp(PhoneCause::HungUp)).ok();
-        }
-        Ok((self.ticket(call, Some(seat.to_owned())), wishes))
-    }
-
-    /// Passes a wish on to a seat's call. False when there is none.
-    pub fn wish(&self, seat: &str, wish: CallWish) -> bool {
-        // Full: enough was wished for already.
-        self.calls.get(seat).map(|running| running.wishes.try_send(wish)).is_some()
+    /// Calls off or hangs up a call that the server makes. False when there is none.
+    pub fn hang_up(&self, seat: &str, cause: PhoneCause) -> bool {
+        // Full: it is being called off already.
+        self.calls.get(seat).map(|running| running.control.try_send(cause)).is_some()
     }
 
     /// Recognises a caller without remembering the number. Nobody for a withheld one.
     #[must_use]
     pub fn mark(&self, caller: Option<&Pii<Number>>) -> Option<CallerMark> {
         caller.map(|caller| CallerMark(self.marks.hash_one(caller.0.e164())))
+    }
+
+    /// Whether a caller shows the number of the seat's file. Nothing when either has none.
+    #[must_use]
+    pub fn matches_file(&self, caller: Option<CallerMark>, seat: &SeatRecord) -> Option<bool> {
+        let number = numbers::read(&seat.phone.as_ref()?.0, self.config.country).ok()?;
+        caller.map(|caller| self.mark(Some(&Pii(number))) == Some(caller))
     }
 
     /// What holds for whoever types PINs on this call.
@@ -234,8 +230,7 @@ impl Switchboard {
     pub fn poll_alarms(&self) -> Vec<Alarm> {
         let (mut budget, now) = (lock(&self.budget), Instant::now());
         let clinics = budget.clinics();
-        let alarms: Vec<Alarm> =
-            clinics.iter().filter_map(|clinic| budget.poll_alarm(clinic, now, today())).collect();
+        let alarms: Vec<Alarm> = clinics.iter().filter_map(|clinic| budget.poll_alarm(clinic, now, today())).collect();
         alarms.iter().for_each(warn);
         alarms
     }
@@ -296,5 +291,5 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 const DAY: Duration = Duration::from_secs(86_400);
 /// Calls that nobody has begun to make yet. The telephone takes them at once; more than this is one that hangs.
 const ORDERS_MAX: usize = 64;
-/// A call is hung up once, and agreed to once.
-const WISHES_MAX: usize = 4;
+/// A call is called off once; a second wish says nothing new.
+const CANCELS_MAX: usize = 1;

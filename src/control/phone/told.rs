@@ -25,6 +25,8 @@ pub(in crate::control) struct Telephone {
     dial_in: Option<Pii<(String, String)>>,
     /// The number's last digits, or why it cannot be called. Nothing on a server without a telephone.
     callable: Option<Result<Pii<String>, PhoneCause>>,
+    /// Its person agreed to be called when the connection fails.
+    consent: bool,
     /// What it does.
     doing: Option<Doing>,
     /// Who called in did so from the number of the file.
@@ -36,15 +38,13 @@ pub(in crate::control) struct Telephone {
 struct Doing {
     state: PhoneState,
     cause: Option<PhoneCause>,
-    /// Raised.
-    hand: bool,
     /// To hosts alone.
     matches_file: Option<bool>,
 }
 
 impl Doing {
     fn new(state: PhoneState, cause: Option<PhoneCause>) -> Self {
-        Self { state, cause, hand: false, matches_file: None }
+        Self { state, cause, matches_file: None }
     }
 }
 
@@ -62,7 +62,13 @@ impl Telephone {
         let Some(board) = board else { return Self::default() };
         let number = board.dial_in.clone().filter(|_| encryption != Encryption::Required);
         let ending = board.number_of(encryption, seat).map(|number| Pii(number.ending().to_owned()));
-        Self { dial_in: number.map(|number| Pii((number, seat.pin.0.clone()))), callable: Some(ending), ..Self::default() }
+        let dial_in = number.map(|number| Pii((number, seat.pin.0.clone())));
+        Self { dial_in, callable: Some(ending), consent: seat.phone_consent, ..Self::default() }
+    }
+
+    /// Whether the server may call it by itself.
+    pub(super) fn may_be_called(&self) -> bool {
+        self.consent && matches!(self.callable, Some(Ok(_)))
     }
 
     fn ending(&self) -> Option<String> {
@@ -77,20 +83,10 @@ impl RoomState {
         let ends = self.encryption == Encryption::Preferred && state == PhoneState::In;
         let cause = cause.or(ends.then_some(PhoneCause::EncryptionEnds));
         if let Some(seat) = self.seat_mut(id) {
-            let over = matches!(state, PhoneState::Left | PhoneState::Failed);
-            if over {
+            if matches!(state, PhoneState::Left | PhoneState::Failed) {
                 seat.telephone.matches_file = None;
             }
-            let hand = !over && seat.telephone.doing.is_some_and(|doing| doing.hand);
-            seat.telephone.doing = Some(Doing { hand, ..Doing::new(state, cause) });
-            self.tell_phones();
-        }
-    }
-
-    /// A person on the telephone raised a hand, or took it down.
-    pub(in crate::control) fn set_phone_hand(&mut self, id: &str, raised: bool) {
-        if let Some(doing) = self.seat_mut(id).and_then(|seat| seat.telephone.doing.as_mut()) {
-            doing.hand = raised;
+            seat.telephone.doing = Some(Doing::new(state, cause));
             self.tell_phones();
         }
     }
@@ -129,13 +125,12 @@ impl RoomState {
             let ending = seat.telephone.ending().filter(|_| knows.number);
             let mut tell = |told: &mut HashMap<_, _>, now: Doing| {
                 if told.insert(seat.id.clone(), now) != Some(now) {
-                    let Doing { state, cause, hand, matches_file } = now;
+                    let Doing { state, cause, matches_file } = now;
                     messages.push(ServerMessage::Phone {
                         seat: seat.id.clone(),
                         state,
                         cause,
                         number_ending: ending.clone(),
-                        hand,
                         matches_file,
                     });
                 }

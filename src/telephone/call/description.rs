@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use colloque_sound::Codec;
 
-use crate::config::telephone::{TelephoneCodec, TrunkConfig};
+use crate::config::telephone::TelephoneCodec;
 use crate::ids::PayloadType;
 use crate::pii::Pii;
 use crate::telephone::media::{CallKeys, Connection, Format};
@@ -17,7 +17,7 @@ use crate::transport::srtp::Profile;
 
 /// Our side of one call's descriptions.
 #[derive(Clone, Debug)]
-pub(super) struct Description {
+pub(in crate::telephone) struct Description {
     local: Local,
     rules: Rules,
     /// What we offered last, and not yet agreed on.
@@ -25,8 +25,8 @@ pub(super) struct Description {
 }
 
 impl Description {
-    /// For a call over this trunk, whose sound we receive at `address`.
-    pub(super) fn new(address: SocketAddr, trunk: &TrunkConfig, secure: bool) -> Self {
+    /// For a call whose sound we receive at `address`.
+    pub(in crate::telephone) fn new(address: SocketAddr, rules: Rules) -> Self {
         let local = Local {
             address,
             session: rand::random::<u32>().into(),
@@ -34,12 +34,11 @@ impl Description {
             key: Pii(rand::random()),
             direction: Direction::SendRecv,
         };
-        let rules = Rules { codecs: trunk.codecs.clone(), srtp: trunk.srtp, secure };
         Self { local, rules, offered: None }
     }
 
     /// Answers an offer; or, when there is none, makes ours, whose answer comes later.
-    pub(super) fn answer(&mut self, offer: Option<&Remote>) -> Result<(Option<Connection>, String), Refused> {
+    pub(in crate::telephone) fn answer(&mut self, offer: Option<&Remote>) -> Result<(Option<Connection>, String), Refused> {
         self.local.version += 1;
         let Some(offer) = offer else { return Ok((None, self.offer())) };
         let (agreed, text) = offer.answer(&self.local, &self.rules)?;

@@ -97,7 +97,9 @@ impl Watch {
             }
             // Whoever holds a call may send nothing at all (RFC 3264 section 8.4).
             State::Silent if heard.held || sign < REPORTS => return None,
-            _ if heard.held || sign < QUIET => (State::Silent, (self.state != State::Silent).then_some(LineNews::Silent)),
+            _ if heard.held || sign < QUIET => {
+                (State::Silent, (self.state != State::Silent).then_some(LineNews::Silent))
+            }
             State::Lost { .. } if sign >= self.times.lost => (State::Over, Some(LineNews::GivenUp)),
             State::Lost { probed: false } if sign >= PROBE => (State::Lost { probed: true }, Some(LineNews::Probe)),
             State::Lost { .. } => return None,
@@ -122,7 +124,11 @@ mod tests {
     const TIMES: LineTimes = LineTimes { silence: Duration::from_secs(300), lost: Duration::from_secs(20) };
 
     /// Reads once a second what `heard` says of each second; gives what was new and when.
-    fn watch(seconds: u64, heard: impl Fn(u64) -> (Option<u64>, Option<u64>, bool), proofs: &[u64]) -> Vec<(u64, LineNews)> {
+    fn watch(
+        seconds: u64,
+        heard: impl Fn(u64) -> (Option<u64>, Option<u64>, bool),
+        proofs: &[u64],
+    ) -> Vec<(u64, LineNews)> {
         let start = Instant::now();
         let at = |second: u64| start + Duration::from_secs(second);
         let mut watch = Watch::new(TIMES);

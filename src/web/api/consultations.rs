@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::acts::GatesDefinition;
-use crate::control::phone::encryption::Encryption;
 use crate::control::booking::{BookingError, ConsultationState, NewConsultation, NewSeat};
 use crate::control::clinics::Scope;
 use crate::control::clock;
+use crate::control::phone::encryption::Encryption;
 use crate::control::yearly::ActsOfYear;
 use crate::pii::Pii;
 use crate::web::AppState;

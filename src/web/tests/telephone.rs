@@ -4,7 +4,7 @@ use colloque_signaling::message::{ErrorCode, PhoneCause, PhoneState};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
-use crate::control::phone::switchboard::{CallWish, DialOrder, Switchboard};
+use crate::control::phone::switchboard::{DialOrder, Switchboard};
 
 use super::room::id;
 use super::*;
@@ -50,7 +50,7 @@ fn patient() -> Value {
 
 fn phone(seat: &Value, state: PhoneState, cause: Option<PhoneCause>, ending: Option<&str>) -> ServerMessage {
     let number_ending = ending.map(str::to_owned);
-    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending, hand: false, matches_file: None }
+    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending, matches_file: None }
 }
 
 fn about_telephones(messages: Vec<ServerMessage>) -> Vec<ServerMessage> {
@@ -143,7 +143,7 @@ async fn a_clinic_calls_and_calls_off_within_its_limits() {
     let mut order = orders.recv().await.unwrap();
     assert_eq!(outcome(server.call(&consultation, &seats[1], "POST").await), refused("too_many_at_once"));
     assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT);
-    assert_eq!(order.wishes.recv().await, Some(CallWish::HangUp(PhoneCause::Cancelled)));
+    assert_eq!(order.cancelled.recv().await, Some(PhoneCause::Cancelled));
     drop(order);
     assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT, "nothing to hang up");
     for _ in 0..2 {
@@ -228,30 +228,27 @@ async fn consent_to_be_called_needs_a_number() {
 }
 
 #[tokio::test]
-async fn a_raised_hand_is_told_to_all_and_whose_number_called_to_hosts_alone() {
+async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to_all() {
     let (server, _orders) = Server::with_telephone().await;
     let (consultation, seats) = server.book_with(patient(), json!({"e2ee": "preferred"})).await;
     let mut doctor = server.page_inside(&seats[0]).await;
     let mut page = server.page(&seats[1]).await;
     server.consultations.tell_phone_match(&consultation, id(&seats[1]), Some(true));
-    let told = |state, cause, hand, matches_file| ServerMessage::Phone {
+    let told = |state, cause, matches_file| ServerMessage::Phone {
         seat: id(&seats[1]).to_owned(),
         state,
         cause,
         number_ending: Some("78".to_owned()),
-        hand,
         matches_file,
     };
     server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
-    doctor.hears(told(PhoneState::Waiting, None, false, Some(true))).await;
-    page.hears(told(PhoneState::Waiting, None, false, None)).await;
-    // What a telephone ends is said as long as it is in.
+    doctor.hears(told(PhoneState::Waiting, None, Some(true))).await;
+    page.hears(told(PhoneState::Waiting, None, None)).await;
     server.tells(&consultation, &seats[1], PhoneState::In, None).await;
     let ends = Some(PhoneCause::EncryptionEnds);
-    doctor.hears(told(PhoneState::In, ends, false, Some(true))).await;
-    server.consultations.tell_phone_hand(&consultation, id(&seats[1]), true);
-    doctor.hears(told(PhoneState::In, ends, true, Some(true))).await;
-    page.hears(told(PhoneState::In, ends, true, None)).await;
-    server.tells(&consultation, &seats[1], PhoneState::Left, Some(PhoneCause::HungUp)).await;
-    doctor.hears(told(PhoneState::Left, Some(PhoneCause::HungUp), false, None)).await;
+    doctor.hears(told(PhoneState::In, ends, Some(true))).await;
+    page.hears(told(PhoneState::In, ends, None)).await;
+    let left = Some(PhoneCause::HungUp);
+    server.tells(&consultation, &seats[1], PhoneState::Left, left).await;
+    doctor.hears(told(PhoneState::Left, left, None)).await;
 }

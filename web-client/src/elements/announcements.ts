@@ -96,7 +96,6 @@ function phoneChanges(before: CallState, now: CallState, strings: Strings): stri
     if (phone.doing === null || phone === old) continue;
     const info = now.seats.find((other) => other.seat === seat);
     const name = info === undefined ? words.title : seatName(info, strings);
-    if (phone.hand && !old?.hand && seat !== now.seat) said.push(words.saidHand(name));
     if (phone.doing === old?.doing && phone.cause === old?.cause) continue;
     if (seat !== now.seat) {
       said.push(words.saidOther(name, otherPhoneText(phone, strings)));
@@ -125,6 +124,7 @@ function seatChanges(before: CallState, now: CallState, strings: Strings): strin
     const old = presentBefore.get(info.seat);
     if (old === undefined) said.push(strings.saidArrived(name, strings.roles[info.role]));
     else if (info.presence === "reconnecting" && old.presence === "present") said.push(strings.saidLost(name));
+    if (info.telephone?.hand && !old?.telephone?.hand) said.push(strings.phone.saidHand(name));
     if (info.screen && old !== undefined && !old.screen) said.push(strings.saidScreen(name));
   }
   for (const info of presentBefore.values()) {

@@ -5,7 +5,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 import type { SeatInfo } from "../protocol/generated.ts";
 import { othersPresent, seatsAbsentWithPhone, seatsWaiting } from "../sdk/call-state.ts";
-import { endsEncryption, isIn } from "../sdk/phones.ts";
+import { endsEncryption } from "../sdk/phones.ts";
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
 import type { Strings } from "./strings.ts";
@@ -135,8 +135,7 @@ function presentRow(view: View, info: SeatInfo): TemplateResult {
   const { strings, state, call, actions } = view;
   const name = seatName(info, strings);
   const silenced = state.silenced.includes(info.seat);
-  const speaks = info.microphone || isIn(state.phones[info.seat]);
-  const mutes = speaks || silenced;
+  const mutes = info.microphone || silenced;
   return html`<li class="person" data-seat=${info.seat} data-presence=${info.presence}>
     ${identity(name, info.presence === "reconnecting" ? strings.seatReconnecting : strings.roles[info.role])}
     <div class="marks">
@@ -150,7 +149,7 @@ function presentRow(view: View, info: SeatInfo): TemplateResult {
             aria-label=${silenced ? strings.unmuteName(name) : strings.muteName(name)}
             @click=${() => call.mute(info.seat, "microphone", !silenced)}
           >
-            ${speaks && !silenced ? ICONS.microphone : ICONS.microphoneOff}
+            ${info.microphone && !silenced ? ICONS.microphone : ICONS.microphoneOff}
           </button>`
         : nothing}
       ${state.permissions.remove

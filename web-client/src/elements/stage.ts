@@ -100,7 +100,7 @@ function tileView(view: View, tile: Tile): TemplateResult {
       <span class="name">${screen ? strings.screenOf(name) : name}</span>
       ${screen || tile.displayName === null ? nothing : html`<span class="role">${strings.roles[tile.role]}</span>`}
       ${screen ? nothing : phoneMark(view, tile.seat)}
-      ${tile.microphone || screen || tile.phone
+      ${tile.microphone || screen
         ? nothing
         : html`<span class="state">${ICONS.microphoneOff}<span class="unseen">${strings.microphoneOff}</span></span>`}
     </figcaption>

@@ -172,7 +172,7 @@ export function phoneLine(view: View, info: SeatInfo): TemplateResult | typeof n
       ? nothing
       : html`<p>${ICONS.phone}<span>${[text, ending, waits ? matching : null].filter((part) => part !== null).join(", ")}</span></p>`}
     ${waits && state.permissions.admit ? html`<p class="hint">${words.askIdentity}</p>` : nothing}
-    ${phone.hand ? html`<p class="hand">${ICONS.hand}<span>${words.hand}</span></p>` : nothing}
+    ${info.telephone?.hand ? html`<p class="hand">${ICONS.hand}<span>${words.hand}</span></p>` : nothing}
     ${state.permissions.admit ? hostButton(view, info, phone) : nothing}
   </div>`;
 }
@@ -213,10 +213,10 @@ export function encryptionQuestion({ strings, call, actions }: View, { seat, nam
 
 /** On the picture of who speaks by telephone; in place of the sign that the page's microphone is off. */
 export function phoneMark({ strings, state }: View, seat: string | null): TemplateResult | typeof nothing {
-  const phone = seat === null ? undefined : state.phones[seat];
-  if (!isIn(phone)) return nothing;
+  const telephone = state.seats.find((info) => info.seat === seat)?.telephone;
+  if (telephone == null) return nothing;
   return html`<span class="by-phone">${ICONS.phone}<span>${strings.phone.others.in}</span></span>
-    ${phone?.hand ? html`<span class="hand">${ICONS.hand}<span class="unseen">${strings.phone.hand}</span></span>` : nothing}`;
+    ${telephone.hand ? html`<span class="hand">${ICONS.hand}<span class="unseen">${strings.phone.hand}</span></span>` : nothing}`;
 }
 
 /** The control in the call: the dialog, or nothing while the telephone is in use and its notice says all. */

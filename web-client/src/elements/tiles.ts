@@ -4,7 +4,6 @@
 import type { MediaSource, Role } from "../protocol/generated.ts";
 import { othersPresent } from "../sdk/call-state.ts";
 import type { CallState } from "../sdk/call-state.ts";
-import { isIn } from "../sdk/phones.ts";
 
 export interface Tile {
   readonly key: string;
@@ -40,7 +39,7 @@ export function stageOf(state: CallState): Stage {
       microphone: info.microphone,
       speaking: state.speaker === info.seat,
       reconnecting: info.presence === "reconnecting",
-      phone: isIn(state.phones[info.seat]),
+      phone: info.telephone != null,
     };
     const face = slotOf(state, info.seat, "camera");
     seats.push({ ...common, ...face, key: info.seat, source: "camera", picture: info.camera });

@@ -17,8 +17,6 @@ export interface Phone {
   /** Null while it has done nothing, or nothing that is still worth telling. */
   readonly doing: PhoneDoing | null;
   readonly cause: PhoneCause | null;
-  /** Its person has raised a hand by key. */
-  readonly hand: boolean;
   /** Who called in did so from the number of the file, or from another; null: not known. */
   readonly matchesFile: boolean | null;
 }
@@ -37,18 +35,17 @@ const UNKNOWN: Phone = {
   ending: null,
   doing: null,
   cause: null,
-  hand: false,
   matchesFile: null,
 };
 
 export function reducePhone(phones: Phones, message: Extract<ServerMessage, { type: "phone" }>): Phones {
-  const { seat, state, cause, number_ending, hand, matches_file } = message;
+  const { seat, state, cause, number_ending, matches_file } = message;
   const before = phones[seat] ?? UNKNOWN;
   const ending = number_ending ?? before.ending;
   const after =
     state === "ready" || state === "unavailable"
       ? { ...before, ending, callable: state === "ready", obstacle: cause }
-      : { ...before, ending, doing: state, cause, hand: hand ?? false, matchesFile: matches_file ?? null };
+      : { ...before, ending, doing: state, cause, matchesFile: matches_file ?? null };
   return { ...phones, [seat]: after };
 }
 
