@@ -55,6 +55,10 @@ fn check(bytes: &[u8]) -> Option<SipMessage> {
         }
     }
     message.via_header().ok()?;
+    // The parser takes a request line with brackets for an address with a name.
+    if matches!(message, SipMessage::Request(_)) && bytes.split(|c| *c == b'\n').next()?.contains(&b'<') {
+        return None;
+    }
     match &message {
         SipMessage::Request(request) => {
             TransactionKey::from_request(request, TransactionRole::Server).ok()?;
@@ -338,6 +342,7 @@ mod tests {
             ("i: x\r\n", "i: x\r\ni: y\r\n"),
             ("SIP/2.0\r\nVia", "SIP/7.0\r\nVia"),
             ("OPTIONS sip", "options sip"),
+            ("sip:a@192.0.2.1 SIP", "<sip:a@192.0.2.1> SIP"),
         ] {
             assert!(!looks_like_sip(OPTIONS.replacen(from, to, 1).as_bytes()), "{from} -> {to}");
         }

@@ -176,17 +176,22 @@ impl Reading<'_> {
 
     /// None: the connection is of no more use.
     fn hand_on(&self, message: &[u8]) -> Option<()> {
-        let judged = self.hub.screen().handle_message(self.peer.ip(), gate::opens(message), Instant::now());
-        if let Err(dropped) = judged {
-            self.hub.counters.record_dropped(dropped);
-            return Some(());
-        }
         let checked = fields::quick_look(message).then(|| fields::checked(message)).flatten();
         let kind = if self.transport == SipTransport::Tls { Transport::Tls } else { Transport::Tcp };
         let received = checked.and_then(|message| SipConnection::update_msg_received(message, self.peer, kind).ok());
-        let Some(message) = received else {
-            self.hub.counters.record_dropped(Dropped::Junk);
-            return Some(());
+        let opens = gate::opens(message);
+        let judged = match received {
+            Some(received) => {
+                self.hub.screen().handle_message(self.peer.ip(), opens, Instant::now()).map(|()| received)
+            }
+            None => Err(Dropped::Junk),
+        };
+        let message = match judged {
+            Ok(message) => message,
+            Err(dropped) => {
+                self.hub.counters.record_dropped(dropped);
+                return Some(());
+            }
         };
         let event = TransportEvent::Incoming(message, self.connection.clone(), self.addr.clone());
         self.incoming.send(event).ok()
