@@ -5,7 +5,7 @@
 set -euo pipefail
 
 goal=${1:?run, test, compare or plots}
-packages=(cmake g++ libclang-dev make)
+packages=(cmake espeak-ng g++ libclang-dev make)
 if [ "$goal" = test ]; then
   packages+=(chromium firefox-esr iproute2 ethtool nftables postgresql pulseaudio python3 python3-venv fonts-dejavu-core valgrind curl jq openssl
     sip-tester kamailio baresip-core)
