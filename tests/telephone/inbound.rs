@@ -1,6 +1,6 @@
 //! Calls that come in.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use colloque::config::telephone::SipTransport;
 use colloque::telephone::sdp::Direction;
@@ -340,12 +340,11 @@ async fn a_stream_that_trickles_or_floods_is_cut_off() {
     let port = server.port(SipTransport::Tcp);
     let connect = || tokio::net::TcpStream::connect(("127.0.0.1", port));
     let mut flood = connect().await.unwrap();
-    let began = Instant::now();
     let text = vec![b'x'; 100_000];
     let _ = tokio::io::AsyncWriteExt::write_all(&mut flood, &text).await;
     let mut buffer = [0; 10];
     let read = soon(tokio::io::AsyncReadExt::read(&mut flood, &mut buffer)).await;
-    assert!(matches!(read, Ok(0) | Err(_)), "{read:?} {:?}", began.elapsed());
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     let mut kept = Vec::new();
     for _ in 0..70 {
         kept.push(connect().await.unwrap());

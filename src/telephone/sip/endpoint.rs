@@ -200,14 +200,15 @@ impl Endpoint {
         outbound::dial(&self.hub, trunk, number, offer, ring)
     }
 
-    /// Asks a trunk whether it is there; the time of the way there and back. Any answer but 408, 5xx counts.
+    /// Asks a trunk whether it is there; the time of the way there and back. Any answer but 408, 5xx counts: one that wants a
+    /// password for OPTIONS is there too.
     pub async fn probe(&self, trunk: &TrunkName, limit: Duration) -> Result<Duration, ProbeFailure> {
         let began = Instant::now();
-        let response = self.ask(trunk, Method::Options, &[], limit).await?;
-        match response.status_code.code() {
-            408 => Err(ProbeFailure::Silent),
-            status @ 500..=599 => Err(ProbeFailure::Status(status)),
-            _ => Ok(began.elapsed()),
+        match self.ask(trunk, Method::Options, &[], limit).await.map(|response| response.status_code.code()) {
+            Ok(408) => Err(ProbeFailure::Silent),
+            Ok(status @ 500..=599) => Err(ProbeFailure::Status(status)),
+            Ok(_) | Err(ProbeFailure::Auth) => Ok(began.elapsed()),
+            Err(failure) => Err(failure),
         }
     }
 
