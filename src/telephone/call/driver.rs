@@ -20,7 +20,6 @@ use colloque_signaling::message::{Language, PhoneCause, PhoneState};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, sleep_until};
 
-use crate::control::phone::encryption::Encryption;
 use crate::control::phone::place::{PhonePlace, PhoneRefusal};
 use crate::control::phone::seat_phone::{Arrival, PhoneOut, PhoneStage};
 use crate::control::phone::switchboard::CallTicket;
@@ -65,7 +64,8 @@ pub(in crate::telephone) struct Driver {
     lines: Arc<Lines>,
     machine: Machine,
     leg: MediaLeg,
-    sound: mpsc::Receiver<MediaEvent>,
+    /// Nothing once its thread is gone.
+    sound: Option<mpsc::Receiver<MediaEvent>>,
     description: Option<Description>,
     dialog: Option<Dialog>,
     /// A call that was not answered yet.
@@ -163,7 +163,7 @@ impl Driver {
             lines,
             machine,
             leg,
-            sound,
+            sound: Some(sound),
             description: None,
             dialog: None,
             dialling: None,
@@ -236,7 +236,7 @@ impl Driver {
         let came = tokio::select! {
             event = next_of_dialog(&mut self.dialog) => Came::Dialog(event),
             step = next_of_call(&mut self.dialling) => Came::Progress(step),
-            event = self.sound.recv() => Came::Sound(event),
+            event = next_of_sound(&mut self.sound) => Came::Sound(event),
             stage = next_of_place(&mut self.place) => Came::Room(stage),
             whose = checked(&mut self.checking) => Came::Pin(whose),
             cause = next_cancel(&mut self.cancelled) => Came::Cancelled(cause),
@@ -325,7 +325,7 @@ impl Driver {
             // The thread is gone: nothing will ever be heard.
             None => {
                 self.broken = true;
-                self.sound = mpsc::channel(1).1;
+                self.sound = None;
                 self.inputs.push_back(Input::Room(RoomNews::Out(OutReason::Fault)));
             }
         }
@@ -416,10 +416,15 @@ impl Driver {
     }
 
     async fn arrive(&mut self) {
-        let Some(whose) = &self.whose else { return };
-        let arrived = self.place_of(whose).await;
+        let Some(whose) = self.whose.clone() else { return };
+        let dialled_in = matches!(self.machine, Machine::In(_));
+        let arrived = place_of(Arc::clone(&self.lines), whose, dialled_in).await;
         let news = match arrived {
             Ok((place, ticket)) => {
+                if let (Some(caller), Some(Whose { consultation, seat })) = (&self.caller, &self.whose) {
+                    let matches = self.lines.board().matches_file(caller.mark, seat);
+                    self.lines.consultations().tell_phone_match(&consultation.id, &seat.id, matches);
+                }
                 let news = news(place.standing().stage);
                 self.place = Some(place);
                 self.tickets.extend(ticket);
@@ -428,33 +433,6 @@ impl Driver {
             Err(reason) => RoomNews::Out(reason),
         };
         self.inputs.push_back(Input::Room(news));
-    }
-
-    async fn place_of(&self, whose: &Whose) -> Result<(PhonePlace, Option<CallTicket>), OutReason> {
-        let Whose { consultation, seat } = whose;
-        if Encryption::from_name(&consultation.e2ee) == Encryption::Required {
-            return Err(OutReason::EncryptionRequired);
-        }
-        let (how, ticket) = match self.machine {
-            Machine::In(_) => {
-                let ticket = self.lines.board().arrive(&consultation.clinic).map_err(|_| OutReason::LinesBusy)?;
-                (Arrival::DialledIn, Some(ticket))
-            }
-            Machine::Out(_) => (Arrival::Called, None),
-        };
-        let place = self.lines.consultations().phone_arrive(consultation, seat, how).await;
-        if let (Ok(_), Some(caller)) = (&place, &self.caller) {
-            let matches = self.lines.board().matches_file(caller.mark, seat);
-            self.lines.consultations().tell_phone_match(&consultation.id, &seat.id, matches);
-        }
-        place.map(|place| (place, ticket)).map_err(|refusal| match refusal {
-            PhoneRefusal::EncryptionRequired => OutReason::EncryptionRequired,
-            PhoneRefusal::Join(JoinError::Over) => OutReason::Over,
-            PhoneRefusal::Join(JoinError::Declined) => OutReason::Declined,
-            PhoneRefusal::Join(JoinError::Full | JoinError::Draining) => OutReason::LinesBusy,
-            PhoneRefusal::Join(JoinError::Store(_)) => OutReason::Fault,
-            PhoneRefusal::Join(_) => OutReason::Removed,
-        })
     }
 
     fn attach(&mut self) {
@@ -516,6 +494,30 @@ impl Driver {
     }
 }
 
+/// The seat's place for this call. A call that came in takes a line; one that we make has its own already.
+async fn place_of(
+    lines: Arc<Lines>,
+    whose: Whose,
+    dialled_in: bool,
+) -> Result<(PhonePlace, Option<CallTicket>), OutReason> {
+    let Whose { consultation, seat } = whose;
+    let (how, ticket) = if dialled_in {
+        let ticket = lines.board().arrive(&consultation.clinic).map_err(|_| OutReason::LinesBusy)?;
+        (Arrival::DialledIn, Some(ticket))
+    } else {
+        (Arrival::Called, None)
+    };
+    let place = lines.consultations().phone_arrive(&consultation, &seat, how).await;
+    place.map(|place| (place, ticket)).map_err(|refusal| match refusal {
+        PhoneRefusal::EncryptionRequired => OutReason::EncryptionRequired,
+        PhoneRefusal::Join(JoinError::Over) => OutReason::Over,
+        PhoneRefusal::Join(JoinError::Declined) => OutReason::Declined,
+        PhoneRefusal::Join(JoinError::Full | JoinError::Draining) => OutReason::LinesBusy,
+        PhoneRefusal::Join(JoinError::Store(_)) => OutReason::Fault,
+        PhoneRefusal::Join(_) => OutReason::Removed,
+    })
+}
+
 fn news(stage: PhoneStage) -> RoomNews {
     match stage {
         PhoneStage::Waiting { consent_due, encryption_ends } => RoomNews::Waiting { consent_due, encryption_ends },
@@ -546,6 +548,13 @@ async fn next_of_dialog(dialog: &mut Option<Dialog>) -> DialogEvent {
 async fn next_of_call(dialling: &mut Option<Dialling>) -> Step {
     match dialling {
         Some(dialling) => dialling.next().await,
+        None => pending().await,
+    }
+}
+
+async fn next_of_sound(sound: &mut Option<mpsc::Receiver<MediaEvent>>) -> Option<MediaEvent> {
+    match sound {
+        Some(sound) => sound.recv().await,
         None => pending().await,
     }
 }

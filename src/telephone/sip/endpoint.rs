@@ -71,6 +71,8 @@ pub struct Timers {
     pub bye: Duration,
     /// For the answer of requests within a call, and for our own answer to a re-INVITE.
     pub request: Duration,
+    /// From a message's first byte to its last, on a stream: whoever trickles is let go.
+    pub message: Duration,
     /// Shortest session that we take part in (RFC 4028 section 5).
     pub session_min: Duration,
 }
@@ -82,6 +84,7 @@ impl Default for Timers {
             cancel: Duration::from_secs(5),
             bye: Duration::from_secs(5),
             request: Duration::from_secs(10),
+            message: Duration::from_secs(10),
             session_min: MIN_SE,
         }
     }
