@@ -28,14 +28,16 @@ use super::call::dialling::Dialling;
 use super::call::driver::{Caller, Driver, Machine, Whose};
 use super::call::line::LineTimes;
 use super::call::Times;
+use super::figures::Figures;
 use super::media::{Clip, LegSpec, MediaPool};
 use super::prompts::{Prompt, Prompts};
 use super::sdp::Rules;
-use super::sip::{Endpoint, Incoming, Refusal};
+use super::sip::{Counters, Endpoint, Incoming, Refusal};
 use super::trunk::Trunks;
 
 /// What all calls share.
 pub struct Lines {
+    endpoint: Arc<Endpoint>,
     trunks: Trunks,
     media: MediaPool,
     media_ip: IpAddr,
@@ -83,7 +85,8 @@ impl Lines {
         let Parts { endpoint, mut incoming, media, media_ip, prompts, consultations, board, mut orders } = parts;
         let config = Arc::clone(&board.config);
         let lines = Arc::new(Lines {
-            trunks: Trunks::start(endpoint, &config.trunks, config.dialout.ring),
+            endpoint: Arc::clone(&endpoint),
+            trunks: Trunks::start(Arc::clone(&endpoint), &config.trunks, config.dialout.ring),
             media,
             media_ip,
             prompts,
@@ -93,6 +96,8 @@ impl Lines {
             stop: watch::channel(false).0,
             running: Arc::default(),
         });
+        let figures = Figures::new(Arc::downgrade(&lines));
+        lines.consultations.metrics().register(Box::new(figures));
         let taking = Arc::clone(&lines);
         tokio::spawn(async move {
             while let Some(call) = incoming.recv().await {
@@ -228,6 +233,14 @@ impl Lines {
     /// Our side of the descriptions of a call whose sound comes to this port.
     pub(super) fn describe(&self, port: u16, rules: Rules) -> Description {
         Description::new(SocketAddr::new(self.media_ip, port), rules)
+    }
+
+    pub(super) fn media(&self) -> &MediaPool {
+        &self.media
+    }
+
+    pub(super) fn sip_counters(&self) -> &Counters {
+        self.endpoint.counters()
     }
 
     pub(super) fn trunks(&self) -> &Trunks {

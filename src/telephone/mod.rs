@@ -8,5 +8,6 @@ pub mod sip;
 pub mod trunk;
 pub mod media;
 pub mod call;
+mod figures;
 pub mod lines;
 pub mod opening;
