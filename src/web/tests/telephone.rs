@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Settings;
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
+use crate::store::Store as _;
 
 use super::room::id;
 use super::*;
