@@ -19,6 +19,7 @@ await import("./tests/interruptions.mjs");
 await import("./tests/layers.mjs");
 await import("./tests/loss.mjs");
 await import("./tests/embedding.mjs");
+await import("./tests/telephone.mjs");
 await import("./tests/accessibility.mjs");
 await import("./tests/tls.mjs");
 await import("./tests/gone-for-good.mjs");

@@ -64,6 +64,40 @@ for (const language of ["fr", "en"]) {
   });
 }
 
+test("no state of a telephone has a serious barrier", { timeout: 90_000 }, async (t) => {
+  const found = [];
+  const check = async (state, seat) => found.push(...(await violations(seat)).map((text) => `${state}: ${text}`));
+  const { practitioner, patient, ids } = await lab.call(t);
+  await patient.page.setViewportSize(PHONE);
+  // As the server would tell it; each state stands still while it is looked at.
+  const tell = (state, cause, more = {}) =>
+    Promise.all(
+      [practitioner, patient].map(({ page }) =>
+        page.evaluate((message) => probe.call().call.apply({ kind: "server", message }), {
+          ...{ type: "phone", seat: ids.patient, state, cause, number_ending: "78", matches_file: null },
+          ...more,
+        }),
+      ),
+    );
+  await tell("ready", null);
+  await patient.page.evaluate(() =>
+    probe.call().call.apply({ kind: "server", message: { type: "dial_in", number: "+33123456789", pin: "471100815" } }),
+  );
+  await patient.press("phone");
+  await check("how to go on by telephone", patient);
+  await patient.press("cancel");
+  const states = [["ringing", null], ["confirming", null], ["waiting", "encryption_ends"], ["in", "encryption_ends"], ["failed", "no_answer"]];
+  for (const [state, cause] of states) {
+    await tell(state, cause);
+    await check(`${state}, to the patient`, patient);
+    await check(`${state}, to the host`, practitioner);
+  }
+  await tell("failed", "encryption_ends");
+  await practitioner.press("phone-encryption");
+  await check("question before encryption ends", practitioner);
+  assert.deepEqual(found, []);
+});
+
 test("no question, panel or dialog has a serious barrier", { timeout: 90_000 }, async (t) => {
   const found = [];
   const check = async (state, seat) => found.push(...(await violations(seat)).map((text) => `${state}: ${text}`));
