@@ -8,6 +8,7 @@
 mod channel;
 mod media;
 mod signalling;
+mod sound;
 
 /// A target: takes the bytes as the parser would get them from the network.
 pub type Target = fn(&[u8]);
@@ -33,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sdp_fragment", signalling::sdp_fragment),
     ("websocket", signalling::websocket),
     ("token", signalling::token),
+    ("telephone_packets", sound::telephone_packets),
 ];
 
 /// The target of that name.
