@@ -44,6 +44,11 @@ bench-worker: ## runs the real worker beside the physical limit: CPU per forward
 	@scripts/setup.sh test
 	scripts/bench-worker.sh
 
+bench-telephone: ## runs up to 100 calls on one media thread: CPU a call, late frames, added delay
+	@scripts/setup.sh run
+	$(CARGO) build --release --workspace --bin bench-telephone
+	target/release/bench-telephone
+
 load: ## runs every load scenario for a few seconds (scripts/load.sh runs one)
 	@scripts/setup.sh run
 	scripts/load.sh all
@@ -74,4 +79,4 @@ screenshots: ## takes the pages' pictures into target/screenshots
 	@scripts/setup.sh test
 	scripts/e2e.sh screenshots
 
-.PHONY: help run build test check bench bench-worker instructions load soak compare plots fuzz licences sbom screenshots
+.PHONY: help run build test check bench bench-worker bench-telephone instructions load soak compare plots fuzz licences sbom screenshots

@@ -116,7 +116,12 @@ fn telephones_in_a_room_hear_each_other_and_never_themselves() {
         telephone.leg.attach(workers.add_local_leg(WORKER, ROOM, SeatId(seat), LegId(seat)).unwrap());
     }
     speak(&mut [&mut one, &mut other, &mut waiting], 120);
-    assert!(one.hears(1_100.0) > 1_500.0 && other.hears(500.0) > 1_500.0, "{} {}", one.hears(1_100.0), other.hears(500.0));
+    assert!(
+        one.hears(1_100.0) > 1_500.0 && other.hears(500.0) > 1_500.0,
+        "{} {}",
+        one.hears(1_100.0),
+        other.hears(500.0)
+    );
     assert!(one.hears(500.0) < 100.0 && other.hears(1_100.0) < 100.0, "{} {}", one.hears(500.0), other.hears(1_100.0));
     for telephone in [&one, &other] {
         assert!(telephone.hears(1_900.0) < 50.0, "nobody hears who is not admitted");

@@ -41,7 +41,8 @@ pub fn telephone_packets(input: &[u8]) {
         match classify(datagram) {
             Some(Class::Rtp) => {
                 let Ok(header) = RtpHeader::parse(datagram) else { continue };
-                let judged = rule.judge(now, senders[sender], &header, |number| [voice, EVENTS, NOISE].contains(&number));
+                let judged =
+                    rule.judge(now, senders[sender], &header, |number| [voice, EVENTS, NOISE].contains(&number));
                 let Ok(accepted) = judged else { continue };
                 assert_ne!(sender, 2, "a stranger was taken for the telephone");
                 assert_eq!(accepted.seq.wire(), header.sequence);

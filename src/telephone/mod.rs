@@ -2,7 +2,7 @@
 //!
 //! A front door onto `control`, like `web`; neither knows the other. Nothing of a number, a PIN or a key that was pressed reaches a log.
 
+pub mod media;
 pub mod sdp;
 pub mod sip;
 pub mod trunk;
-pub mod media;

@@ -86,7 +86,9 @@ impl Delays {
         self.0.sort_unstable();
         let at = |part: f64| self.0.get(((self.0.len() as f64 * part) as usize).min(self.0.len().saturating_sub(1)));
         match (at(0.5), at(0.95)) {
-            (Some(half), Some(most)) => format!("{:.0}, p95 {:.0} ms", half.as_secs_f64() * 1e3, most.as_secs_f64() * 1e3),
+            (Some(half), Some(most)) => {
+                format!("{:.0}, p95 {:.0} ms", half.as_secs_f64() * 1e3, most.as_secs_f64() * 1e3)
+            }
             _ => "nothing heard".to_owned(),
         }
     }

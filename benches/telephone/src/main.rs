@@ -41,12 +41,17 @@ fn main() {
         eprintln!("usage: bench-telephone [SECONDS A ROW [ONLY SO MANY CALLS]]");
         process::exit(2);
     };
-    println!("G.711 calls on one media thread, {seconds} s each; delays are of the server alone, without Opus's 6.5 ms\n");
+    println!(
+        "G.711 calls on one media thread, {seconds} s each; delays are of the server alone, without Opus's 6.5 ms\n"
+    );
     println!(
         "| {:>5} | {:>10} | {:>11} | {:>9} | {:>10} | {:>9} | {:>17} | {:>17} |",
         "calls", "complexity", "CPU a call", "of a core", "late", "made up", "to the room", "to the telephone"
     );
-    println!("|{:->7}|{:->12}|{:->13}|{:->11}|{:->12}|{:->11}|{:->19}|{:->19}|", ":", ":", ":", ":", ":", ":", ":", ":");
+    println!(
+        "|{:->7}|{:->12}|{:->13}|{:->11}|{:->12}|{:->11}|{:->19}|{:->19}|",
+        ":", ":", ":", ":", ":", ":", ":", ":"
+    );
     for row in ROWS.iter().filter(|row| only.is_none_or(|only| row.calls == only)) {
         match measure(row, Duration::from_secs(seconds)) {
             Ok(outcome) => outcome.print(row),

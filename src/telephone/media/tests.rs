@@ -348,29 +348,39 @@ fn keys_are_read_from_events_and_each_press_counts_once() {
     assert_eq!(call.keys(), "0477#");
 }
 
+/// The sum of a key's two tones.
+fn key_frame(key: Key, frame: i32) -> Vec<i16> {
+    let (row, column) = key.tones();
+    let at = |n: f64, hz: u32| (TAU * f64::from(hz) * n / 8_000.0).sin();
+    let samples = (0..160).map(|sample| f64::from(frame * 160 + sample));
+    samples.map(|n| (5_000.0 * (at(n, row) + at(n, column))) as i16).collect()
+}
+
 #[test]
-fn keys_are_read_from_tones_on_lines_without_events() {
+fn keys_are_read_from_tones_on_lines_without_events_and_the_room_hears_little_of_them() {
     let pool = pool(1);
     let mut call = Call::connected(&pool, Codec::Pcma);
-    call.say(Say::Tone(0.0), 10);
+    let (port, worker) = line_by_hand(LegId(1)).unwrap();
+    let mut room = Room::new(worker, 440.0);
+    call.leg.attach(port);
+    call.say_into(&mut room, Say::Tone(0.0), 10);
+    let before = room.sequences.len();
     for label in "471".chars() {
-        let (row, column) = Key::from_label(label).unwrap().tones();
-        for n in 0..6 {
-            let at = |n: f64, hz: u32| (TAU * f64::from(hz) * n / 8_000.0).sin();
-            let frame: Vec<i16> = (0..160)
-                .map(|sample| f64::from(n * 160 + sample))
-                .map(|n| (5_000.0 * (at(n, row) + at(n, column))) as i16)
-                .collect();
+        for n in 0..10 {
             let mut payload = [0; 160];
+            let frame = key_frame(Key::from_label(label).unwrap(), n);
             call.telephone.encoder.encode(&frame, &mut payload).unwrap();
             let timestamp = call.telephone.timestamp;
             call.telephone.send(PayloadType(8), timestamp, &payload);
-            call.say(Say::Nothing, 1);
+            call.say_into(&mut room, Say::Nothing, 1);
         }
-        call.say(Say::Tone(0.0), 6);
+        call.say_into(&mut room, Say::Tone(0.0), 10);
     }
-    call.say(Say::Tone(0.0), 10);
+    call.say_into(&mut room, Say::Tone(0.0), 10);
     assert_eq!(call.keys(), "471");
+    // Of each press the tone's 10 frames and 3 behind them are cut, but for what came before a block was full.
+    let (passed, published) = (70, room.sequences.len() - before);
+    assert!(passed - published >= 3 * 9, "{published} of {passed} frames reached the room");
 }
 
 #[test]
