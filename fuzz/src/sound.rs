@@ -1,72 +1,100 @@
-//! Targets of the telephone's sound: what reaches a call's port, from the trunk or from a stranger.
+//! Targets of `colloque_sound`: what arrives on a telephone's media port, behind the RTP header.
 
 use std::hint::black_box;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use colloque::ids::{PayloadType, Ssrc};
-use colloque::rtp::demux::{Class, classify};
-use colloque::rtp::packet::RtpHeader;
-use colloque::sfu::egress::{NtpReference, NtpTime};
-use colloque::telephone::media::rtcp::{REPORT_LEN_MAX, Reports};
-use colloque::telephone::media::source::SourceRule;
 use colloque_sound::event::EventReader;
-use colloque_sound::jitter::Place;
+use colloque_sound::jitter::{Inserted, JitterBuffer, PACKETS_MAX, Place, Taken};
 use colloque_sound::reception::Reception;
-use colloque_sound::{Codec, FRAME_SAMPLES_MAX};
+use colloque_sound::wav::Wav;
+use colloque_sound::{Codec, FRAME_SAMPLES_MAX, Rate};
 
-use crate::channel::pieces;
+/// A stream of telephone-events, nine bytes each: flags, two of timestamp, one length, payload.
+pub fn telephone_event(input: &[u8]) {
+    let mut reader = EventReader::default();
+    let (mut rest, mut pressed, mut packets) = (input, 0, 0);
+    while let Some((&[flags, high, low, len], body)) = rest.split_first_chunk::<4>() {
+        let (payload, behind) = body.split_at(usize::from(len % 6).min(body.len()));
+        let timestamp = u32::from_be_bytes([flags & 0x80, high, low, 0]);
+        pressed +=
+            usize::from(reader.handle_packet(u32::from(flags & 1), timestamp, flags & 2 != 0, payload).is_some());
+        packets += 1;
+        rest = behind;
+    }
+    assert!(pressed <= packets);
+}
 
-const EVENTS: PayloadType = PayloadType(101);
-const NOISE: PayloadType = PayloadType(13);
-
-/// Datagrams of a call, cut out of the input by a length byte each. The first byte of each says who sends: the announced
-/// address, one of the trunk's others, or a stranger, who must never be taken for the telephone. A frame is taken now and then.
-pub fn telephone_packets(input: &[u8]) {
-    let Some((&first, input)) = input.split_first() else { return };
-    let codec = [Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::Opus][usize::from(first % 4)];
-    let voice = PayloadType(codec.static_payload_type().unwrap_or(107));
-    let senders = ["203.0.113.1:4000", "198.51.100.7:5000", "192.0.2.9:4000"].map(|text| text.parse::<SocketAddr>());
-    let senders = senders.map(|address| address.expect("an address"));
-    let mut rule = SourceRule::new(vec!["198.51.100.0/24".parse().expect("a network")]);
-    rule.set_announced(senders[0]);
-    let mut now = Instant::now();
-    let mut reports = Reports::new(now, Ssrc(1), NtpReference { instant: now, ntp: NtpTime(1 << 40) }, 7);
-    let mut reception = Reception::new(codec, codec.rate(), 1).expect("libopus has memory");
-    let mut events = EventReader::default();
-    for piece in pieces(input) {
-        let Some((&how, datagram)) = piece.split_first() else { continue };
-        let sender = usize::from(how % 3);
-        now += Duration::from_millis(u64::from(how >> 3));
-        match classify(datagram) {
-            Some(Class::Rtp) => {
-                let Ok(header) = RtpHeader::parse(datagram) else { continue };
-                let judged =
-                    rule.judge(now, senders[sender], &header, |number| [voice, EVENTS, NOISE].contains(&number));
-                let Ok(accepted) = judged else { continue };
-                assert_ne!(sender, 2, "a stranger was taken for the telephone");
-                assert_eq!(accepted.seq.wire(), header.sequence);
-                reports.record_received(now, header.ssrc, accepted.seq, header.timestamp, accepted.begins);
-                let place = Place { ssrc: header.ssrc.0, sequence: header.sequence, timestamp: header.timestamp };
-                let payload = header.payload(datagram);
-                if header.payload_type == EVENTS {
-                    black_box(events.handle_packet(header.ssrc.0, header.timestamp, header.marker, payload));
-                    reception.handle_event(now, place);
-                } else if header.payload_type == NOISE {
-                    reception.handle_noise(now, place, payload);
-                } else {
-                    reception.handle_packet(now, place, payload);
+/// A stream of packets, eight bytes each: what it is, milliseconds until it comes, place.
+pub fn jitter_buffer(input: &[u8]) {
+    let start = Instant::now();
+    let (mut now, mut next_poll) = (start, start);
+    let mut buffer = JitterBuffer::new(8_000);
+    let (mut stored, mut played) = (0_u64, 0_u64);
+    let mut last: Option<(u64, u32)> = None;
+    for packet in input.chunks_exact(8) {
+        now += Duration::from_millis(u64::from(packet[1]));
+        while next_poll <= now {
+            let restarts = buffer.counts().restarts;
+            match buffer.poll_take(next_poll, packet[0] & 8 != 0) {
+                Taken::Packet(payload) => {
+                    played += 1;
+                    let number = u32::from_be_bytes(payload.try_into().expect("our own payload"));
+                    // In the order in which they were sent, unless the stream began anew.
+                    if let Some((epoch, before)) = last.filter(|&(epoch, _)| epoch == restarts) {
+                        assert!(number.wrapping_sub(before) < u32::MAX / 2, "{number} after {before} in {epoch}");
+                    }
+                    last = Some((restarts, number));
                 }
+                Taken::Lost { ticks, .. } | Taken::Empty { ticks } => assert!((1..=8_000).contains(&ticks)),
             }
-            Some(Class::Rtcp) => {
-                reports.handle_compound(now, datagram);
-                assert!(reports.path().lost_out <= 1.0);
-            }
-            _ => {}
+            next_poll += Duration::from_millis(20);
         }
+        let place = Place {
+            ssrc: u32::from(packet[0] & 1),
+            sequence: u16::from_be_bytes([packet[2], packet[3]]),
+            timestamp: u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]),
+        };
+        let inserted = if packet[0] & 2 != 0 {
+            buffer.handle_other(now, place)
+        } else {
+            buffer.handle_packet(now, place, 160, &place.timestamp.to_be_bytes())
+        };
+        stored += u64::from(inserted == Inserted::Stored && packet[0] & 2 == 0);
+        assert!(buffer.depth() <= PACKETS_MAX);
+        black_box((buffer.target(), buffer.delay(now), buffer.jitter()));
+    }
+    assert!(played <= stored);
+}
+
+/// A stream of payloads through the whole reception: codec, then for each packet its kind, length and bytes.
+pub fn reception(input: &[u8]) {
+    let Some((&codec, mut rest)) = input.split_first() else {
+        return;
+    };
+    let codec = [Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::Opus][usize::from(codec % 4)];
+    let mut reception = Reception::new(codec, Rate::Narrow, 1).expect("a decoder");
+    let mut now = Instant::now();
+    let (mut sequence, mut timestamp) = (0_u16, 0_u32);
+    while let Some((&[kind, len], body)) = rest.split_first_chunk::<2>() {
+        let (payload, behind) = body.split_at(usize::from(len).min(body.len()));
+        rest = behind;
+        sequence = sequence.wrapping_add(1 + u16::from(kind >> 6));
+        timestamp = timestamp.wrapping_add(codec.clock_hz() / 50 * (1 + u32::from(kind >> 6)));
+        let place = Place { ssrc: 1, sequence, timestamp };
+        black_box(match kind & 3 {
+            0 => reception.handle_event(now, place),
+            1 => reception.handle_noise(now, place, payload),
+            _ => reception.handle_packet(now, place, payload),
+        });
+        now += Duration::from_millis(20);
         let mut frame = [0; FRAME_SAMPLES_MAX];
-        reception.poll_frame(now, &mut frame[..codec.rate().frame_samples()]);
-        assert!(reception.buffer().depth() <= colloque_sound::jitter::PACKETS_MAX);
-        black_box(reports.poll_report(now, 0, &mut [0; REPORT_LEN_MAX]));
+        black_box(reception.poll_frame(now, &mut frame[..reception.rate().frame_samples()]));
+    }
+}
+
+/// A recording of the operator's; what was read is written and read again.
+pub fn wav(input: &[u8]) {
+    if let Ok(sound) = Wav::parse(input) {
+        assert_eq!(Wav::parse(&sound.to_bytes()), Ok(sound));
     }
 }

@@ -1,11 +1,11 @@
-//! An answered call: the task that owns its dialog, and the handle that owns the task.
+//! An answered call: the task that owns its dialog.
 //!
 //! ```text
 //!  Dialog --commands--> task --requests--> the other side
 //!     ^------events-----  ^----requests---
 //! ```
 //!
-//! Not here: how it came about. One task does everything in its order; what has to wait for an answer of the other side waits in a task
+//! Not here: the handle (`dialog`), how the call came about. One task does everything in its order; what has to wait for an answer of the other side waits in a task
 //! of its own and reports back. When the handle is dropped the task says BYE; when the task ends the call is forgotten.
 
 use std::ops::ControlFlow;
@@ -20,111 +20,16 @@ use tokio::time::{sleep_until, timeout};
 use crate::config::telephone::TrunkConfig;
 use crate::telephone::sdp::Remote;
 
-use super::causes::{EndCause, Reason, Refusal};
+use super::afterlife::hang_up;
+use super::causes::{EndCause, Reason};
+use super::dialog::{Command, DialogEvent, Reoffer, ReofferFailure};
 use super::endpoint::{ALLOW, SUPPORTED, reply};
 use super::exchange::{self, ProbeFailure, Pump};
 use super::fields;
 use super::hub::{Flow, Hub, Registered};
 use super::inbound::{description, known_option, response};
-use super::outbound::hang_up;
 use super::session_timer::{Due, Said, SessionTimer};
 use super::state::DialogState;
-
-/// An answered call. Dropping it hangs up.
-#[derive(Debug)]
-pub struct Dialog {
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) events: mpsc::Receiver<DialogEvent>,
-    pub(super) end: Arc<OnceLock<EndCause>>,
-}
-
-/// What the other side does.
-#[derive(Debug)]
-pub enum DialogEvent {
-    /// It changes the sound: hold, another port, another codec. To be answered within some seconds.
-    Reoffer(Reoffer),
-    /// Its answer to an offer of ours that stood in a 200.
-    Answer(Remote),
-    /// A key, by INFO: `0`-`9`, `*`, `#`, `A`-`D`.
-    Digit(char),
-    /// It is over. Nothing comes behind it.
-    Ended(EndCause),
-}
-
-/// An offer within a call. Dropping it refuses the offer (488); the call goes on as before.
-#[derive(Debug)]
-pub struct Reoffer {
-    /// None: it wants an offer of ours, and the answer follows as [`DialogEvent::Answer`].
-    pub offer: Option<Remote>,
-    answer: oneshot::Sender<String>,
-}
-
-impl Reoffer {
-    /// Answers with our description.
-    pub fn answer(self, sdp: String) {
-        let _ = self.answer.send(sdp);
-    }
-}
-
-/// Why an offer of ours within a call came to nothing. The call goes on as before unless it ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ReofferFailure {
-    /// Another offer is under way.
-    #[error("another offer is under way")]
-    Pending,
-    /// The other side refuses it.
-    #[error("refused with status {0}")]
-    Refused(u16),
-    /// No answer, or the call is over.
-    #[error("no answer")]
-    Lost,
-}
-
-impl Dialog {
-    /// The next thing that the other side does.
-    pub async fn next(&mut self) -> DialogEvent {
-        match self.events.recv().await {
-            Some(event) => event,
-            None => DialogEvent::Ended(self.end.get().copied().unwrap_or(EndCause::Lost)),
-        }
-    }
-
-    /// Offers another description; theirs comes back. An offer that crosses theirs (491) is repeated.
-    pub async fn reoffer(&self, sdp: String) -> Result<Remote, ReofferFailure> {
-        let (done, answer) = oneshot::channel();
-        self.commands.send(Command::Reoffer { sdp, done }).await.map_err(|_| ReofferFailure::Lost)?;
-        match timeout(REOFFER_MAX, answer).await {
-            Ok(Ok(answer)) => answer,
-            _ => Err(ReofferFailure::Lost),
-        }
-    }
-
-    /// Hangs up; returns when the other side has heard it, or after some seconds.
-    pub async fn bye(self, reason: Reason) {
-        let (done, heard) = oneshot::channel();
-        if self.commands.send(Command::Bye { reason, done }).await.is_ok() {
-            let _ = timeout(BYE_MAX, heard).await;
-        }
-    }
-
-    /// Whether the other side still knows the call.
-    pub async fn probe(&self) -> bool {
-        let (done, alive) = oneshot::channel();
-        let asked = self.commands.send(Command::Probe { done }).await.is_ok();
-        asked && matches!(timeout(PROBE_MAX, alive).await, Ok(Ok(true)))
-    }
-}
-
-/// Orders to a call's task.
-#[derive(Debug)]
-pub(super) enum Command {
-    Ring,
-    Answer { sdp: String, done: oneshot::Sender<()> },
-    Refuse(Refusal),
-    Reoffer { sdp: String, done: oneshot::Sender<Result<Remote, ReofferFailure>> },
-    Bye { reason: Reason, done: oneshot::Sender<()> },
-    Probe { done: oneshot::Sender<bool> },
-}
 
 /// What a call consists of.
 pub(super) struct Parts {
@@ -629,10 +534,6 @@ fn digit(body: &[u8]) -> Option<char> {
 /// Offers that cross three times are somebody's fault.
 const OFFER_TRIES_MAX: u32 = 3;
 const REPORTS_MAX: usize = 8;
-/// Three crossings with their waits.
-const REOFFER_MAX: Duration = Duration::from_secs(45);
-const BYE_MAX: Duration = Duration::from_secs(10);
-const PROBE_MAX: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
 mod tests {

@@ -44,8 +44,10 @@ impl Gate {
             return Err(Dropped::Junk);
         }
         let len = complete(buffer, len);
+        // Before the bucket: junk in a trunk's name must not use up what the trunk may open.
+        fields::checked(&buffer[..len]).ok_or(Dropped::Junk)?;
         screen().handle_message(from.ip(), opens(&buffer[..len]), Instant::now())?;
-        fields::checked(&buffer[..len]).map(|_| len).ok_or(Dropped::Junk)
+        Ok(len)
     }
 }
 

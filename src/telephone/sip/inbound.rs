@@ -15,8 +15,9 @@ use crate::config::telephone::{CountryCode, Number, TrunkConfig};
 use crate::pii::Pii;
 use crate::telephone::sdp::Remote;
 
-use super::call::{Call, Command, Dialog, DialogEvent, Parts};
+use super::call::{Call, Parts};
 use super::causes::{EndCause, Refusal};
+use super::dialog::{Command, Dialog, DialogEvent};
 use super::digest::Verdict;
 use super::endpoint::{ALLOW, Incoming, SUPPORTED, reply};
 use super::exchange::{self, Pump};

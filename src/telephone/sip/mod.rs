@@ -10,8 +10,10 @@
 //! folder. Dialogs, timers, authentication, streams and TLS are our own. Not here: SDP, sound, trunk health, policy. Whoever is not on
 //! the allow-list hears nothing at all. Every wait has a deadline of ours. Dropping a call's handle ends the call and forgets it.
 
+mod afterlife;
 mod call;
 mod causes;
+mod dialog;
 mod digest;
 mod endpoint;
 mod exchange;
@@ -26,8 +28,8 @@ mod state;
 mod stream;
 mod tls;
 
-pub use call::{Dialog, DialogEvent, Reoffer, ReofferFailure};
 pub use causes::{DialFailure, EndCause, Reason, Refusal};
+pub use dialog::{Dialog, DialogEvent, Reoffer, ReofferFailure};
 pub use endpoint::{Endpoint, Incoming, Settings, StartError, Timers};
 pub use exchange::ProbeFailure;
 pub use fields::looks_like_sip;

@@ -13,7 +13,7 @@ use rsipstack::transport::{SipAddr, SipConnection, TransportEvent};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::telephone::SipTransport;
@@ -145,6 +145,8 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn run(self, mut reader: impl AsyncRead + Unpin, pongs: mpsc::Sender<()>) {
         let mut buffer = Vec::new();
+        // When the message that is being read must be whole.
+        let mut whole_by = None;
         loop {
             // Keep-alives (RFC 5626 section 3.5.1) and blank lines between messages.
             while buffer.starts_with(b"\r\n") {
@@ -160,14 +162,20 @@ impl Reading<'_> {
                     if self.hand_on(&message).is_none() {
                         return;
                     }
+                    whole_by = None;
                     continue;
                 }
                 Frame::Broken => return self.hub.counters.record_dropped(Dropped::Junk),
                 Frame::Partial => {}
             }
-            let limit = if buffer.is_empty() { IDLE } else { MESSAGE };
+            let now = tokio::time::Instant::now();
+            let until = if buffer.is_empty() {
+                now + IDLE
+            } else {
+                *whole_by.get_or_insert(now + self.hub.settings.timers.message)
+            };
             let mut chunk = [0; 4_096];
-            match timeout(limit, reader.read(&mut chunk)).await {
+            match timeout_at(until, reader.read(&mut chunk)).await {
                 Ok(Ok(len)) if len > 0 => buffer.extend_from_slice(&chunk[..len]),
                 _ => return,
             }
@@ -176,17 +184,22 @@ impl Reading<'_> {
 
     /// None: the connection is of no more use.
     fn hand_on(&self, message: &[u8]) -> Option<()> {
-        let judged = self.hub.screen().handle_message(self.peer.ip(), gate::opens(message), Instant::now());
-        if let Err(dropped) = judged {
-            self.hub.counters.record_dropped(dropped);
-            return Some(());
-        }
         let checked = fields::quick_look(message).then(|| fields::checked(message)).flatten();
         let kind = if self.transport == SipTransport::Tls { Transport::Tls } else { Transport::Tcp };
         let received = checked.and_then(|message| SipConnection::update_msg_received(message, self.peer, kind).ok());
-        let Some(message) = received else {
-            self.hub.counters.record_dropped(Dropped::Junk);
-            return Some(());
+        let opens = gate::opens(message);
+        let judged = match received {
+            Some(received) => {
+                self.hub.screen().handle_message(self.peer.ip(), opens, Instant::now()).map(|()| received)
+            }
+            None => Err(Dropped::Junk),
+        };
+        let message = match judged {
+            Ok(message) => message,
+            Err(dropped) => {
+                self.hub.counters.record_dropped(dropped);
+                return Some(());
+            }
         };
         let event = TransportEvent::Incoming(message, self.connection.clone(), self.addr.clone());
         self.incoming.send(event).ok()
@@ -264,8 +277,6 @@ impl Drop for Place {
 
 /// SIP's own limit for UDP; nobody's call needs more.
 const MESSAGE_MAX: usize = 64 * 1024;
-/// From the first byte of a message to the next piece of it: whoever trickles is let go.
-const MESSAGE: Duration = Duration::from_secs(10);
 /// Longer than half of any session timer, so that a quiet call's connection lives.
 const IDLE: Duration = Duration::from_secs(3_600);
 const HANDSHAKE: Duration = Duration::from_secs(10);

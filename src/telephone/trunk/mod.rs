@@ -2,8 +2,10 @@
 //!
 //! Not here: SIP itself (`sip`), which number may be called. `health` is pure: facts and instants in, states and next moments out.
 
+mod check;
 mod driver;
 mod health;
 
+pub use check::check;
 pub use driver::{Dialled, Line, Trunks};
 pub use health::{Health, State};
