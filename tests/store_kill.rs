@@ -445,6 +445,7 @@ fn consultation_record(id: &str) -> ConsultationRecord {
         queue: None,
         login: false,
         locked: false,
+        e2ee: "off".into(),
     }
 }
 
@@ -458,6 +459,7 @@ fn seat_record(id: &str, consultation: &str) -> SeatRecord {
         email: None,
         card: None,
         pin: Pii("1".into()),
+        phone_consent: false,
         admission: Admission::Waiting,
         vouched: false,
         token_epoch: 0,

@@ -7,13 +7,15 @@
 
 mod gate;
 mod media;
+mod phone;
 mod seat;
 
 use serde::{Deserialize, Serialize};
 
 pub use gate::{Card, Choice, Gate, GateAnswer};
 pub use media::{MediaHints, MediaSource, MediaState, SenderInfo, SlotInfo};
-pub use seat::{HandOverReason, Permissions, Presence, Role, SeatInfo};
+pub use phone::{PhoneCause, PhoneState};
+pub use seat::{HandOverReason, Permissions, PhoneInfo, Presence, Role, SeatInfo};
 
 /// The protocol version this crate speaks. The one before it is accepted too, once there is one.
 pub const VERSION: u16 = 1;
@@ -134,6 +136,19 @@ pub enum ClientMessage {
     Aside {
         /// True to begin.
         on: bool,
+    },
+    /// Call this seat's telephone: the own one, also while waiting, or as a host another's. `phone` says how it goes.
+    Call {
+        /// Whose.
+        seat: String,
+        /// The practitioner agrees that end-to-end encryption ends with the telephone; lets one in that waits for that already.
+        #[serde(default)]
+        encryption_ends: bool,
+    },
+    /// Call off the call of this seat's telephone, or hang up: the own one, or as a host another's.
+    HangUp {
+        /// Whose.
+        seat: String,
     },
     /// End this consultation and go on with the next one of the same queue; `next` says where.
     Next,
@@ -268,6 +283,28 @@ pub enum ServerMessage {
     Next {
         /// To be exchanged like a link's.
         token: Option<String>,
+    },
+    /// What a seat's telephone does: to the seat itself, and to those inside.
+    Phone {
+        /// Whose.
+        seat: String,
+        /// What it does.
+        state: PhoneState,
+        /// Why, when there is something to say.
+        cause: Option<PhoneCause>,
+        /// The last digits of the number; to the seat itself and to hosts alone.
+        number_ending: Option<String>,
+        /// Who called in did so from that number, or from another one; to hosts alone. Nothing when no number was shown, or for a
+        /// call that the server made.
+        #[serde(default)]
+        matches_file: Option<bool>,
+    },
+    /// How this seat comes in by telephone.
+    DialIn {
+        /// A telephone number or a SIP address.
+        number: String,
+        /// To be typed there.
+        pin: String,
     },
     /// To the professionals: the patient comes close to the yearly number of acts, or is past it.
     Acts {

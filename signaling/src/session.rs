@@ -296,6 +296,9 @@ impl Session {
             }
             (_, M::Gate { answer }) => Some(Request::Gate { answer }),
             (_, M::Sending { microphone, camera, screen }) => Some(Request::Sending { microphone, camera, screen }),
+            // Whoever waits may do it by telephone. Whose telephone it is, the control plane looks at.
+            (_, M::Call { seat, encryption_ends }) => Some(Request::Call { seat, encryption_ends }),
+            (_, M::HangUp { seat }) => Some(Request::HangUp { seat }),
 
             (State::Waiting, _) => self.out_of_order("the seat is not admitted yet"),
             (State::Admitted(_), M::Offer { id, sdp, senders }) => self.offer(now, id, sdp, senders),

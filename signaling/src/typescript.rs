@@ -9,8 +9,8 @@ use ts_rs::{Config, TS};
 
 use crate::message::{
     Card, Choice, ClientMessage, ErrorCode, Gate, GateAnswer, HandOverReason, Language, MediaHints, MediaSource,
-    MediaState, Permissions, Presence, Resume, Role, SeatInfo, SenderInfo, ServerEnvelope, ServerMessage, SlotInfo,
-    VERSION,
+    MediaState, Permissions, PhoneCause, PhoneInfo, PhoneState, Presence, Resume, Role, SeatInfo, SenderInfo,
+    ServerEnvelope, ServerMessage, SlotInfo, VERSION,
 };
 
 fn declaration<T: TS>(config: &Config) -> String {
@@ -62,6 +62,9 @@ fn generate() -> String {
         declaration::<MediaSource>(&config),
         declaration::<Presence>(&config),
         declaration::<MediaState>(&config),
+        declaration::<PhoneState>(&config),
+        declaration::<PhoneInfo>(&config),
+        declaration::<PhoneCause>(&config),
         declaration::<ErrorCode>(&config),
         declaration::<SeatInfo>(&config),
         declaration::<Permissions>(&config),

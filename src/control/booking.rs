@@ -18,6 +18,7 @@ use crate::store::{
 use super::facts::{Actor, Fact};
 use super::gates::{self, Asked};
 use super::outbox::NotifyBy;
+use super::phone::encryption::Encryption;
 use super::tokens::Subject;
 use super::{Consultations, clock, opening, policy, random};
 use super::{form, hand_over};
@@ -50,6 +51,8 @@ pub struct NewConsultation {
     pub queue: Option<String>,
     /// Professionals log in before they get media.
     pub login: bool,
+    /// What is wanted of end-to-end encryption.
+    pub e2ee: Encryption,
 }
 
 /// A new seat, as asked for.
@@ -61,6 +64,8 @@ pub struct NewSeat {
     pub display_name: Option<Pii<String>>,
     /// For invitations and the telephone.
     pub phone: Option<Pii<String>>,
+    /// Its person agreed to be called on `phone` when the connection fails.
+    pub phone_consent: bool,
     /// For invitations.
     pub email: Option<Pii<String>>,
     /// The clinic vouches for it: it skips waiting room, gates and login.
@@ -75,7 +80,16 @@ impl NewSeat {
     /// A seat of which nothing is known but its role.
     #[must_use]
     pub fn of(role: Role) -> Self {
-        Self { role, display_name: None, phone: None, email: None, admitted: false, card: None, notify: Vec::new() }
+        Self {
+            role,
+            display_name: None,
+            phone: None,
+            phone_consent: false,
+            email: None,
+            admitted: false,
+            card: None,
+            notify: Vec::new(),
+        }
     }
 }
 
@@ -94,6 +108,7 @@ impl NewConsultation {
             postal_prefix: None,
             queue: None,
             login: false,
+            e2ee: Encryption::Off,
         }
     }
 }
@@ -111,6 +126,8 @@ pub struct Invitation {
     pub token: Pii<String>,
     /// For telephone dial-in.
     pub pin: Pii<String>,
+    /// What to dial, on a server that has a telephone and for a consultation that lets one in.
+    pub dial_in: Option<String>,
     /// When the link stops working, Unix seconds.
     pub expires_at: i64,
 }
@@ -197,10 +214,12 @@ impl Consultations {
             queue: new.queue,
             login: new.login || demands.login,
             locked: false,
+            e2ee: new.e2ee.name().to_owned(),
         };
         let notify: Vec<Vec<NotifyBy>> = new.seats.iter().map(|seat| seat.notify.clone()).collect();
+        let pin_digits = self.pin_digits();
         let seats: Vec<SeatRecord> =
-            new.seats.into_iter().map(|seat| seat_record(&consultation.id, act, seat)).collect();
+            new.seats.into_iter().map(|seat| seat_record(&consultation.id, act, seat, pin_digits)).collect();
         let mut messages = Vec::new();
         for (seat, channels) in seats.iter().zip(&notify) {
             messages.extend(self.outbox.invitations(&consultation, seat, channels)?);
@@ -249,7 +268,7 @@ impl Consultations {
         form::check_login(self.logins.is_some(), false, consultation.login, slice::from_ref(&new))?;
         let of_role_max = u32::try_from(act.rule(new.role).seats).unwrap_or(u32::MAX);
         let notify = new.notify.clone();
-        let seat = seat_record(id, act, new);
+        let seat = seat_record(id, act, new, self.pin_digits());
         let messages = self.outbox.invitations(&consultation, &seat, &notify)?;
         let invitation = self.invitation(&consultation, &seat);
         let change = Change::AddSeat { seat: Box::new(seat.clone()), of_role_max, seats_max: SEATS_MAX as u32 };
@@ -383,7 +402,7 @@ impl Consultations {
         found.filter(|(consultation, _)| consultation.clinic == clinic.0).ok_or(BookingError::NotFound)
     }
 
-    async fn own_seat(
+    pub(super) async fn own_seat(
         &self,
         clinic: &ClinicId,
         id: &str,
@@ -392,6 +411,16 @@ impl Consultations {
         let (consultation, seats) = self.own(clinic, id).await?;
         let seat = seats.into_iter().find(|record| record.id == seat).ok_or(BookingError::NotFound)?;
         if consultation.ended_at.is_some() { Err(BookingError::Over) } else { Ok((consultation, seat)) }
+    }
+
+    fn pin_digits(&self) -> usize {
+        self.phones().map_or(PIN_DIGITS, |board| board.config.pin.digits)
+    }
+
+    /// What whoever has a seat of this consultation dials.
+    fn dial_in(&self, consultation: &ConsultationRecord) -> Option<String> {
+        let board = self.phones()?;
+        board.dial_in.clone().filter(|_| Encryption::from_name(&consultation.e2ee) != Encryption::Required)
     }
 
     pub(super) fn invitation(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Invitation {
@@ -408,6 +437,7 @@ impl Consultations {
             link: Pii(format!("{}/join#{token}", self.settings.base_url)),
             token: Pii(token),
             pin: seat.pin.clone(),
+            dial_in: self.dial_in(consultation),
             expires_at,
         }
     }
@@ -424,7 +454,7 @@ fn impossible(faults: Vec<String>) -> BookingError {
     BookingError::Impossible(faults.join("; "))
 }
 
-fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
+fn seat_record(consultation: &str, act: &Act, new: NewSeat, pin_digits: usize) -> SeatRecord {
     SeatRecord {
         id: random::text::<12>(),
         consultation: consultation.to_owned(),
@@ -433,7 +463,8 @@ fn seat_record(consultation: &str, act: &Act, new: NewSeat) -> SeatRecord {
         phone: new.phone,
         email: new.email,
         card: new.card.map(|card| Pii(serde_json::to_string(&card.0).expect("a card is plain data"))),
-        pin: Pii(random::digits(PIN_DIGITS)),
+        pin: Pii(random::digits(pin_digits)),
+        phone_consent: new.phone_consent,
         admission: policy::first_admission(act.rule(new.role), new.admitted),
         vouched: new.admitted,
         token_epoch: 0,
@@ -457,8 +488,8 @@ pub(super) fn language_from_name(name: &str) -> Language {
 
 /// Seats that were removed count: whoever may invite and remove could else fill the store.
 const SEATS_EVER_MAX: usize = 200;
-/// With three tries before a lock, a guess succeeds once in 33 million.
-const PIN_DIGITS: usize = 8;
+/// With 200 live PINs and 30 wrong ones a minute, one is guessed in 0.04 % of hours; with 8 digits in 0.36 %, with 6 in 36 %.
+const PIN_DIGITS: usize = 9;
 /// A link works until a day after the planned begin. Longer leaves more links lying in mailboxes; shorter locks out
 /// a consultation that runs late.
 const LINK_SECONDS: i64 = 24 * 3_600;

@@ -4,9 +4,11 @@
 //! number or free text. Facts are only ever added to; a kind keeps its meaning for good. Not here: storing and
 //! chaining them (`store`), telling clinics (`control::feed`), reading a record out of them (`control::record`).
 
-use colloque_signaling::message::{Choice, HandOverReason, MediaSource, Role};
+use colloque_signaling::message::{Choice, HandOverReason, MediaSource, PhoneCause, Role};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use super::phone::ladder::{Cause as LadderCause, Step};
 
 /// Something that happened. Written as `{"kind": "seat.joined", "data": {…}}`; every kind has `data`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -161,6 +163,57 @@ pub enum Fact {
     /// The clinic vouched for a seat (`"admitted": true`): it is asked nothing.
     #[serde(rename = "gate.waived")]
     GatesWaived {},
+    /// Gates that cannot be shown on a telephone: the practitioner says them, and by letting the telephone in says that they were said.
+    #[serde(rename = "gate.spoken")]
+    GatesSpoken {
+        /// `card`, `third_person`, `preference`.
+        gates: Vec<String>,
+    },
+    /// The seat's telephone is being called.
+    #[serde(rename = "phone.called")]
+    PhoneCalled {
+        /// By whose wish.
+        by: Actor,
+    },
+    /// The call was answered, by a person or a mailbox: nothing of the consultation is heard yet.
+    #[serde(rename = "phone.answered")]
+    PhoneAnswered {},
+    /// The call came to nothing. Exactly one cause.
+    #[serde(rename = "phone.failed")]
+    PhoneFailed {
+        /// Why.
+        #[schema(value_type = String)]
+        cause: PhoneCause,
+    },
+    /// The seat takes part by telephone.
+    #[serde(rename = "phone.joined")]
+    PhoneJoined {},
+    /// Nothing is heard from the telephone, but somebody is there.
+    #[serde(rename = "phone.silent")]
+    PhoneSilent {
+        /// Nothing was ever heard.
+        never_heard: bool,
+    },
+    /// Nothing at all arrives from the telephone.
+    #[serde(rename = "phone.lost")]
+    PhoneLost {},
+    /// The seat's telephone is gone. Exactly one cause.
+    #[serde(rename = "phone.left")]
+    PhoneLeft {
+        /// Why.
+        #[schema(value_type = String)]
+        cause: PhoneCause,
+    },
+    /// The seat's connection was taken a step down, or up again.
+    #[serde(rename = "ladder.step")]
+    LadderStep {
+        /// Where it was.
+        from: Step,
+        /// Where it is now.
+        to: Step,
+        /// Why.
+        cause: LadderCause,
+    },
     /// The consultation is being given to a colleague's seat; the subject is the seat that gives.
     #[serde(rename = "hand_over.announced")]
     HandOverAnnounced {
@@ -427,6 +480,8 @@ mod tests {
             Fact::GatePassed { gate: Passed::Consent { text: "1".into() } },
             Fact::GateRefused { gate: Refused::Preference { choice: Choice::InPerson } },
             Fact::Incident { cause: Cause::HandshakeFailed },
+            Fact::PhoneFailed { cause: PhoneCause::NotConfirmed },
+            Fact::LadderStep { from: Step::Full, to: Step::Telephone, cause: LadderCause::PageGone },
         ];
         for fact in facts {
             let (kind, data) = fact.to_parts();

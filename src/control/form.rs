@@ -37,6 +37,8 @@ pub(super) fn check_seat(seat: &NewSeat) -> Result<(), BookingError> {
         Err(BookingError::Invalid("phone has at most 40 characters"))
     } else if !fits(&seat.email, EMAIL_LEN_MAX) {
         Err(BookingError::Invalid("email has at most 254 characters"))
+    } else if seat.phone_consent && seat.phone.is_none() {
+        Err(BookingError::Invalid("phone_consent: needs a phone to be called on"))
     } else if let Some(card) = &seat.card {
         check_card(seat.role, &card.0)
     } else {

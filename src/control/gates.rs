@@ -41,6 +41,11 @@ impl Asked {
         }
     }
 
+    /// The version of the text that it is to consent to.
+    pub(super) fn consent(&self) -> Option<String> {
+        self.consent.clone()
+    }
+
     /// Whether it is to read the professionals' cards.
     pub(super) fn reads_cards(&self) -> bool {
         self.card

@@ -293,7 +293,9 @@ impl Consultations {
                 // Whatever is changed from here on finds the room and tells it; what was changed before is in the copy.
                 let (consultation, seats) = self.journal.copy(&consultation.id).unwrap_or((consultation, seats));
                 let (journal, lines) = (&self.journal, &self.lines);
-                let founding = Founding { port, act, consultation: &consultation, seats: &seats, journal, lines };
+                let phones = self.phones();
+                let founding =
+                    Founding { port, act, consultation: &consultation, seats: &seats, journal, phones, lines };
                 let room = Arc::new(Room::new(founding, &self.numbers));
                 self.holds.insert(room.id, hold);
                 self.rooms_by_number.insert(room.id, Arc::clone(&room));

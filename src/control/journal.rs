@@ -20,6 +20,7 @@ use std::time::Duration;
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::pii::Pii;
 use crate::store::{
     Change, Committed, ConsultationRecord, Entry, LiveChange, SeatRecord, Store, StoreError, Transaction, WithSeats,
 };
@@ -159,6 +160,16 @@ impl Journal {
         }
         self.must_not_be_behind("find seat")?;
         self.store.seat(id).await
+    }
+
+    /// Seats that have this PIN, in consultations that are not over, as they are now.
+    pub(super) async fn seats_of_pin(
+        &self,
+        pin: &Pii<String>,
+    ) -> Result<Vec<(ConsultationRecord, SeatRecord)>, StoreError> {
+        self.must_not_be_behind("find PIN")?;
+        let found = self.store.seats_of_pin(pin).await?;
+        Ok(found.into_iter().map(|read| self.mirror.seat(&read.1.id).unwrap_or(read)).collect())
     }
 
     /// A consultation with its seats, as they are now.

@@ -74,6 +74,10 @@ impl Store for Switched {
         self.guard(self.store.consultation(id))
     }
 
+    fn seats_of_pin(&self, pin: &Pii<String>) -> StoreFuture<'_, Vec<(ConsultationRecord, SeatRecord)>> {
+        self.guard(self.store.seats_of_pin(pin))
+    }
+
     fn seat(&self, id: &str) -> StoreFuture<'_, Option<(ConsultationRecord, SeatRecord)>> {
         self.guard(self.store.seat(id))
     }

@@ -5,8 +5,10 @@
 
 use std::net::SocketAddr;
 
+use crate::ids::{LegId, RoomId, SeatId};
 use crate::sfu::command::Command;
 use crate::worker::WorkerId;
+use crate::worker::local::LocalPort;
 use crate::worker::pool::WorkerPool;
 
 /// The worker's mailbox is full or the worker is gone: try later or elsewhere.
@@ -20,6 +22,9 @@ pub trait MediaPlane: Send + Sync {
     fn workers(&self) -> usize;
     /// Queues a command; never waits. One that must arrive is refused only by a worker that is gone.
     fn try_send(&self, worker: WorkerId, command: Command) -> Result<(), MediaBusy>;
+    /// Adds a leg to a seat whose far side is a thread of this process, which gets the port. Never waits. The seat's policy must
+    /// have been sent.
+    fn add_local_leg(&self, worker: WorkerId, room: RoomId, seat: SeatId, leg: LegId) -> Result<LocalPort, MediaBusy>;
     /// What answers advertise for rooms of this worker, most preferred first.
     fn candidates(&self, worker: WorkerId) -> &[SocketAddr];
     /// SHA-256 of the certificate that every leg of this process presents.
@@ -35,6 +40,10 @@ impl MediaPlane for WorkerPool {
 
     fn try_send(&self, worker: WorkerId, command: Command) -> Result<(), MediaBusy> {
         WorkerPool::try_send(self, worker, command).map_err(|_| MediaBusy)
+    }
+
+    fn add_local_leg(&self, worker: WorkerId, room: RoomId, seat: SeatId, leg: LegId) -> Result<LocalPort, MediaBusy> {
+        WorkerPool::add_local_leg(self, worker, room, seat, leg).map_err(|_| MediaBusy)
     }
 
     fn candidates(&self, worker: WorkerId) -> &[SocketAddr] {

@@ -2,6 +2,7 @@
 //!
 //! The media plane's figures are read from the workers' own atomics when `/metrics` is asked for.
 
+use colloque_signaling::message::PhoneCause;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector, exponential_buckets,
 };
@@ -12,6 +13,8 @@ pub struct Metrics {
     joins: IntCounterVec,
     offers: IntCounterVec,
     logins: IntCounterVec,
+    calls: IntCounterVec,
+    pins: IntCounterVec,
     refused_credentials: IntCounterVec,
     /// Visits that went on after their socket was lost.
     pub resumptions: IntCounter,
@@ -60,6 +63,12 @@ impl Metrics {
             joins: counters("colloque_joins_total", "Links exchanged for a session, by outcome", "outcome"),
             offers: counters("colloque_offers_total", "SDP offers, by outcome", "outcome"),
             logins: counters("colloque_logins_total", "Logins of professionals, by outcome", "outcome"),
+            calls: IntCounterVec::new(
+                Opts::new("colloque_telephone_calls_total", "Telephone calls, by direction and by how they ended"),
+                &["direction", "outcome"],
+            )
+            .expect("names and labels are valid"),
+            pins: counters("colloque_telephone_pins_total", "PINs typed on telephones, by outcome", "outcome"),
             refused_credentials: counters(
                 "colloque_refused_credentials_total",
                 "Credentials that were not accepted, by kind",
@@ -84,13 +93,20 @@ impl Metrics {
         metrics
     }
 
+    /// Adds what others than the control plane count; its names are theirs alone.
+    pub fn register(&self, collector: Box<dyn Collector>) {
+        self.registry.register(collector).expect("every metric has its own name");
+    }
+
     /// For what parts of the control plane count by themselves.
     pub(super) fn registry(&self) -> &Registry {
         &self.registry
     }
 
     fn register_all(&self) {
-        let collectors: [Box<dyn Collector>; 12] = [
+        let collectors: [Box<dyn Collector>; 14] = [
+            Box::new(self.calls.clone()),
+            Box::new(self.pins.clone()),
             Box::new(self.joins.clone()),
             Box::new(self.offers.clone()),
             Box::new(self.logins.clone()),
@@ -115,6 +131,17 @@ impl Metrics {
 
     pub(super) fn count_offer(&self, answered: bool) {
         self.offers.with_label_values(&[if answered { "answered" } else { "refused" }]).inc();
+    }
+
+    /// Counts a telephone call that is over, or was not made. `direction`: `in` or `out`.
+    pub fn count_call(&self, direction: &str, outcome: PhoneCause) {
+        let outcome = serde_json::to_value(outcome).ok().and_then(|word| Some(word.as_str()?.to_owned()));
+        self.calls.with_label_values(&[direction, outcome.as_deref().unwrap_or_default()]).inc();
+    }
+
+    /// Counts a PIN: `right`, `wrong`, `barred`.
+    pub fn count_pin(&self, outcome: &'static str) {
+        self.pins.with_label_values(&[outcome]).inc();
     }
 
     pub(super) fn count_login(&self, outcome: &str) {

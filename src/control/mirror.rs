@@ -267,6 +267,7 @@ mod tests {
             email: None,
             card: None,
             pin: Pii("12345678".into()),
+            phone_consent: false,
             admission: Admission::Waiting,
             vouched: false,
             token_epoch: 1,
@@ -294,6 +295,7 @@ mod tests {
             queue: None,
             login: false,
             locked: false,
+            e2ee: "off".into(),
         };
         (record, vec![seat("s1"), seat("s2")])
     }

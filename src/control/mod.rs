@@ -40,6 +40,7 @@ pub mod offer;
 mod opening;
 pub mod outbox;
 pub mod outgoing;
+pub mod phone;
 pub mod policy;
 mod queue;
 pub mod random;
@@ -83,6 +84,7 @@ use media::MediaPlane;
 use metrics::{Census, Metrics};
 use outbox::Outbox;
 use outgoing::{Authorities, OutgoingError};
+use phone::switchboard::Switchboard;
 use record::Witness;
 use room::{Room, RoomState};
 use tokens::{NoSigningKey, Tokens};
@@ -106,6 +108,8 @@ pub struct ControlSettings {
     pub login: Option<LoginConfig>,
     /// What may be sent to others.
     pub outbound: Outbound,
+    /// The telephone, on a server that has one.
+    pub phones: Option<Arc<Switchboard>>,
     /// Where changes wait while the store is down: the data directory.
     pub spool_dir: PathBuf,
 }

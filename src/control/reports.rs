@@ -99,6 +99,9 @@ impl Consultations {
             if seat.page_leg.as_ref().is_some_and(|page| page.leg == leg) {
                 seat.page_leg = None;
             }
+            if let Some(line) = seat.phone.on_line_mut().filter(|line| line.leg == Some(leg)) {
+                line.leg = None;
+            }
             if seat.visit == Visit::Absent && !seat.is_taken() {
                 seat.departure = Departure::Lost;
             }
@@ -191,6 +194,9 @@ fn room_failed(state: &mut RoomState, room: RoomId) {
     for seat in state.seats_mut() {
         seat.tracks.clear();
         seat.endpoints.clear();
+        if let Some(line) = seat.phone.on_line_mut() {
+            line.leg = None;
+        }
         if seat.page_leg.take().is_some() {
             seat.channel.send(ServerMessage::Media { state: MediaState::Gone });
         }

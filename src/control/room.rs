@@ -8,7 +8,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use colloque_signaling::message::{ErrorCode, HandOverReason, Language, MediaSource, Role, ServerMessage, SlotInfo};
+use colloque_signaling::message::{
+    ErrorCode, HandOverReason, Language, MediaSource, Presence, Role, ServerMessage, SlotInfo,
+};
 use colloque_signaling::session::CloseReason;
 
 use crate::acts::{Act, Gates};
@@ -24,6 +26,10 @@ use super::hand_over::{self, Colleague, HandOver, HandOverRefusal};
 use super::join::JoinError;
 use super::journal::Journal;
 use super::media_port::MediaPort;
+use super::phone::Telephone;
+use super::phone::encryption::Encryption;
+use super::phone::seat_phone::PhoneOut;
+use super::phone::switchboard::Switchboard;
 use super::seat::{self, Attendance, LiveSeat, Visit};
 use super::stage::{Obstacle, Stage};
 use super::waiting_line::{Line, LineKey, Lines};
@@ -64,6 +70,9 @@ pub(super) struct RoomState {
     gates: Gates,
     /// Professionals log in first.
     login: bool,
+    /// The telephone, on a server that has one.
+    phones: Option<Arc<Switchboard>>,
+    pub(super) encryption: Encryption,
     closed: bool,
 }
 
@@ -74,12 +83,13 @@ pub(super) struct Founding<'a> {
     pub(super) consultation: &'a ConsultationRecord,
     pub(super) seats: &'a [SeatRecord],
     pub(super) journal: &'a Arc<Journal>,
+    pub(super) phones: Option<&'a Arc<Switchboard>>,
     pub(super) lines: &'a Arc<Lines>,
 }
 
 impl Room {
     pub(super) fn new(founding: Founding<'_>, numbers: &Numbers) -> Room {
-        let Founding { port, act, consultation, seats, journal, lines } = founding;
+        let Founding { port, act, consultation, seats, journal, phones, lines } = founding;
         let line = Line::of(consultation);
         let key = line.key.clone();
         let mut state = RoomState {
@@ -95,6 +105,8 @@ impl Room {
             gates: gates::of_consultation(consultation, &act),
             act: Arc::clone(&act),
             login: consultation.login,
+            phones: phones.cloned(),
+            encryption: Encryption::from_name(&consultation.e2ee),
             closed: false,
         };
         state.catch_up(consultation, seats, numbers);
@@ -114,6 +126,11 @@ impl Room {
     pub(super) fn lock(&self) -> MutexGuard<'_, RoomState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a telephone is told when its seat is put out.
+fn phone_out(admission: Admission) -> PhoneOut {
+    if admission == Admission::Declined { PhoneOut::Declined } else { PhoneOut::Removed }
 }
 
 impl RoomState {
@@ -187,7 +204,9 @@ impl RoomState {
     pub(super) fn add_seat(&mut self, record: &SeatRecord, numbers: &Numbers) {
         if self.seat(&record.id).is_none() {
             let number = SeatId(numbers.next());
-            self.seats.push(LiveSeat::new(number, record, &self.act, &self.gates, self.login));
+            let mut seat = LiveSeat::new(number, record, &self.act, &self.gates, self.login);
+            seat.telephone = Telephone::of(self.phones.as_deref(), self.encryption, record);
+            self.seats.push(seat);
             self.settle();
         }
     }
@@ -213,37 +232,42 @@ impl RoomState {
         self.seats.iter_mut().find(|seat| {
             seat.page_leg.as_ref().is_some_and(|page| page.leg == leg)
                 || seat.endpoints.iter().any(|endpoint| endpoint.leg == leg)
+                || seat.phone.leg() == Some(leg)
         })
     }
 
     /// How many seats are in the call, and how many wait.
     pub(super) fn census(&self) -> (usize, usize) {
-        let waits = |seat: &&LiveSeat| matches!(seat.visit, Visit::Connected { .. }) && !seat.stage.is_inside();
+        let waits = |seat: &&LiveSeat| {
+            let page_waits = matches!(seat.visit, Visit::Connected { .. }) && !seat.stage.is_inside();
+            page_waits || seat.presence() == Presence::Waiting
+        };
         (self.seats.iter().filter(|seat| seat.attends()).count(), self.seats.iter().filter(waits).count())
     }
 
     /// Lets a waiting seat in. False when it is in already.
     pub(super) fn admit(&mut self, id: &str, by: Actor) -> bool {
         let Some(seat) = self.seat(id) else { return false };
-        if !matches!(seat.stage, Stage::Waiting(Obstacle::Host | Obstacle::Lock)) {
+        let seat_waits = matches!(seat.stage, Stage::Waiting(Obstacle::Host | Obstacle::Lock));
+        if !seat_waits && !seat.phone_waits() {
             return false;
         }
         // Whoever never waits is kept out by the lock alone: their admission stays what it is.
         let changes = match seat.admission {
             Admission::Direct => Vec::new(),
+            _ if !seat_waits => Vec::new(),
             _ => vec![LiveChange::SetAdmission { seat: id.to_owned(), admission: Admission::Admitted }],
         };
         self.chronicle.record(changes, Some(id), &Fact::SeatAdmitted { by });
         self.let_in(id);
+        self.let_phone_in(id);
         self.settle();
         true
     }
 
     /// Admits the first who waits for a host: the one who is cared for before those who come along. False when nobody does.
     pub(super) fn admit_first(&mut self, by: &Actor) -> bool {
-        let waits = |seat: &&LiveSeat| {
-            matches!(seat.visit, Visit::Connected { .. }) && seat.stage == Stage::Waiting(Obstacle::Host)
-        };
+        let waits = |seat: &&LiveSeat| seat.waits_for_host();
         let first = |role: Option<Role>| {
             let mut seats = self.seats.iter().filter(waits);
             seats.find(|seat| role.is_none_or(|role| seat.role == role)).map(|seat| seat.id.clone())
@@ -294,7 +318,13 @@ impl RoomState {
         };
         seat.channel.close(reason);
         seat.visit = Visit::Absent;
-        seat.tracks.clear();
+        // Another device of the same person: a call goes on, and waits like it.
+        if reason != CloseReason::MovedDevice {
+            self.withdraw_phone(id, phone_out(admission));
+        }
+        let Some(seat) = self.seat_mut(id) else { return };
+        let phone = seat.phone.leg();
+        seat.tracks.retain(|track| phone == Some(track.leg));
         let endpoints = std::mem::take(&mut seat.endpoints);
         self.drop_page_leg(id);
         for endpoint in endpoints {
@@ -389,6 +419,10 @@ impl RoomState {
 
     /// Ends the room for everyone. `departure` is why they go.
     pub(super) fn end(&mut self, departure: Departure) {
+        let out = if departure == Departure::Ended { PhoneOut::Over } else { PhoneOut::Fault };
+        for id in self.seats.iter().map(|seat| seat.id.clone()).collect::<Vec<_>>() {
+            self.withdraw_phone(&id, out);
+        }
         for seat in &mut self.seats {
             if seat.entered.attendance != Attendance::Absent {
                 self.chronicle.tell(&seat.id, &Fact::SeatLeft { cause: departure });

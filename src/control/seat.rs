@@ -22,6 +22,8 @@ use super::gates::{self, Answers, Asked};
 use super::hand_over::{self, GIVEN_AWAY};
 use super::leg::{EndpointLeg, PageLeg};
 use super::opening;
+use super::phone::seat_phone::SeatPhone;
+use super::phone::{PhonesTold, Telephone};
 use super::policy;
 use super::stage::{self, Known, Obstacle, Shut, Stage};
 
@@ -61,12 +63,17 @@ pub(super) struct LiveSeat {
     pub(super) tracks: Vec<LiveTrack>,
     pub(super) page_leg: Option<PageLeg>,
     pub(super) endpoints: Vec<EndpointLeg>,
+    pub(super) phone: SeatPhone,
+    /// A host let a telephone in and thereby said that what it cannot show was said: it is not asked any more.
+    pub(super) gates_spoken: bool,
     /// Why it goes when it goes.
     pub(super) departure: Departure,
     /// What its page was told on this visit.
     pub(super) told: Told,
     /// What the journal and the media plane were told.
     pub(super) entered: Entered,
+    /// Its telephone, as pages may know it.
+    pub(super) telephone: Telephone,
     of_role: SeatPolicy,
     rights: Permissions,
 }
@@ -96,6 +103,8 @@ pub(super) struct Told {
     pub(super) queue: Option<ServerMessage>,
     /// That the patient's acts of the year come to the clinic's limit.
     pub(super) acts: bool,
+    /// Telephones.
+    pub(super) phones: PhonesTold,
 }
 
 /// What others than the page were told of a seat.
@@ -103,7 +112,7 @@ pub(super) struct Told {
 pub(super) struct Entered {
     pub(super) attendance: Attendance,
     /// What it sends.
-    pub(super) media: Sources,
+    pub(super) media: Media,
     /// Its arrival was announced.
     pub(super) arrived: bool,
     /// The media plane's policy.
@@ -123,6 +132,16 @@ pub(super) enum Attendance {
     Present,
     /// In the room, its connection lost.
     Lost,
+}
+
+/// What a seat really sends.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Media {
+    pub(super) microphone: bool,
+    pub(super) camera: bool,
+    pub(super) screen: bool,
+    /// Its voice, from a telephone.
+    pub(super) telephone: bool,
 }
 
 /// One flag a source.
@@ -196,9 +215,12 @@ impl LiveSeat {
             tracks: Vec::new(),
             page_leg: None,
             endpoints: Vec::new(),
+            phone: SeatPhone::default(),
+            gates_spoken: false,
             departure: Departure::Left,
             told: Told::default(),
             entered: Entered::default(),
+            telephone: Telephone::default(),
             of_role: policy::seat_policy(may),
             rights: policy::permissions(may),
         };
@@ -239,13 +261,35 @@ impl LiveSeat {
         stage::media_policy(self.of_role, self.stage, self.shut)
     }
 
-    /// Somebody is on it: a page, also one whose socket was lost, or a device.
+    /// Somebody is on it: a page, also one whose socket was lost, a device, or a telephone.
     pub(super) fn is_taken(&self) -> bool {
-        self.visit != Visit::Absent || !self.endpoints.is_empty()
+        self.visit != Visit::Absent || !self.endpoints.is_empty() || self.phone.is_there()
     }
 
-    /// Where it is.
+    /// Somebody is on it who is where the seat is. A telephone may still wait while its seat is inside.
+    pub(super) fn is_in_room(&self) -> bool {
+        self.visit != Visit::Absent || !self.endpoints.is_empty() || self.is_on_phone() || self.phone.is_away()
+    }
+
+    /// Its person, or a telephone on it, waits for a host.
+    pub(super) fn waits_for_host(&self) -> bool {
+        let page_waits = matches!(self.visit, Visit::Connected { .. }) && self.stage == Stage::Waiting(Obstacle::Host);
+        page_waits || self.phone_waits()
+    }
+
+    /// Where it is: where the page or the telephone is that has come farther.
     pub(super) fn presence(&self) -> Presence {
+        let rank = |presence: &Presence| match presence {
+            Presence::Absent => 0,
+            Presence::Waiting => 1,
+            Presence::Reconnecting => 2,
+            Presence::Present => 3,
+        };
+        [self.page_presence(), self.phone_presence()].into_iter().max_by_key(rank).unwrap_or(Presence::Absent)
+    }
+
+    /// Where its page or device is.
+    fn page_presence(&self) -> Presence {
         let has_endpoint = |quiet| self.endpoints.iter().any(|endpoint| endpoint.connected && endpoint.quiet == quiet);
         let on_endpoint = has_endpoint(false);
         let quiet = self.page_leg.as_ref().is_some_and(|page| page.quiet);
@@ -278,17 +322,20 @@ impl LiveSeat {
     }
 
     /// What it really sends: tracks that the media plane has and forwards, and that the page does not say are off.
-    pub(super) fn media(&self) -> Sources {
+    pub(super) fn media(&self) -> Media {
         let (policy, said) = (self.policy(), self.sending.unwrap_or(EVERYTHING));
         let of_page = |leg| self.page_leg.as_ref().is_some_and(|page| page.leg == leg);
+        let of_phone = |leg| self.phone.leg() == Some(leg);
         let sends = |source, said: bool| {
-            let mut tracks = self.tracks.iter().filter(|track| track.source == source);
+            let mut tracks = self.tracks.iter().filter(|track| track.source == source && !of_phone(track.leg));
             policy.may_publish(source) && tracks.any(|track| said || !of_page(track.leg))
         };
-        Sources {
+        let speaks = self.tracks.iter().any(|track| of_phone(track.leg));
+        Media {
             microphone: sends(Source::Microphone, said.microphone),
             camera: sends(Source::Camera, said.camera),
             screen: sends(Source::Screen, said.screen),
+            telephone: policy.microphone && speaks,
         }
     }
 
@@ -311,6 +358,7 @@ impl LiveSeat {
             other_device: hosts && self.other_device,
             arrival: self.arrival.filter(|_| hosts),
             third_person: self.answers.third_person().filter(|_| professionals),
+            telephone: self.phone_info().filter(|_| named),
         }
     }
 
@@ -321,8 +369,12 @@ impl LiveSeat {
             let is_endpoint = |leg| self.endpoints.iter().any(|endpoint| endpoint.leg == leg);
             self.tracks.iter().any(|track| track.source == source && is_endpoint(track.leg))
         };
+        let voice = match self.phone.on_line().filter(|_| self.is_on_phone()) {
+            Some(line) => !line.muted,
+            None => said.microphone || endpoint_sends(Source::Microphone),
+        };
         Sources {
-            microphone: !silenced.microphone && (said.microphone || endpoint_sends(Source::Microphone)),
+            microphone: !silenced.microphone && voice,
             camera: !silenced.camera && (said.camera || endpoint_sends(Source::Camera)),
             screen: !silenced.screen && (said.screen || endpoint_sends(Source::Screen)),
         }

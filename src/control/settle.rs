@@ -35,6 +35,8 @@ impl RoomState {
         self.settle_hand_over();
         self.settle_media();
         self.settle_pages(pending);
+        self.settle_phones();
+        self.tell_phones();
         self.tell_attendance();
         self.tell_queue();
         self.broadcast_roster();
@@ -54,10 +56,10 @@ impl RoomState {
             // Whoever has gone is no longer of those whom the lock found inside.
             seat.belongs &= seat.is_taken() || seat.entered.attendance == Attendance::Absent;
             let comer = Comer { belongs: seat.belongs, has_key: seat.permissions().admit };
-            let pending = gates::pending(&seat.asked, &seat.answers, &cards, seat.login_due);
+            let pending = seat.pending_gates(&cards);
             let locked_out = lock::keeps_out(self.locked, comer, keeper_inside);
             seat.stage = Stage::of(seat.known(locked_out, &pending));
-            let inside = seat.stage.is_inside() && seat.is_taken();
+            let inside = seat.stage.is_inside() && seat.is_in_room();
             seat.was_inside |= inside;
             seat.belongs |= inside;
             all_pending.push(pending);
@@ -116,7 +118,7 @@ impl RoomState {
         for index in 0..self.seats.len() {
             let card = self.seats[index].card.is_some() && {
                 let id = &self.seats[index].id;
-                let has_to_read = |seat: &LiveSeat| seat.asked.reads_cards() && seat.attends() && seat.id != *id;
+                let has_to_read = |seat: &LiveSeat| seat.reads_cards() && seat.id != *id;
                 self.seats.iter().any(|seat| has_to_read(seat) && !seat.answers.has_read(id))
             };
             self.seats[index].shut.card = card;
@@ -180,7 +182,7 @@ impl RoomState {
                     microphone: media.microphone,
                     camera: media.camera,
                     screen: media.screen,
-                    telephone: false,
+                    telephone: media.telephone,
                 };
                 self.chronicle.tell(&seat.id, &fact);
             }
@@ -189,9 +191,7 @@ impl RoomState {
 
     /// Tells whoever waits for a host how many are before them.
     pub(super) fn tell_queue(&mut self) {
-        let waits = |seat: &LiveSeat| {
-            matches!(seat.visit, Visit::Connected { .. }) && seat.stage == Stage::Waiting(Obstacle::Host)
-        };
+        let waits = LiveSeat::waits_for_host;
         let attended = |by_professionals: bool| {
             self.seats.iter().any(|seat| seat.attends() && acts::is_professional(seat.role) == by_professionals)
         };

@@ -79,6 +79,8 @@ impl Consultations {
             Request::Invite { role, display_name } => self.host_invites(visit, role, display_name).await,
             Request::HandOver { to, reason } => visit.host_hands_over(&to, reason),
             Request::Aside { on } => visit.sets_aside(on),
+            Request::Call { seat, encryption_ends } => self.page_calls(visit, &seat, encryption_ends).await,
+            Request::HangUp { seat } => self.page_hangs_up(visit, &seat),
             Request::Next => self.host_goes_on(visit).await,
             Request::End => self.host_ends(visit),
             // A session gives one `Join`, which `attach` takes.
@@ -211,12 +213,18 @@ impl Attachment {
 
     /// Whether the seat is inside and has the permission; tells the page when not.
     pub(super) fn may(&self, permission: impl FnOnce(&Permissions) -> bool) -> bool {
-        let mut may = false;
-        self.with_seat(|seat| may = seat.stage.is_inside() && permission(&seat.permissions()));
+        let may = self.has(permission);
         if !may {
             self.refuse(None, ErrorCode::NotPermitted, "this seat may not do that");
         }
         may
+    }
+
+    /// Whether the seat is inside and has the permission. The page is not told.
+    pub(super) fn has(&self, permission: impl FnOnce(&Permissions) -> bool) -> bool {
+        let mut has = false;
+        self.with_seat(|seat| has = seat.stage.is_inside() && permission(&seat.permissions()));
+        has
     }
 
     pub(super) fn knows(&self, seat: &str) -> bool {

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::engine::{Connection, values};
+use super::pin_key::PinKey;
 use super::rows::{admission_name, gates, gates_json};
 use super::{
     Admission, Change, ConsultationRecord, LiveChange, Login, OutgoingMessage, PassedGate, SeatRecord, Webhook,
@@ -11,11 +12,11 @@ use super::{
 /// Whether a change was applicable.
 type Applied = Result<bool, sqlx::Error>;
 
-pub(super) async fn apply(on: &mut Connection, change: &Change) -> Applied {
+pub(super) async fn apply(on: &mut Connection, pins: &PinKey, change: &Change) -> Applied {
     match change {
         Change::Live(change) => apply_live(on, change).await.map(|()| true),
-        Change::CreateConsultation(consultation, seats) => create(on, consultation, seats).await,
-        Change::AddSeat { seat, of_role_max, seats_max } => add_seat(on, seat, *of_role_max, *seats_max).await,
+        Change::CreateConsultation(consultation, seats) => create(on, pins, consultation, seats).await,
+        Change::AddSeat { seat, of_role_max, seats_max } => add_seat(on, pins, seat, *of_role_max, *seats_max).await,
         Change::EndConsultation { consultation, at } => {
             let sql = "UPDATE consultations SET ended_at = $1 WHERE id = $2 AND ended_at IS NULL";
             Ok(on.execute(sql, values![*at, consultation]).await? == 1)
@@ -129,10 +130,10 @@ async fn change_gates(
     on.execute("UPDATE seats SET gates = $1 WHERE id = $2", values![gates_json(&passed), seat]).await.map(drop)
 }
 
-async fn create(on: &mut Connection, new: &ConsultationRecord, seats: &[SeatRecord]) -> Applied {
+async fn create(on: &mut Connection, pins: &PinKey, new: &ConsultationRecord, seats: &[SeatRecord]) -> Applied {
     let sql = "INSERT INTO consultations (id, clinic, act, language, priority, starts_at, created_at, ended_at, gates, \
-               patient, postal_prefix, queue, login, locked, held, booking) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, \
+               patient, postal_prefix, queue, login, locked, e2ee, held, booking) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, \
                (SELECT COALESCE(MAX(booking), 0) + 1 FROM consultations))";
     let values = values![
         &new.id,
@@ -149,15 +150,16 @@ async fn create(on: &mut Connection, new: &ConsultationRecord, seats: &[SeatReco
         &new.queue,
         new.login,
         new.locked,
+        &new.e2ee,
     ];
     on.execute(sql, values).await?;
     for (ordinal, seat) in (0..).zip(seats) {
-        insert_seat(on, seat, ordinal).await?;
+        insert_seat(on, pins, seat, ordinal).await?;
     }
     Ok(true)
 }
 
-async fn add_seat(on: &mut Connection, seat: &SeatRecord, of_role_max: u32, seats_max: u32) -> Applied {
+async fn add_seat(on: &mut Connection, pins: &PinKey, seat: &SeatRecord, of_role_max: u32, seats_max: u32) -> Applied {
     let sql = "SELECT COUNT(*) AS seats, \
                COALESCE(SUM(CASE WHEN admission NOT IN ('refused', 'declined') THEN 1 ELSE 0 END), 0) AS open, \
                COALESCE(SUM(CASE WHEN admission NOT IN ('refused', 'declined') AND role = $2 THEN 1 ELSE 0 END), 0) \
@@ -171,14 +173,14 @@ async fn add_seat(on: &mut Connection, seat: &SeatRecord, of_role_max: u32, seat
     if row.count("open")? >= seats_max || row.count("of_role")? >= of_role_max {
         return Ok(false);
     }
-    insert_seat(on, seat, row.integer("seats")?).await?;
+    insert_seat(on, pins, seat, row.integer("seats")?).await?;
     Ok(true)
 }
 
-async fn insert_seat(on: &mut Connection, seat: &SeatRecord, ordinal: i64) -> Result<(), sqlx::Error> {
+async fn insert_seat(on: &mut Connection, pins: &PinKey, seat: &SeatRecord, ordinal: i64) -> Result<(), sqlx::Error> {
     let sql = "INSERT INTO seats (id, consultation, ordinal, role, display_name, phone, email, card, pin, admission, \
-               vouched, token_epoch, device, other_device, gates, login_rpps, login_level, login_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+               vouched, token_epoch, device, other_device, gates, login_rpps, login_level, login_at, pin_hash, phone_consent) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
     let login = seat.login.as_ref();
     let values = values![
         &seat.id,
@@ -199,6 +201,8 @@ async fn insert_seat(on: &mut Connection, seat: &SeatRecord, ordinal: i64) -> Re
         &login.and_then(|login| login.rpps.clone()),
         &login.map(|login| login.level.clone()),
         login.map(|login| login.at),
+        pins.hash(&seat.pin.0).as_slice(),
+        seat.phone_consent,
     ];
     on.execute(sql, values).await.map(drop)
 }

@@ -14,6 +14,7 @@ use crate::pii::Pii;
 use super::engine::{Pool, Row, Value, failed, values};
 use super::erasure::{ErasedList, listed};
 use super::head_key::HeadKey;
+use super::pin_key::PinKey;
 use super::writer::{FileIdentity, Job, Outcome, Writer};
 use super::{
     ApiKeyRecord, ChainMark, Clinic, Committed, ConsultationRecord, Entry, Erasure, JournalEntry, OutgoingMessage,
@@ -25,6 +26,7 @@ pub struct SqlStore {
     readers: Pool,
     writes: Pool,
     writer: Writer,
+    pins: Arc<PinKey>,
     file: Option<FileIdentity>,
     erased: ErasedList,
 }
@@ -48,8 +50,11 @@ impl SqlStore {
         };
         let watch = || url.is_none().then(|| FileIdentity::of(path.clone())).transpose();
         let lost = |error: std::io::Error| StoreError { operation: "open", cause: error.kind().to_string() };
-        let writer = Writer::start(writes.clone(), key, watch().map_err(lost)?);
-        let store = Self { readers, writes, writer, file: watch().map_err(lost)?, erased: ErasedList::of(data_dir) };
+        let pins = async { PinKey::open(&mut writes.acquire().await?).await }.await;
+        let pins = Arc::new(pins.map_err(failed("open"))?);
+        let writer = Writer::start(writes.clone(), key, Arc::clone(&pins), watch().map_err(lost)?);
+        let store =
+            Self { readers, writes, writer, pins, file: watch().map_err(lost)?, erased: ErasedList::of(data_dir) };
         store.erase_again().await?;
         Ok(store)
     }
@@ -151,6 +156,13 @@ impl SqlStore {
         })
     }
 
+    /// The seats as an older version left them.
+    #[cfg(test)]
+    pub(super) async fn forget_pin_hashes(&self) {
+        let mut connection = self.writes.acquire().await.unwrap();
+        connection.execute("UPDATE seats SET pin_hash = NULL", Vec::new()).await.unwrap();
+    }
+
     async fn back_up_file(&self, to: &Path) -> Result<(), StoreError> {
         let operation = "back up";
         if !self.writes.is_sqlite() {
@@ -209,6 +221,22 @@ impl Store for SqlStore {
             let Some(consultation) = found else { return Ok(None) };
             let sql = "SELECT * FROM seats WHERE consultation = $1 ORDER BY ordinal";
             Ok(Some((consultation, self.list("find seats", sql, values![&id], rows::seat).await?)))
+        })
+    }
+
+    fn seats_of_pin(&self, pin: &Pii<String>) -> StoreFuture<'_, Vec<(ConsultationRecord, SeatRecord)>> {
+        let hash = self.pins.hash(&pin.0);
+        Box::pin(async move {
+            let sql = "SELECT seats.* FROM seats JOIN consultations ON consultations.id = seats.consultation \
+                       WHERE pin_hash = $1 AND ended_at IS NULL ORDER BY seats.id LIMIT 20";
+            let mut found = Vec::new();
+            for seat in self.list("find PIN", sql, values![hash.as_slice()], rows::seat).await? {
+                let sql = "SELECT * FROM consultations WHERE id = $1";
+                let of = values![&seat.consultation];
+                let consultation = self.find("find consultation", sql, of, rows::consultation).await?;
+                found.extend(consultation.map(|consultation| (consultation, seat)));
+            }
+            Ok(found)
         })
     }
 

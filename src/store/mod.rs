@@ -17,6 +17,7 @@ mod database;
 mod engine;
 mod erasure;
 mod head_key;
+mod pin_key;
 mod reader;
 mod rows;
 mod transaction;
@@ -125,6 +126,8 @@ pub struct ConsultationRecord {
     pub login: bool,
     /// Whoever is not in the room stays outside.
     pub locked: bool,
+    /// End-to-end encryption: `off`, `preferred` or `required`.
+    pub e2ee: String,
 }
 
 /// Whether a seat may pass the waiting room.
@@ -176,6 +179,8 @@ pub struct SeatRecord {
     pub card: Option<Pii<String>>,
     /// For telephone dial-in: identifies the seat, not the room.
     pub pin: Pii<String>,
+    /// Its person agreed to be called on `phone` when the connection fails.
+    pub phone_consent: bool,
     /// Waiting room state.
     pub admission: Admission,
     /// The clinic vouches for it: no gates are asked.
@@ -332,6 +337,8 @@ pub trait Store: Send + Sync {
     fn api_keys(&self, clinic: &str) -> StoreFuture<'_, Vec<ApiKeyRecord>>;
     /// A consultation with its seats.
     fn consultation(&self, id: &str) -> StoreFuture<'_, Option<WithSeats>>;
+    /// Seats that have this PIN, in consultations that are not over; mostly one or none. Found by a keyed hash.
+    fn seats_of_pin(&self, pin: &Pii<String>) -> StoreFuture<'_, Vec<(ConsultationRecord, SeatRecord)>>;
     /// One seat with its consultation.
     fn seat(&self, id: &str) -> StoreFuture<'_, Option<(ConsultationRecord, SeatRecord)>>;
     /// Consultations of a clinic's queue that are not over, by planned begin, then by when they were booked; at most 200.

@@ -43,6 +43,7 @@ pub(super) fn consultation(row: &Row) -> Result<ConsultationRecord, sqlx::Error>
         queue: row.read("queue")?,
         login: row.flag("login")?,
         locked: row.flag("locked")?,
+        e2ee: row.text("e2ee")?,
     })
 }
 
@@ -60,6 +61,7 @@ pub(super) fn seat(row: &Row) -> Result<SeatRecord, sqlx::Error> {
         email: row.secret_text("email")?,
         card: row.secret_text("card")?,
         pin: Pii(row.text("pin")?),
+        phone_consent: row.flag("phone_consent")?,
         admission: admission(&row.text("admission")?)?,
         vouched: row.flag("vouched")?,
         token_epoch: row.count("token_epoch")?,

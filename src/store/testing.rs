@@ -70,6 +70,7 @@ pub(crate) fn consultation(id: &str, clinic: &str) -> ConsultationRecord {
         queue: None,
         login: false,
         locked: false,
+        e2ee: "off".into(),
     }
 }
 
@@ -83,6 +84,7 @@ pub(crate) fn seat(id: &str, consultation: &str) -> SeatRecord {
         email: None,
         card: None,
         pin: Pii("123456".into()),
+        phone_consent: false,
         admission: Admission::Waiting,
         vouched: false,
         token_epoch: 0,

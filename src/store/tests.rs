@@ -22,6 +22,8 @@ on_each_engine!(
     errors_do_not_quote_what_was_stored,
     keys_webhooks_and_messages_come_and_go,
     a_queue_is_in_the_order_of_its_plan,
+    a_pin_finds_its_seats_in_consultations_that_are_not_over,
+    seats_from_before_pins_were_hashed_are_found_too,
     acts_are_counted_by_patient_and_by_place,
 );
 
@@ -32,6 +34,8 @@ async fn a_reopened_store_still_knows_everything(bench: &Bench) {
     full.email = Some(Pii("z@example.org".into()));
     full.card = Some(Pii("{\"fee\":30}".into()));
     full.vouched = true;
+    full.phone_consent = true;
+    full.pin = Pii("471100815".into());
     full.login = Some(Login { rpps: Some(Pii("810".into())), level: "eidas2".into(), at: 7 });
     full.gates = vec![PassedGate { gate: "consent".into(), answer: "1".into(), at: 8 }];
     let mut booked = consultation("c2", "k1");
@@ -40,6 +44,7 @@ async fn a_reopened_store_still_knows_everything(bench: &Bench) {
     booked.postal_prefix = Some("75".into());
     booked.queue = Some("q".into());
     (booked.login, booked.locked, booked.priority) = (true, true, Some("emergency".into()));
+    booked.e2ee = "required".into();
     done(&store, Change::CreateConsultation(Box::new(booked), vec![full])).await;
     live(&store, LiveChange::SetAdmission { seat: "s2".into(), admission: Admission::Admitted }).await;
     live(&store, LiveChange::SetDevice { seat: "s1".into(), device: [9; 32], other: true }).await;
@@ -58,8 +63,11 @@ async fn a_reopened_store_still_knows_everything(bench: &Bench) {
         (Some("{}"), Some("75"), Some("q"))
     );
     assert_eq!((found.patient, found.login, found.locked), (Some(Pii("pseudonym".into())), true, true));
-    assert_eq!(found.priority.as_deref(), Some("emergency"));
+    assert_eq!((found.priority.as_deref(), found.e2ee.as_str()), (Some("emergency"), "required"));
     let full = &seats[0];
+    assert_eq!((full.phone_consent, &full.pin), (true, &Pii("471100815".into())));
+    let of_pin = store.seats_of_pin(&full.pin).await.unwrap();
+    assert_eq!(of_pin.iter().map(|(_, seat)| seat.id.as_str()).collect::<Vec<_>>(), ["s3"], "the key is kept");
     assert_eq!(
         (full.phone.clone(), full.email.clone()),
         (Some(Pii("+33 6".into())), Some(Pii("z@example.org".into())))
@@ -379,4 +387,40 @@ async fn acts_are_counted_by_patient_and_by_place(bench: &Bench) {
     let usage = store.usage("k1", 0, 99).await.unwrap();
     assert_eq!(usage, [Usage { postal_prefix: "75".into(), act: "teleconsultation".into(), consultations: 1 }]);
     assert!(store.usage("k1", 3, 99).await.unwrap().is_empty());
+}
+
+async fn a_pin_finds_its_seats_in_consultations_that_are_not_over(bench: &Bench) {
+    let store = bench.open().await;
+    let with_pin = |id: &str, of: &str, pin: &str| SeatRecord { pin: Pii(pin.into()), ..seat(id, of) };
+    for (id, seats) in [
+        ("c2", vec![with_pin("s3", "c2", "471100815"), with_pin("s4", "c2", "471100816")]),
+        ("c3", vec![with_pin("s5", "c3", "471100815")]),
+        ("c4", vec![with_pin("s6", "c4", "471100815")]),
+    ] {
+        done(&store, Change::CreateConsultation(Box::new(consultation(id, "k1")), seats)).await;
+    }
+    done(&store, add_seat(with_pin("s7", "c2", "999999999"))).await;
+    done(&store, end("c4", 9)).await;
+    for (pin, expected) in [
+        ("471100815", &["s3/c2", "s5/c3"][..]),
+        ("471100816", &["s4/c2"]),
+        ("999999999", &["s7/c2"]),
+        ("47110081", &[]),
+        ("4711008150", &[]),
+        ("", &[]),
+    ] {
+        let found = store.seats_of_pin(&Pii(pin.into())).await.unwrap();
+        let found: Vec<String> = found.iter().map(|(of, seat)| format!("{}/{}", seat.id, of.id)).collect();
+        assert_eq!(found, expected, "{pin}");
+    }
+}
+
+/// An update from a version without the hash: PINs that were given out go on working.
+async fn seats_from_before_pins_were_hashed_are_found_too(bench: &Bench) {
+    let store = bench.open().await;
+    store.forget_pin_hashes().await;
+    assert_eq!(store.seats_of_pin(&Pii("123456".into())).await.unwrap().len(), 0);
+    store.close().await;
+    let store = bench.open_again().await;
+    assert_eq!(store.seats_of_pin(&Pii("123456".into())).await.unwrap().len(), 2);
 }

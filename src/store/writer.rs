@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::engine::{Connection, Pool, store_error, values};
 use super::head_key::HeadKey;
+use super::pin_key::PinKey;
 use super::{Change, Committed, Entry, Erasure, Pruned, StoreError, StoreFuture, Transaction, audit, changes, erasure};
 
 /// The one writer of this process.
@@ -60,9 +61,9 @@ pub(super) struct ChainEnd {
 
 impl Writer {
     /// Takes over a pool of one connection. Ends when it is dropped.
-    pub(super) fn start(pool: Pool, key: Arc<HeadKey>, file: Option<FileIdentity>) -> Self {
+    pub(super) fn start(pool: Pool, key: Arc<HeadKey>, pins: Arc<PinKey>, file: Option<FileIdentity>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_LEN_MAX);
-        tokio::spawn(Committer { pool: pool.clone(), key, file }.run(waiting));
+        tokio::spawn(Committer { pool: pool.clone(), key, pins, file }.run(waiting));
         Self { pool, queue }
     }
 
@@ -101,6 +102,7 @@ impl Job {
 struct Committer {
     pool: Pool,
     key: Arc<HeadKey>,
+    pins: Arc<PinKey>,
     file: Option<FileIdentity>,
 }
 
@@ -167,7 +169,9 @@ impl Committer {
 
     async fn run_job(&self, on: &mut Connection, job: &Job, end: &mut ChainEnd) -> Result<Outcome, sqlx::Error> {
         match job {
-            Job::Commit(transaction) => write_transaction(on, transaction, end).await.map(Outcome::Committed),
+            Job::Commit(transaction) => {
+                write_transaction(on, &self.pins, transaction, end).await.map(Outcome::Committed)
+            }
             Job::Erase(whose, entry) => {
                 let found = erasure::find(on, whose).await?;
                 self.erase(on, found, entry, end).await
@@ -226,6 +230,7 @@ async fn read_head(on: &mut Connection) -> Result<ChainEnd, sqlx::Error> {
 /// consultations are made all the same: they may be tried again in other company, and give the same when repeated.
 async fn write_transaction(
     on: &mut Connection,
+    pins: &PinKey,
     transaction: &Transaction,
     end: &mut ChainEnd,
 ) -> Result<Committed, sqlx::Error> {
@@ -242,7 +247,7 @@ async fn write_transaction(
         return Ok(Committed::Done);
     }
     for change in &transaction.changes {
-        if !changes::apply(on, change).await? {
+        if !changes::apply(on, pins, change).await? {
             return Ok(Committed::NotApplicable);
         }
     }

@@ -7,3 +7,8 @@ pub mod prompts;
 pub mod sdp;
 pub mod sip;
 pub mod trunk;
+pub mod media;
+pub mod call;
+mod figures;
+pub mod lines;
+pub mod opening;

@@ -7,6 +7,7 @@ pub mod consultations;
 pub mod join;
 pub mod queues;
 pub mod seats;
+pub mod telephone;
 
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};

@@ -33,7 +33,7 @@ use crate::control::Consultations;
 use crate::control::negotiation::OFFER_BYTES_MAX;
 use crate::pii::Pii;
 
-use api::{consultations, join, queues, seats};
+use api::{consultations, join, queues, seats, telephone};
 use openapi::Completion;
 use problem::Problem;
 use security::SecurityHeaders;
@@ -76,6 +76,7 @@ pub fn router(state: AppState, security: SecurityHeaders) -> Router {
         .route("/v1/consultations/{id}/seats/{seat}/remove", post(seats::remove))
         .route("/v1/consultations/{id}/seats/{seat}/revoke", post(seats::revoke))
         .route("/v1/consultations/{id}/seats/{seat}/hand-over", post(seats::hand_over))
+        .route("/v1/consultations/{id}/seats/{seat}/call", post(telephone::call).delete(telephone::hang_up))
         .route("/v1/consultations/{id}/lock", post(consultations::lock))
         .route("/v1/consultations/{id}/unlock", post(consultations::unlock))
         .route("/v1/queues/{queue}", get(queues::queue))
@@ -142,6 +143,8 @@ fn operations_router() -> Router<AppState> {
         .route("/metrics", get(operations::metrics))
         .route("/admin/drain", post(operations::drain))
         .route("/admin/undrain", post(operations::undrain))
+        .route("/admin/stop-calls", post(operations::stop_calls))
+        .route("/admin/allow-calls", post(operations::allow_calls))
         .route("/admin/rotate-keys", post(operations::rotate_keys))
 }
 
@@ -164,6 +167,8 @@ async fn method_not_allowed() -> Problem {
         seats::remove,
         seats::revoke,
         seats::hand_over,
+        telephone::call,
+        telephone::hang_up,
         consultations::lock,
         consultations::unlock,
         queues::queue,
@@ -195,6 +200,8 @@ async fn method_not_allowed() -> Problem {
         operations::capabilities,
         operations::drain,
         operations::undrain,
+        operations::stop_calls,
+        operations::allow_calls,
         operations::rotate_keys,
     )
 )]

@@ -54,7 +54,7 @@ pub struct Capabilities {
     /// What may stand before media.
     gates: [&'static str; 5],
     recording: Recording,
-    telephone: Absent,
+    telephone: TelephoneCapabilities,
     end_to_end_encryption: Absent,
     /// Ways to send and receive media.
     endpoints: [&'static str; 3],
@@ -83,6 +83,21 @@ pub enum Recording {
 pub enum Absent {
     /// Not built.
     Absent,
+}
+
+/// The telephone.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum TelephoneCapabilities {
+    /// This server has none.
+    Absent(Absent),
+    /// What it can do.
+    Present {
+        /// What people dial to come in: a telephone number, or a SIP address.
+        dial_in: Option<String>,
+        /// Whether the server calls people.
+        calls: bool,
+    },
 }
 
 /// The legal record.
@@ -119,7 +134,7 @@ pub async fn capabilities(State(state): State<AppState>) -> Json<Capabilities> {
         roles: ROLES.map(role_name).to_vec(),
         gates: ["login", "card", "consent", "third_person", "preference"],
         recording: Recording::Absent,
-        telephone: Absent::Absent,
+        telephone: telephone(&state),
         end_to_end_encryption: Absent::Absent,
         endpoints: ["websocket", "whip", "whep"],
         audio_codecs: ["opus"],
@@ -140,6 +155,13 @@ pub async fn capabilities(State(state): State<AppState>) -> Json<Capabilities> {
             request_body_bytes: super::BODY_BYTES_MAX,
         },
     })
+}
+
+fn telephone(state: &AppState) -> TelephoneCapabilities {
+    match state.consultations.phones() {
+        None => TelephoneCapabilities::Absent(Absent::Absent),
+        Some(board) => TelephoneCapabilities::Present { dial_in: board.dial_in.clone(), calls: board.calls_allowed() },
+    }
 }
 
 /// Prometheus text.
@@ -183,6 +205,26 @@ pub async fn drain(State(state): State<AppState>) -> StatusCode {
 pub async fn undrain(State(state): State<AppState>) -> StatusCode {
     tracing::info!("serving: new rooms are taken");
     state.consultations.set_draining(false);
+    StatusCode::NO_CONTENT
+}
+
+/// The server calls nobody from now on, whoever asks; running calls go on, and people may still call in.
+#[utoipa::path(post, path = "/admin/stop-calls", responses((status = 204)))]
+pub async fn stop_calls(State(state): State<AppState>) -> StatusCode {
+    allow(&state, false)
+}
+
+/// The server calls people again, where its configuration lets it.
+#[utoipa::path(post, path = "/admin/allow-calls", responses((status = 204)))]
+pub async fn allow_calls(State(state): State<AppState>) -> StatusCode {
+    allow(&state, true)
+}
+
+fn allow(state: &AppState, allowed: bool) -> StatusCode {
+    if let Some(board) = state.consultations.phones() {
+        tracing::info!(allowed, "telephone calls by the server");
+        board.set_calls_allowed(allowed);
+    }
     StatusCode::NO_CONTENT
 }
 

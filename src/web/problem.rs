@@ -13,6 +13,7 @@ use crate::control::endpoint::EndpointError;
 use crate::control::join::JoinError;
 use crate::control::login::LoginError;
 use crate::control::offer::OfferRefusal;
+use crate::control::phone::calling::CallError;
 
 /// A refusal.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -123,6 +124,19 @@ impl From<BookingError> for Problem {
             BookingError::Store(error) => {
                 tracing::error!(%error, "the store does not answer");
                 Problem::store()
+            }
+        }
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Booking(error) => Problem::from(error),
+            CallError::Refused(cause) => {
+                let word = serde_json::to_value(cause).ok().and_then(|word| Some(word.as_str()?.to_owned()));
+                Problem::new(StatusCode::CONFLICT, "call-refused", "The telephone is not called")
+                    .detail(word.unwrap_or_default())
             }
         }
     }

@@ -70,9 +70,20 @@ pub struct SeatInfo {
     pub other_device: bool,
     /// What it declared of a third person in the room with it; nothing when it was not asked.
     pub third_person: Option<bool>,
+    /// There when its person takes part by telephone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telephone: Option<PhoneInfo>,
     /// For those who may admit: names the device that opened the seat's link last, another one each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrival: Option<u32>,
+}
+
+/// What others may know of a seat that takes part by telephone. Its voice is in `microphone`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct PhoneInfo {
+    /// Its person has raised a hand by key.
+    pub hand: bool,
 }
 
 /// What this seat may do; the page shows only what is allowed, the server enforces it all the same.

@@ -93,6 +93,18 @@ pub enum Request {
         /// True to begin.
         on: bool,
     },
+    /// Call a seat's telephone.
+    Call {
+        /// Unchecked.
+        seat: String,
+        /// Encryption may end for it.
+        encryption_ends: bool,
+    },
+    /// Call off or hang up a seat's telephone.
+    HangUp {
+        /// Unchecked.
+        seat: String,
+    },
     /// End this consultation and go on with the next of the queue.
     Next,
     /// End the consultation for everyone.
@@ -117,6 +129,8 @@ impl fmt::Debug for Request {
             Request::Invite { .. } => "Invite",
             Request::HandOver { .. } => "HandOver",
             Request::Aside { .. } => "Aside",
+            Request::Call { .. } => "Call",
+            Request::HangUp { .. } => "HangUp",
             Request::Next => "Next",
             Request::End => "End",
             Request::Leave => "Leave",

@@ -271,6 +271,24 @@ impl LadderSettings {
     }
 }
 
+impl Default for DialOut {
+    fn default() -> Self {
+        DialOutSettings::default().resolve(&mut Vec::new())
+    }
+}
+
+impl Default for PinRules {
+    fn default() -> Self {
+        PinSettings::default().resolve(&mut Vec::new())
+    }
+}
+
+impl Default for Ladder {
+    fn default() -> Self {
+        LadderSettings::default().resolve(&mut Vec::new())
+    }
+}
+
 /// French geographic and mobile numbers, and 09. Overseas ranges are the operator's to add.
 const ALLOW: [&str; 2] = ["+33[1-7]", "+339"];
 /// Surcharged numbers and short codes.

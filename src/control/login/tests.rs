@@ -31,6 +31,7 @@ fn seat(card: Option<Value>) -> SeatRecord {
         email: None,
         card: card.map(|card| Pii(card.to_string())),
         pin: Pii(String::new()),
+        phone_consent: false,
         admission: Admission::Direct,
         vouched: false,
         token_epoch: 0,

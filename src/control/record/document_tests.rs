@@ -44,6 +44,7 @@ pub(in crate::control::record) fn consultation() -> ConsultationRecord {
         queue: None,
         login: true,
         locked: false,
+        e2ee: "off".into(),
     }
 }
 
@@ -57,6 +58,7 @@ fn seat(id: &str, role: &str, name: &str) -> SeatRecord {
         email: Some(Pii("planted@clinic.example".into())),
         card: None,
         pin: Pii("00000000".into()),
+        phone_consent: false,
         admission: Admission::Direct,
         vouched: false,
         token_epoch: 0,

@@ -14,6 +14,7 @@ use crate::acts::GatesDefinition;
 use crate::control::booking::{BookingError, ConsultationState, NewConsultation, NewSeat};
 use crate::control::clinics::Scope;
 use crate::control::clock;
+use crate::control::phone::encryption::Encryption;
 use crate::control::yearly::ActsOfYear;
 use crate::pii::Pii;
 use crate::web::AppState;
@@ -53,6 +54,9 @@ pub struct ConsultationRequest {
     /// Professionals log in before they get media.
     #[serde(default)]
     login: bool,
+    /// What is wanted of end-to-end encryption: `required` lets no telephone in, `preferred` asks the practitioner first.
+    #[serde(default)]
+    e2ee: Encryption,
 }
 
 /// Whether a consultation goes before others.
@@ -87,6 +91,7 @@ pub struct ConsultationView {
     locked: bool,
     /// Professionals log in before they get media.
     login: bool,
+    e2ee: Encryption,
     seats: Vec<SeatView>,
 }
 
@@ -103,6 +108,7 @@ impl From<ConsultationState> for ConsultationView {
             queue: consultation.queue,
             locked: consultation.locked,
             login: consultation.login,
+            e2ee: Encryption::from_name(&consultation.e2ee),
             seats: seats.into_iter().map(SeatView::from).collect(),
         }
     }
@@ -132,6 +138,7 @@ pub async fn create(
         postal_prefix: body.postal_prefix,
         queue: body.queue,
         login: body.login,
+        e2ee: body.e2ee,
     };
     let counts = new.patient.is_some();
     let (id, invitations) = state.consultations.create(&clinic, new).await?;

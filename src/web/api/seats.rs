@@ -30,6 +30,9 @@ pub struct SeatRequest {
     display_name: Option<String>,
     #[serde(default)]
     phone: Option<String>,
+    /// Its person agreed to be called on `phone` when the connection fails: the server may then call by itself.
+    #[serde(default)]
+    phone_consent: bool,
     #[serde(default)]
     email: Option<String>,
     /// The clinic vouches for it: it skips waiting room, gates and login.
@@ -79,6 +82,7 @@ impl From<SeatRequest> for NewSeat {
             role: seat.role,
             display_name: seat.display_name.map(Pii),
             phone: seat.phone.map(Pii),
+            phone_consent: seat.phone_consent,
             email: seat.email.map(Pii),
             admitted: seat.admitted,
             card: seat.card.map(|card| Pii(card.into())),
@@ -95,7 +99,10 @@ pub struct SeatInvitation {
     role: Role,
     link: String,
     token: String,
+    /// For the telephone: whoever dials `dial_in` and types it is on this seat.
     pin: String,
+    /// A telephone number, or a SIP address; nothing on a server without a telephone and for a consultation that lets none in.
+    dial_in: Option<String>,
     /// When the link stops working: a day after the planned begin, or earlier when that is further ahead than a key signs.
     expires_at: String,
 }
@@ -108,6 +115,7 @@ impl From<Invitation> for SeatInvitation {
             link: invitation.link.0,
             token: invitation.token.0,
             pin: invitation.pin.0,
+            dial_in: invitation.dial_in,
             expires_at: clock::format_rfc3339(invitation.expires_at),
         }
     }
@@ -129,6 +137,8 @@ pub struct SeatView {
     vouched: bool,
     /// Opened on another device than before, and not admitted there since.
     other_device: bool,
+    /// Its person agreed to be called when the connection fails.
+    phone_consent: bool,
     /// Names the device that opened the link last, another one each time; nothing before the first.
     arrival: Option<u32>,
     #[schema(value_type = String)]
@@ -171,6 +181,7 @@ impl From<SeatState> for SeatView {
             declined: record.admission == Admission::Declined,
             vouched: record.vouched,
             other_device: record.other_device,
+            phone_consent: record.phone_consent,
             presence,
             gates_pending: gates_pending.iter().map(pending).collect(),
             gates_passed: record.gates.into_iter().filter(booking::is_answer).map(passed).collect(),

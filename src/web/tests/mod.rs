@@ -13,6 +13,7 @@ mod hosting;
 mod queue;
 mod refusals;
 mod room;
+mod telephone;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -180,6 +181,7 @@ fn settings(dir: &Path) -> ControlSettings {
         signing_key_days: 365,
         login: None,
         outbound: Outbound::default(),
+        phones: None,
         spool_dir: dir.to_owned(),
     }
 }

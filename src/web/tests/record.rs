@@ -42,6 +42,7 @@ impl<'a> Past<'a> {
             id: past.seat(name),
             consultation: past.id.clone(),
             pin: Pii(format!("{}-{name}", past.id)),
+            phone_consent: false,
             ..seat.clone()
         };
         let seats = seats.iter().zip(["doctor", "patient"]).map(seat).collect();
@@ -229,6 +230,7 @@ fn held_in(clinic: &str, id: &str, prefix: &str, at: i64) -> ConsultationRecord 
         queue: None,
         login: false,
         locked: false,
+        e2ee: "off".into(),
     }
 }
 

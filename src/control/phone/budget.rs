@@ -1,0 +1,358 @@
+//! What calls may cost: how often a seat is called, how many calls run at once, minutes a day, and the switch that stops them all.
+//!
+//! ```text
+//!   ask --[switch, attempts, calls at once, minutes]--> Allowed --handle_begin--> running --handle_end--> minutes of the day
+//!                                                       \--> at 50, 80 and 100 % of them: an alarm
+//! ```
+//!
+//! A value without a clock. Counts live as long as the process: a restart forgives what was spent that day, which an attacker cannot
+//! cause and an operator would not notice. A running call is never cut for want of minutes, only by its own longest time: the
+//! consultation goes first, and one call cannot cost more than that. Not here: which numbers may be called (`numbers`).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::Percent;
+
+/// What the operator allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Allowance {
+    /// Calls are made at all: the switch.
+    pub enabled: bool,
+    /// Calls to one seat within `window`.
+    pub attempts: u32,
+    /// Over how long attempts are counted.
+    pub window: Duration,
+    /// Calls that one person (a seat that asks, or the clinic for one consultation) may have running.
+    pub at_once: u32,
+    /// Telephone legs of one clinic at the same time, those that dialled in included.
+    pub legs_per_clinic: u32,
+    /// Telephone legs of the whole server.
+    pub legs: u32,
+    /// Minutes of one clinic's calls in a day (UTC).
+    pub daily_minutes: u32,
+}
+
+/// Who asks for a call, to whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Whose consultation.
+    pub clinic: &'a str,
+    /// Who is to be called.
+    pub seat: &'a str,
+    /// Who wants it: the seat that asks, or the consultation for which the clinic or the server does.
+    pub by: &'a str,
+}
+
+/// Why no call is made. One at a time: the first that holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum BudgetRefusal {
+    /// The operator has switched calls off.
+    #[error("calls are switched off on this server")]
+    SwitchedOff,
+    /// This seat was called too often just now.
+    #[error("this person was called too often just now")]
+    TooOften,
+    /// Whoever asks has as many calls running as they may.
+    #[error("too many calls at once")]
+    TooManyAtOnce,
+    /// Clinic or server have as many telephones in their consultations as they may.
+    #[error("every line is in use")]
+    LinesBusy,
+    /// The clinic's minutes of the day are used up.
+    #[error("the clinic's minutes of telephone for today are used up")]
+    MinutesUsed,
+}
+
+/// What was spent, and what runs.
+#[derive(Debug)]
+pub struct Budget {
+    allowance: Allowance,
+    attempts: HashMap<String, Vec<Instant>>,
+    running: HashMap<CallId, Running>,
+    days: HashMap<String, Day>,
+    next: u64,
+}
+
+/// A call in the budget's books.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CallId(u64);
+
+#[derive(Debug)]
+struct Running {
+    clinic: String,
+    /// Nobody for a call that came in: the caller pays.
+    by: Option<String>,
+    /// Since when it costs.
+    answered: Option<Instant>,
+}
+
+/// A clinic's day.
+#[derive(Clone, Copy, Default, Debug)]
+struct Day {
+    /// Days since 1970.
+    number: i64,
+    spent: Duration,
+    alarmed: u8,
+}
+
+/// So much of a clinic's minutes of the day is used up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Alarm {
+    /// Whose.
+    pub clinic: String,
+    /// 50, 80 or 100.
+    pub used: Percent,
+}
+
+impl Budget {
+    /// Nothing spent.
+    #[must_use]
+    pub fn new(allowance: Allowance) -> Self {
+        Self { allowance, attempts: HashMap::new(), running: HashMap::new(), days: HashMap::new(), next: 0 }
+    }
+
+    /// Other limits from now on; what runs goes on.
+    pub fn set_allowance(&mut self, allowance: Allowance) {
+        self.allowance = allowance;
+    }
+
+    /// Whether calls are made at all.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.allowance.enabled
+    }
+
+    /// Whether this call may be made now. An allowed one is in the books from here on, as an attempt and as running; it has to be ended
+    /// with [`Budget::handle_end`].
+    pub fn ask(&mut self, asked: Asked<'_>, now: Instant, today: i64) -> Result<CallId, BudgetRefusal> {
+        let Allowance { enabled, attempts, at_once, daily_minutes, .. } = self.allowance;
+        self.forget_old_attempts(now);
+        let tried = self.attempts.get(asked.seat).map_or(0, Vec::len);
+        let has = |count: u32, max: u32| count >= max;
+        if !enabled {
+            return Err(BudgetRefusal::SwitchedOff);
+        }
+        if tried >= attempts as usize || self.attempts.len() >= SEATS_MAX && tried == 0 {
+            return Err(BudgetRefusal::TooOften);
+        }
+        if has(self.count(|running| running.by.as_deref() == Some(asked.by)), at_once) {
+            return Err(BudgetRefusal::TooManyAtOnce);
+        }
+        self.check_lines(asked.clinic)?;
+        if self.spent(asked.clinic, now, today) >= minutes(daily_minutes) {
+            return Err(BudgetRefusal::MinutesUsed);
+        }
+        self.attempts.entry(asked.seat.to_owned()).or_default().push(now);
+        Ok(self.book(asked.clinic, Some(asked.by)))
+    }
+
+    /// A telephone that dialled in takes a line, and costs the clinic nothing. Refused when there is none.
+    pub fn handle_arrival(&mut self, clinic: &str) -> Result<CallId, BudgetRefusal> {
+        self.check_lines(clinic)?;
+        Ok(self.book(clinic, None))
+    }
+
+    /// Somebody has answered: from now on it costs.
+    pub fn handle_answer(&mut self, call: CallId, now: Instant) {
+        if let Some(running) = self.running.get_mut(&call) {
+            running.answered.get_or_insert(now);
+        }
+    }
+
+    /// A call is over. Gives the alarm that its minutes raise.
+    pub fn handle_end(&mut self, call: CallId, now: Instant, today: i64) -> Option<Alarm> {
+        let Running { clinic, by, answered } = self.running.remove(&call)?;
+        let lasted = by.and(answered).map(|since| now.saturating_duration_since(since))?;
+        let day = self.day(&clinic, today)?;
+        // Operators charge whole seconds from the first.
+        day.spent += lasted.max(Duration::from_secs(1));
+        self.poll_alarm(&clinic, now, today)
+    }
+
+    /// The next mark that a clinic has passed today and was not told of.
+    pub fn poll_alarm(&mut self, clinic: &str, now: Instant, today: i64) -> Option<Alarm> {
+        let whole = minutes(self.allowance.daily_minutes);
+        let spent = self.spent(clinic, now, today);
+        let passed = ALARMS.into_iter().rev().find(|mark| spent * 100 >= whole * u32::from(*mark))?;
+        let day = self.day(clinic, today)?;
+        if day.alarmed >= passed {
+            return None;
+        }
+        day.alarmed = passed;
+        Some(Alarm { clinic: clinic.to_owned(), used: Percent(passed) })
+    }
+
+    /// Minutes that a clinic has used today, what runs included.
+    #[must_use]
+    pub fn spent(&self, clinic: &str, now: Instant, today: i64) -> Duration {
+        let over = self.days.get(clinic).filter(|day| day.number == today).map_or(Duration::ZERO, |day| day.spent);
+        let of_clinic = |running: &&Running| running.clinic == clinic && running.by.is_some();
+        let since = |running: &Running| running.answered.map(|since| now.saturating_duration_since(since));
+        over + self.running.values().filter(of_clinic).filter_map(since).sum::<Duration>()
+    }
+
+    /// Clinics with calls in the books of today or running, for metrics and alarms.
+    pub fn clinics(&self) -> Vec<String> {
+        let mut clinics: Vec<String> =
+            self.days.keys().chain(self.running.values().map(|running| &running.clinic)).cloned().collect();
+        clinics.sort();
+        clinics.dedup();
+        clinics
+    }
+
+    fn check_lines(&self, clinic: &str) -> Result<(), BudgetRefusal> {
+        let Allowance { legs, legs_per_clinic, .. } = self.allowance;
+        let of_clinic = self.count(|running| running.clinic == clinic);
+        let full = of_clinic >= legs_per_clinic || self.count(|_| true) >= legs;
+        if full { Err(BudgetRefusal::LinesBusy) } else { Ok(()) }
+    }
+
+    fn count(&self, which: impl Fn(&Running) -> bool) -> u32 {
+        u32::try_from(self.running.values().filter(|running| which(running)).count()).unwrap_or(u32::MAX)
+    }
+
+    fn book(&mut self, clinic: &str, by: Option<&str>) -> CallId {
+        self.next += 1;
+        let call = CallId(self.next);
+        let running = Running { clinic: clinic.to_owned(), by: by.map(str::to_owned), answered: None };
+        self.running.insert(call, running);
+        call
+    }
+
+    fn day(&mut self, clinic: &str, today: i64) -> Option<&mut Day> {
+        if self.days.len() >= CLINICS_MAX {
+            self.days.retain(|_, day| day.number == today);
+        }
+        if self.days.len() >= CLINICS_MAX && !self.days.contains_key(clinic) {
+            return None;
+        }
+        let day = self.days.entry(clinic.to_owned()).or_default();
+        if day.number != today {
+            *day = Day { number: today, ..Day::default() };
+        }
+        Some(day)
+    }
+
+    fn forget_old_attempts(&mut self, now: Instant) {
+        let window = self.allowance.window;
+        self.attempts.retain(|_, attempts| {
+            attempts.retain(|at| now.saturating_duration_since(*at) < window);
+            !attempts.is_empty()
+        });
+    }
+}
+
+fn minutes(minutes: u32) -> Duration {
+    Duration::from_secs(u64::from(minutes) * 60)
+}
+
+/// At these shares of a clinic's minutes somebody is told.
+const ALARMS: [u8; 3] = [50, 80, 100];
+/// Seats called within a window: far more than a server's lines can call in it. Past that, seats that were not called yet have to wait.
+const SEATS_MAX: usize = 10_000;
+/// Clinics in the books of one day; more clinics than one server has. Past that a further clinic's minutes are not counted.
+const CLINICS_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWANCE: Allowance = Allowance {
+        enabled: true,
+        attempts: 3,
+        window: Duration::from_secs(900),
+        at_once: 2,
+        legs_per_clinic: 4,
+        legs: 5,
+        daily_minutes: 10,
+    };
+    const TODAY: i64 = 20_000;
+
+    fn asked<'a>(clinic: &'a str, seat: &'a str, by: &'a str) -> Asked<'a> {
+        Asked { clinic, seat, by }
+    }
+
+    #[test]
+    fn a_seat_is_called_three_times_in_a_quarter_of_an_hour() {
+        let (mut budget, start) = (Budget::new(ALLOWANCE), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for seconds in [0, 60, 120] {
+            let call = budget.ask(asked("c", "s", "host"), at(seconds), TODAY).unwrap();
+            budget.handle_end(call, at(seconds + 30), TODAY);
+        }
+        assert_eq!(budget.ask(asked("c", "s", "host"), at(899), TODAY), Err(BudgetRefusal::TooOften));
+        assert!(budget.ask(asked("c", "other", "host"), at(899), TODAY).is_ok());
+        assert!(budget.ask(asked("c", "s", "host"), at(900), TODAY).is_ok(), "the first attempt is forgotten");
+        assert_eq!(budget.ask(asked("c", "s", "host"), at(901), TODAY), Err(BudgetRefusal::TooOften));
+    }
+
+    #[test]
+    fn a_refused_call_is_no_attempt() {
+        let (mut budget, now) = (Budget::new(ALLOWANCE), Instant::now());
+        budget.set_allowance(Allowance { enabled: false, ..ALLOWANCE });
+        for _ in 0..10 {
+            assert_eq!(budget.ask(asked("c", "s", "host"), now, TODAY), Err(BudgetRefusal::SwitchedOff));
+        }
+        budget.set_allowance(ALLOWANCE);
+        assert!(budget.ask(asked("c", "s", "host"), now, TODAY).is_ok());
+    }
+
+    #[test]
+    fn calls_at_once_are_limited_by_asker_by_clinic_and_in_all() {
+        let (mut budget, now) = (Budget::new(ALLOWANCE), Instant::now());
+        let first = budget.ask(asked("c", "s1", "host"), now, TODAY).unwrap();
+        budget.ask(asked("c", "s2", "host"), now, TODAY).unwrap();
+        assert_eq!(budget.ask(asked("c", "s3", "host"), now, TODAY), Err(BudgetRefusal::TooManyAtOnce));
+        budget.ask(asked("c", "s3", "colleague"), now, TODAY).unwrap();
+        budget.handle_arrival("c").unwrap();
+        assert_eq!(budget.handle_arrival("c"), Err(BudgetRefusal::LinesBusy), "four of one clinic");
+        budget.handle_arrival("d").unwrap();
+        assert_eq!(budget.handle_arrival("e"), Err(BudgetRefusal::LinesBusy), "five in all");
+        assert_eq!(budget.ask(asked("e", "s9", "x"), now, TODAY), Err(BudgetRefusal::LinesBusy));
+        budget.handle_end(first, now, TODAY);
+        assert!(budget.ask(asked("c", "s4", "host"), now, TODAY).is_ok());
+        assert_eq!(budget.handle_end(first, now, TODAY), None, "an end is counted once");
+    }
+
+    #[test]
+    fn minutes_count_from_the_answer_and_are_new_every_day() {
+        let (mut budget, start) = (Budget::new(ALLOWANCE), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let call = budget.ask(asked("c", "s", "host"), start, TODAY).unwrap();
+        assert_eq!(budget.spent("c", at(300), TODAY), Duration::ZERO, "ringing costs nothing");
+        budget.handle_answer(call, at(300));
+        assert_eq!(budget.spent("c", at(360), TODAY), Duration::from_secs(60));
+        budget.handle_end(call, at(900), TODAY);
+        assert_eq!(budget.spent("c", at(900), TODAY), Duration::from_secs(600));
+        assert_eq!(budget.ask(asked("c", "t", "host"), at(900), TODAY), Err(BudgetRefusal::MinutesUsed));
+        assert!(budget.ask(asked("d", "t", "host"), at(900), TODAY).is_ok(), "each clinic has its own");
+        assert!(budget.ask(asked("c", "t", "host"), at(900), TODAY + 1).is_ok());
+    }
+
+    #[test]
+    fn a_call_that_came_in_costs_the_clinic_nothing() {
+        let (mut budget, now) = (Budget::new(ALLOWANCE), Instant::now());
+        let call = budget.handle_arrival("c").unwrap();
+        budget.handle_answer(call, now);
+        let later = now + Duration::from_secs(36_000);
+        assert_eq!(budget.spent("c", later, TODAY), Duration::ZERO);
+        assert_eq!(budget.handle_end(call, later, TODAY), None);
+    }
+
+    #[test]
+    fn an_alarm_is_raised_once_a_day_at_each_mark() {
+        let (mut budget, start) = (Budget::new(ALLOWANCE), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let call = budget.ask(asked("c", "s", "host"), start, TODAY).unwrap();
+        budget.handle_answer(call, start);
+        let alarm = |used| Some(Alarm { clinic: "c".to_owned(), used: Percent(used) });
+        assert_eq!(budget.poll_alarm("c", at(299), TODAY), None);
+        assert_eq!(budget.poll_alarm("c", at(300), TODAY), alarm(50));
+        assert_eq!(budget.poll_alarm("c", at(301), TODAY), None);
+        assert_eq!(budget.poll_alarm("c", at(480), TODAY), alarm(80));
+        assert_eq!(budget.handle_end(call, at(600), TODAY), alarm(100));
+        assert_eq!(budget.poll_alarm("c", at(700), TODAY), None);
+        assert_eq!(budget.clinics(), ["c"]);
+    }
+}

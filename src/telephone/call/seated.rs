@@ -1,0 +1,441 @@
+//! A telephone that belongs to a seat: consent by key, the waiting room, the consultation, its keys, and every way out of it.
+//!
+//! ```text
+//!   Arriving --Waiting--> Asking consent <--> Waiting --Inside--> In --> Ending --said--> Over
+//!       \-----------------------Inside-------------------/
+//! ```
+//!
+//! The second half of both machines: whoever dialled in and whoever was called are the same from here on. Sound is attached by the news
+//! that the seat is inside and by nothing else, and detached by any other.
+
+use std::time::{Duration, Instant};
+
+use colloque_signaling::message::{PhoneCause, PhoneState};
+
+use super::keys::{Command, Keys};
+use super::line::LineNews;
+use super::{Action, Input, OutReason, RoomNews};
+use crate::telephone::prompts::Prompt;
+
+/// A seated telephone.
+#[derive(Clone, Debug)]
+pub struct Seated {
+    state: State,
+    keys: Keys,
+    muted: bool,
+    hand: bool,
+    /// The cause with which waiting was told last.
+    told_waiting: Option<PhoneCause>,
+    /// The longest that the call may last.
+    until: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// The room has not said yet where the seat is.
+    Arriving,
+    /// Consent is asked, and asked again then.
+    Asking {
+        again: Instant,
+    },
+    /// In the waiting room; the next word that the line is alive comes then.
+    Waiting {
+        next: Instant,
+    },
+    In,
+    /// The last words, cut off then at the latest.
+    Ending {
+        by: Instant,
+    },
+    Over,
+}
+
+impl Seated {
+    /// From its arrival. `call_max`: hang up after so long.
+    #[must_use]
+    pub fn new(now: Instant, call_max: Duration) -> Self {
+        Self {
+            state: State::Arriving,
+            keys: Keys::default(),
+            muted: false,
+            hand: false,
+            told_waiting: None,
+            until: now + call_max,
+        }
+    }
+
+    /// The call is over and was hung up.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// When to call [`Seated::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Arriving | State::In => Some(self.until),
+            State::Asking { again } => Some(again.min(self.until)),
+            State::Waiting { next } => Some(next.min(self.until)),
+            State::Ending { by } => Some(by),
+            State::Over => None,
+        }
+    }
+
+    /// What follows from something that happened.
+    pub fn handle_input(&mut self, input: &Input, now: Instant) -> Vec<Action> {
+        match (input, self.state) {
+            (_, State::Over) => Vec::new(),
+            (Input::HungUp, _) => self.gone(PhoneCause::HungUp),
+            (Input::Said, State::Ending { .. }) => self.hang_up(),
+            (_, State::Ending { .. }) => Vec::new(),
+            (Input::Room(news), _) => self.handle_room(*news, now),
+            (Input::Key(key), _) => self.handle_key(key.0, now),
+            (Input::Line(news), _) => self.handle_line(*news),
+            (Input::Cancelled(cause), _) => self.end(Prompt::Goodbye, *cause, now),
+            (Input::Draining, _) => self.end(Prompt::Draining, PhoneCause::Draining, now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What follows from time alone.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<Action> {
+        match self.state {
+            State::Ending { by } if now >= by => self.hang_up(),
+            State::Ending { .. } | State::Over => Vec::new(),
+            _ if now >= self.until => self.end(Prompt::TimeUp, PhoneCause::TimeUp, now),
+            State::Asking { again } if now >= again => {
+                self.state = State::Asking { again: now + ASK_AGAIN };
+                vec![Action::Say(Prompt::AskConsent)]
+            }
+            State::Waiting { next } if now >= next => {
+                self.state = State::Waiting { next: now + STILL_WAITING };
+                vec![Action::Say(Prompt::StillWaiting)]
+            }
+            State::Arriving | State::Asking { .. } | State::Waiting { .. } | State::In => Vec::new(),
+        }
+    }
+
+    fn handle_room(&mut self, news: RoomNews, now: Instant) -> Vec<Action> {
+        let was_in = self.state == State::In;
+        match news {
+            RoomNews::Inside if was_in => Vec::new(),
+            RoomNews::Inside => {
+                let mut actions = self.leave_waiting();
+                self.state = State::In;
+                let admitted = [Action::Say(Prompt::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)];
+                actions.extend(admitted);
+                actions
+            }
+            RoomNews::Waiting { consent_due, encryption_ends } => {
+                let cause = encryption_ends.then_some(PhoneCause::EncryptionEnds);
+                let mut actions = if was_in { vec![Action::Detach] } else { Vec::new() };
+                let (state, phrase) = if consent_due {
+                    (State::Asking { again: now + ASK_AGAIN }, Prompt::AskConsent)
+                } else {
+                    let phrase = if encryption_ends { Prompt::EncryptionEnds } else { Prompt::Waiting };
+                    (State::Waiting { next: now + STILL_WAITING }, phrase)
+                };
+                // The same news again begins no prompt anew.
+                let is_new = std::mem::discriminant(&self.state) != std::mem::discriminant(&state);
+                if is_new || self.told_waiting != cause {
+                    actions.extend(self.leave_waiting());
+                    self.state = state;
+                    self.told_waiting = cause;
+                    actions.extend((!consent_due).then_some(Action::WaitingTone(true)));
+                    actions.extend([Action::Say(phrase), Action::Tell(PhoneState::Waiting, cause)]);
+                }
+                actions
+            }
+            RoomNews::Out(reason) => {
+                let (phrase, cause) = last_words(reason);
+                self.end(phrase, cause, now)
+            }
+        }
+    }
+
+    fn handle_key(&mut self, key: char, now: Instant) -> Vec<Action> {
+        if let State::Asking { .. } = self.state {
+            match key {
+                '1' => {
+                    // What the room makes of it, it says itself: waiting, or inside.
+                    self.state = State::Arriving;
+                    return vec![Action::Hush, Action::Consent(true)];
+                }
+                '2' => {
+                    self.state = State::Arriving;
+                    return vec![Action::Hush, Action::Consent(false)];
+                }
+                _ => {}
+            }
+        }
+        match self.keys.handle_key(key, now) {
+            Some(Command::Mute) if self.state == State::In => {
+                self.muted = !self.muted;
+                let phrase = if self.muted { Prompt::Muted } else { Prompt::Unmuted };
+                vec![Action::Mute(self.muted), Action::Say(phrase)]
+            }
+            Some(Command::Hand) if self.state == State::In => {
+                self.hand = !self.hand;
+                let phrase = if self.hand { Prompt::HandUp } else { Prompt::HandDown };
+                vec![Action::Hand(self.hand), Action::Say(phrase)]
+            }
+            Some(Command::Help) => vec![Action::Say(Prompt::Help)],
+            Some(Command::Leave) => self.end(Prompt::Goodbye, PhoneCause::HungUp, now),
+            Some(Command::Mute | Command::Hand) | None => Vec::new(),
+        }
+    }
+
+    fn handle_line(&mut self, news: LineNews) -> Vec<Action> {
+        let inside = self.state == State::In;
+        let tell = |state, cause| if inside { vec![Action::Tell(state, cause)] } else { Vec::new() };
+        match news {
+            LineNews::NoSound => {
+                let mut actions = tell(PhoneState::Silent, Some(PhoneCause::NoSound));
+                actions.push(Action::Renegotiate);
+                actions
+            }
+            LineNews::Silent => tell(PhoneState::Silent, None),
+            LineNews::Lost => tell(PhoneState::Lost, None),
+            LineNews::Back => tell(PhoneState::In, None),
+            LineNews::Probe => vec![Action::Probe],
+            LineNews::GivenUp => {
+                // Nobody hears a goodbye.
+                let mut actions = self.gone(PhoneCause::LineDead);
+                actions.push(Action::HangUp);
+                actions
+            }
+        }
+    }
+
+    /// Says the last words; the seat's place is given up at once.
+    fn end(&mut self, phrase: Prompt, cause: PhoneCause, now: Instant) -> Vec<Action> {
+        let mut actions = self.gone(cause);
+        self.state = State::Ending { by: now + LAST_WORDS_MAX };
+        actions.push(Action::Say(phrase));
+        actions
+    }
+
+    fn gone(&mut self, cause: PhoneCause) -> Vec<Action> {
+        let mut actions = self.leave_waiting();
+        let was = std::mem::replace(&mut self.state, State::Over);
+        actions.extend((was == State::In).then_some(Action::Detach));
+        if !matches!(was, State::Ending { .. }) {
+            actions.extend([Action::Leave, Action::Tell(PhoneState::Left, Some(cause))]);
+        }
+        actions
+    }
+
+    fn leave_waiting(&self) -> Vec<Action> {
+        if matches!(self.state, State::Waiting { .. }) { vec![Action::WaitingTone(false)] } else { Vec::new() }
+    }
+
+    fn hang_up(&mut self) -> Vec<Action> {
+        self.state = State::Over;
+        vec![Action::HangUp]
+    }
+}
+
+/// What is said to a telephone that may not stay, and told of it.
+pub(super) fn last_words(reason: OutReason) -> (Prompt, PhoneCause) {
+    match reason {
+        OutReason::Removed => (Prompt::Removed, PhoneCause::Removed),
+        OutReason::Declined => (Prompt::Declined, PhoneCause::Declined),
+        OutReason::Over => (Prompt::Over, PhoneCause::Over),
+        OutReason::EncryptionRequired => (Prompt::EncryptionRequired, PhoneCause::EncryptionRequired),
+        OutReason::LinesBusy => (Prompt::LinesBusy, PhoneCause::LinesBusy),
+        OutReason::BackToPage => (Prompt::Goodbye, PhoneCause::BackToPage),
+        OutReason::Replaced => (Prompt::Goodbye, PhoneCause::HungUp),
+        OutReason::Cancelled => (Prompt::Goodbye, PhoneCause::Cancelled),
+        OutReason::Fault => (Prompt::Fault, PhoneCause::Fault),
+    }
+}
+
+/// Between two words that the line is alive, while somebody waits. Tones come in between.
+const STILL_WAITING: Duration = Duration::from_secs(60);
+/// Until consent is asked again: the question takes about ten seconds.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// The longest goodbye; a telephone that plays nothing is hung up on all the same.
+pub(super) const LAST_WORDS_MAX: Duration = Duration::from_secs(12);
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{inside, key, waiting};
+    use super::*;
+    use crate::pii::Pii;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn seated() -> (Seated, Instant) {
+        let now = Instant::now();
+        (Seated::new(now, HOUR), now)
+    }
+
+    fn in_room() -> (Seated, Instant) {
+        let (mut seated, now) = seated();
+        let actions = seated.handle_input(&inside(), now);
+        assert_eq!(actions, [Action::Say(Prompt::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)]);
+        (seated, now)
+    }
+
+    fn keys(seated: &mut Seated, keys: &str, now: Instant) -> Vec<Action> {
+        keys.chars().flat_map(|pressed| seated.handle_input(&key(pressed), now)).collect()
+    }
+
+    #[test]
+    fn waiting_is_told_and_the_line_gives_signs_of_life() {
+        let (mut seated, start) = seated();
+        let told = seated.handle_input(&waiting(), start);
+        let waits = Action::Tell(PhoneState::Waiting, None);
+        assert_eq!(told, [Action::WaitingTone(true), Action::Say(Prompt::Waiting), waits]);
+        assert_eq!(seated.handle_input(&waiting(), start), [], "the same news says nothing new");
+        for minutes in 1..5 {
+            let now = start + STILL_WAITING * minutes;
+            assert_eq!(seated.poll_timeout(), Some(now));
+            assert_eq!(seated.handle_timeout(now - Duration::from_millis(1)), []);
+            assert_eq!(seated.handle_timeout(now), [Action::Say(Prompt::StillWaiting)]);
+        }
+        assert_eq!(seated.handle_input(&inside(), start)[0], Action::WaitingTone(false));
+    }
+
+    #[test]
+    fn a_telephone_that_ends_encryption_waits_with_words_of_its_own() {
+        let (mut seated, now) = seated();
+        let asks = Input::Room(RoomNews::Waiting { consent_due: false, encryption_ends: true });
+        let told = Action::Tell(PhoneState::Waiting, Some(PhoneCause::EncryptionEnds));
+        let expected = [Action::WaitingTone(true), Action::Say(Prompt::EncryptionEnds), told];
+        assert_eq!(seated.handle_input(&asks, now), expected);
+        assert_eq!(seated.handle_input(&asks, now), []);
+        assert!(seated.handle_input(&inside(), now).contains(&Action::Attach));
+    }
+
+    #[test]
+    fn sound_is_attached_inside_alone_and_detached_outside() {
+        let (mut seated, now) = seated();
+        let mut actions = seated.handle_input(&waiting(), now);
+        actions.extend(keys(&mut seated, "*6*9*012345#", now));
+        assert!(!actions.iter().any(|action| matches!(action, Action::Attach | Action::Mute(_) | Action::Hand(_))));
+        assert!(seated.handle_input(&inside(), now).contains(&Action::Attach));
+        assert_eq!(seated.handle_input(&inside(), now), [], "once");
+        let out = seated.handle_input(&waiting(), now);
+        assert_eq!(out[0], Action::Detach);
+        assert!(seated.handle_input(&inside(), now).contains(&Action::Attach));
+    }
+
+    #[test]
+    fn consent_is_given_or_refused_by_key_before_anything_else() {
+        let due = Input::Room(RoomNews::Waiting { consent_due: true, encryption_ends: false });
+        for (pressed, given) in [('1', true), ('2', false)] {
+            let (mut seated, now) = seated();
+            let asked = seated.handle_input(&due, now);
+            assert_eq!(asked, [Action::Say(Prompt::AskConsent), Action::Tell(PhoneState::Waiting, None)]);
+            assert_eq!(seated.handle_input(&key('5'), now), []);
+            assert_eq!(seated.handle_timeout(now + ASK_AGAIN), [Action::Say(Prompt::AskConsent)]);
+            assert_eq!(seated.handle_input(&key(pressed), now), [Action::Hush, Action::Consent(given)]);
+            assert_eq!(seated.handle_input(&key(pressed), now), [], "an answer is given once");
+            let next = seated.handle_input(&waiting(), now);
+            assert_eq!(next[1], Action::Say(Prompt::Waiting));
+        }
+    }
+
+    #[test]
+    fn keys_do_what_they_say_in_the_room() {
+        let (mut seated, now) = in_room();
+        assert_eq!(keys(&mut seated, "*6", now), [Action::Mute(true), Action::Say(Prompt::Muted)]);
+        assert_eq!(keys(&mut seated, "*6", now), [Action::Mute(false), Action::Say(Prompt::Unmuted)]);
+        assert_eq!(keys(&mut seated, "*9", now), [Action::Hand(true), Action::Say(Prompt::HandUp)]);
+        assert_eq!(keys(&mut seated, "*9", now), [Action::Hand(false), Action::Say(Prompt::HandDown)]);
+        assert_eq!(keys(&mut seated, "*0", now), [Action::Say(Prompt::Help)]);
+        assert_eq!(keys(&mut seated, "123456789", now), []);
+        let left = keys(&mut seated, "##", now);
+        let told = Action::Tell(PhoneState::Left, Some(PhoneCause::HungUp));
+        assert_eq!(left, [Action::Detach, Action::Leave, told, Action::Say(Prompt::Goodbye)]);
+        assert_eq!(seated.handle_input(&Input::Said, now), [Action::HangUp]);
+        assert!(seated.is_over());
+    }
+
+    #[test]
+    fn every_way_out_says_why_and_hangs_up_by_itself() {
+        use PhoneCause as Cause;
+        let out = |reason| Input::Room(RoomNews::Out(reason));
+        for (input, phrase, cause) in [
+            (out(OutReason::Removed), Prompt::Removed, Cause::Removed),
+            (out(OutReason::Declined), Prompt::Declined, Cause::Declined),
+            (out(OutReason::Over), Prompt::Over, Cause::Over),
+            (out(OutReason::EncryptionRequired), Prompt::EncryptionRequired, Cause::EncryptionRequired),
+            (out(OutReason::LinesBusy), Prompt::LinesBusy, Cause::LinesBusy),
+            (out(OutReason::BackToPage), Prompt::Goodbye, Cause::BackToPage),
+            (out(OutReason::Fault), Prompt::Fault, Cause::Fault),
+            (Input::Cancelled(Cause::Cancelled), Prompt::Goodbye, Cause::Cancelled),
+            (Input::Draining, Prompt::Draining, Cause::Draining),
+        ] {
+            for arrive in [None, Some(waiting()), Some(inside())] {
+                let (mut seated, now) = seated();
+                if let Some(news) = &arrive {
+                    seated.handle_input(news, now);
+                }
+                let mut expected = match arrive.as_ref() {
+                    None => vec![],
+                    Some(news) if *news == inside() => vec![Action::Detach],
+                    Some(_) => vec![Action::WaitingTone(false)],
+                };
+                expected.extend([Action::Leave, Action::Tell(PhoneState::Left, Some(cause)), Action::Say(phrase)]);
+                assert_eq!(seated.handle_input(&input, now), expected, "{input:?} {arrive:?}");
+                // While the last words are said nothing else counts, and a telephone that hears nothing is hung up on.
+                for late in [inside(), waiting(), key('#'), Input::Draining, input.clone()] {
+                    assert_eq!(seated.handle_input(&late, now), []);
+                }
+                assert_eq!(seated.handle_timeout(now + LAST_WORDS_MAX), [Action::HangUp]);
+                assert_eq!((seated.poll_timeout(), seated.is_over()), (None, true));
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_hangs_up_leaves_at_once() {
+        let (mut seated, now) = in_room();
+        let told = Action::Tell(PhoneState::Left, Some(PhoneCause::HungUp));
+        assert_eq!(seated.handle_input(&Input::HungUp, now), [Action::Detach, Action::Leave, told]);
+        assert!(seated.is_over());
+        let (mut ending, now) = in_room();
+        ending.handle_input(&Input::Draining, now);
+        assert_eq!(ending.handle_input(&Input::HungUp, now), [], "left and told already");
+        assert!(ending.is_over());
+    }
+
+    #[test]
+    fn what_the_line_does_is_told_inside_and_acted_on_everywhere() {
+        let line = Input::Line;
+        let (mut seated, now) = in_room();
+        let silent = Action::Tell(PhoneState::Silent, Some(PhoneCause::NoSound));
+        assert_eq!(seated.handle_input(&line(LineNews::NoSound), now), [silent, Action::Renegotiate]);
+        for (news, expected) in [
+            (LineNews::Silent, Action::Tell(PhoneState::Silent, None)),
+            (LineNews::Lost, Action::Tell(PhoneState::Lost, None)),
+            (LineNews::Probe, Action::Probe),
+            (LineNews::Back, Action::Tell(PhoneState::In, None)),
+        ] {
+            assert_eq!(seated.handle_input(&line(news), now), [expected], "{news:?}");
+        }
+        let dead = Action::Tell(PhoneState::Left, Some(PhoneCause::LineDead));
+        let given_up = seated.handle_input(&line(LineNews::GivenUp), now);
+        assert_eq!(given_up, [Action::Detach, Action::Leave, dead, Action::HangUp]);
+        let mut waits = Seated::new(now, HOUR);
+        waits.handle_input(&waiting(), now);
+        assert_eq!(waits.handle_input(&line(LineNews::Silent), now), [], "the room does not see who waits");
+        assert_eq!(waits.handle_input(&line(LineNews::NoSound), now), [Action::Renegotiate]);
+    }
+
+    #[test]
+    fn a_call_ends_when_it_has_lasted_as_long_as_it_may() {
+        let (mut seated, now) = in_room();
+        assert_eq!(seated.poll_timeout(), Some(now + HOUR));
+        let actions = seated.handle_timeout(now + HOUR);
+        assert!(actions.contains(&Action::Say(Prompt::TimeUp)) && actions.contains(&Action::Detach));
+    }
+
+    #[test]
+    fn a_key_prints_nothing() {
+        assert!(!format!("{:?}", Input::Key(Pii('7'))).contains('7'));
+    }
+}
