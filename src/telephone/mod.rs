@@ -2,7 +2,6 @@
 //!
 //! A front door onto `control`, like `web`; neither knows the other. Nothing of a number, a PIN or a key that was pressed reaches a log.
 
-pub mod media;
 pub mod prompts;
 pub mod sdp;
 pub mod sip;
