@@ -5,9 +5,11 @@
 //! `fuzz/corpus/<name>/`. `scripts/fuzz.sh` and `tests/corpus.rs` then find it. Not here: how inputs are made
 //! (libFuzzer does that) and round trips that need no hostile bytes (the tests beside the code).
 
+mod call_packets;
 mod channel;
 mod media;
 mod signalling;
+mod sound;
 mod telephone;
 
 /// A target: takes the bytes as the parser would get them from the network.
@@ -34,8 +36,13 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sdp_fragment", signalling::sdp_fragment),
     ("websocket", signalling::websocket),
     ("token", signalling::token),
+    ("telephone_event", sound::telephone_event),
+    ("jitter_buffer", sound::jitter_buffer),
+    ("reception", sound::reception),
+    ("wav", sound::wav),
     ("sip", telephone::sip),
     ("telephone_sdp", telephone::telephone_sdp),
+    ("telephone_packets", call_packets::telephone_packets),
 ];
 
 /// The target of that name.

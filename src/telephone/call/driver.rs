@@ -20,10 +20,10 @@ use colloque_signaling::message::{Language, PhoneCause, PhoneState};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, sleep_until};
 
+use crate::control::join::JoinError;
 use crate::control::phone::place::{PhonePlace, PhoneRefusal};
 use crate::control::phone::seat_phone::{Arrival, PhoneOut, PhoneStage};
 use crate::control::phone::switchboard::CallTicket;
-use crate::control::join::JoinError;
 use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord};
 use crate::telephone::lines::Lines;
@@ -421,6 +421,10 @@ impl Driver {
         let arrived = place_of(Arc::clone(&self.lines), whose, dialled_in).await;
         let news = match arrived {
             Ok((place, ticket)) => {
+                if let (Some(caller), Some(Whose { consultation, seat })) = (&self.caller, &self.whose) {
+                    let matches = self.lines.board().matches_file(caller.mark, seat);
+                    self.lines.consultations().tell_phone_match(&consultation.id, &seat.id, matches);
+                }
                 let news = news(place.standing().stage);
                 self.place = Some(place);
                 self.tickets.extend(ticket);

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use crate::config::Settings;
 use crate::store::Store;
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
+use crate::store::Store as _;
 
 use super::room::id;
 use super::*;
@@ -50,11 +51,13 @@ fn patient() -> Value {
 }
 
 fn phone(seat: &Value, state: PhoneState, cause: Option<PhoneCause>, ending: Option<&str>) -> ServerMessage {
-    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending: ending.map(str::to_owned) }
+    let number_ending = ending.map(str::to_owned);
+    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending, matches_file: None }
 }
 
 fn about_telephones(messages: Vec<ServerMessage>) -> Vec<ServerMessage> {
-    let is_about = |message: &ServerMessage| matches!(message, ServerMessage::Phone { .. } | ServerMessage::DialIn { .. });
+    let is_about =
+        |message: &ServerMessage| matches!(message, ServerMessage::Phone { .. } | ServerMessage::DialIn { .. });
     messages.into_iter().filter(is_about).collect()
 }
 
@@ -82,7 +85,10 @@ async fn a_booking_says_how_to_dial_in_and_pages_know_what_concerns_them() {
     let mut companion = server.page(&seats[2]).await;
     companion.is_let_in().await;
     let told = about_telephones(companion.settled().await);
-    assert!(!told.iter().any(|message| matches!(message, ServerMessage::Phone { seat, .. } if seat == id(&seats[1]))), "{told:?}");
+    assert!(
+        !told.iter().any(|message| matches!(message, ServerMessage::Phone { seat, .. } if seat == id(&seats[1]))),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
@@ -225,4 +231,30 @@ async fn consent_to_be_called_needs_a_number() {
     let view = server.view(&consultation).await;
     assert_eq!((&view["seats"][1]["phone_consent"], &view["e2ee"]), (&json!(true), &json!("off")));
     assert_eq!(view["seats"][1]["id"], id(&seats[1]));
+}
+
+#[tokio::test]
+async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to_all() {
+    let (server, _orders) = Server::with_telephone().await;
+    let (consultation, seats) = server.book_with(patient(), json!({"e2ee": "preferred"})).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let mut page = server.page(&seats[1]).await;
+    server.consultations.tell_phone_match(&consultation, id(&seats[1]), Some(true));
+    let told = |state, cause, matches_file| ServerMessage::Phone {
+        seat: id(&seats[1]).to_owned(),
+        state,
+        cause,
+        number_ending: Some("78".to_owned()),
+        matches_file,
+    };
+    server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
+    doctor.hears(told(PhoneState::Waiting, None, Some(true))).await;
+    page.hears(told(PhoneState::Waiting, None, None)).await;
+    server.tells(&consultation, &seats[1], PhoneState::In, None).await;
+    let ends = Some(PhoneCause::EncryptionEnds);
+    doctor.hears(told(PhoneState::In, ends, Some(true))).await;
+    page.hears(told(PhoneState::In, ends, None)).await;
+    let left = Some(PhoneCause::HungUp);
+    server.tells(&consultation, &seats[1], PhoneState::Left, left).await;
+    doctor.hears(told(PhoneState::Left, left, None)).await;
 }
