@@ -7,9 +7,10 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SOAK_SECONDS ?= 600
 KILLS ?= 1000
+LEGS ?= 90
 
 help: ## shows this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 run: ## builds the server and starts `colloque demo`
 	@scripts/setup.sh run
@@ -44,6 +45,10 @@ bench-worker: ## runs the real worker beside the physical limit: CPU per forward
 	@scripts/setup.sh test
 	scripts/bench-worker.sh
 
+bench-telephone: ## CPU of one telephone leg, by codec and complexity: make bench-telephone LEGS=90
+	@scripts/setup.sh run
+	$(CARGO) bench -q --package colloque-sound --bench telephone -- --legs $(LEGS)
+
 load: ## runs every load scenario for a few seconds (scripts/load.sh runs one)
 	@scripts/setup.sh run
 	scripts/load.sh all
@@ -74,4 +79,4 @@ screenshots: ## takes the pages' pictures into target/screenshots
 	@scripts/setup.sh test
 	scripts/e2e.sh screenshots
 
-.PHONY: help run build test check bench bench-worker instructions load soak compare plots fuzz licences sbom screenshots
+.PHONY: help run build test check bench bench-telephone bench-worker instructions load soak compare plots fuzz licences sbom screenshots

@@ -1,5 +1,6 @@
 //! Builds the pages before the server that embeds them: `npm ci` when the lock file changed, `npm run build` always
-//! when a source did. Cargo runs this only when something it watches changed.
+//! when a source did. Renders the telephone's prompts whose words changed (`build/prompts.rs`). Cargo runs this only when
+//! something it watches changed.
 //!
 //! A source tree whose pages are built already (a release archive) needs no Node: `COLLOQUE_PAGES=prebuilt` says so.
 
@@ -7,7 +8,12 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs, io};
 
+#[path = "build/prompts.rs"]
+mod prompts;
+
 const CLIENT: &str = "web-client";
+/// Where the rendered prompts lie, for every build of this source tree.
+const VOICE: &str = "src/telephone/prompts/voice";
 /// What the pages are made from; `dist` and `node_modules` are not.
 const SOURCES: [&str; 9] = [
     "src",
@@ -25,6 +31,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/store/migrations");
     println!("cargo::rerun-if-env-changed=COLLOQUE_PAGES");
+    render_prompts();
     let client = Path::new(CLIENT);
     for source in SOURCES.map(|name| client.join(name)) {
         if source.exists() {
@@ -41,6 +48,19 @@ fn main() {
     if let Err(why) = build(client) {
         println!("cargo::error=the pages in web-client cannot be built: {why}");
         println!("cargo::error=they need Node 20 or newer: apt-get install -y nodejs npm");
+        std::process::exit(1);
+    }
+}
+
+fn render_prompts() {
+    for source in prompts::SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+    }
+    let index =
+        Path::new(&env::var_os("OUT_DIR").expect("cargo names a folder for what is generated")).join("prompts.rs");
+    if let Err(why) = prompts::render(Path::new(VOICE), &index) {
+        println!("cargo::error=the telephone's prompts cannot be rendered: {why}");
+        println!("cargo::error=they need espeak-ng: apt-get install -y espeak-ng");
         std::process::exit(1);
     }
 }

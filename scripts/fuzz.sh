@@ -15,7 +15,8 @@ fi
 seconds=$1
 shift
 
-RUSTC_WORKSPACE_WRAPPER="$PWD/fuzz/rustc-coverage.sh" cargo build --quiet --package colloque-fuzz
+# The whole workspace is selected, as the tests do: another selection means other features, and the libraries built again.
+RUSTC_WORKSPACE_WRAPPER="$PWD/fuzz/rustc-coverage.sh" cargo build --quiet --workspace --bin colloque-fuzz
 fuzzer=${CARGO_TARGET_DIR:-target}/debug/colloque-fuzz
 [ $# -gt 0 ] || set -- $("$fuzzer")
 

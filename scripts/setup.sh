@@ -5,9 +5,10 @@
 set -euo pipefail
 
 goal=${1:?run, test, compare or plots}
-packages=(cmake g++ libclang-dev make)
+packages=(cmake espeak-ng g++ libclang-dev make)
 if [ "$goal" = test ]; then
-  packages+=(chromium firefox-esr iproute2 ethtool nftables postgresql pulseaudio python3 python3-venv fonts-dejavu-core valgrind curl jq openssl)
+  packages+=(chromium firefox-esr iproute2 ethtool nftables postgresql pulseaudio python3 python3-venv fonts-dejavu-core valgrind curl jq openssl
+    sip-tester kamailio baresip-core)
 elif [ "$goal" = compare ]; then
   packages+=(iproute2 janus)
 elif [ "$goal" = plots ]; then
@@ -37,6 +38,12 @@ if [[ " ${missing[*]} " == *" janus "* ]]; then
   echo "the service janus.service is masked: systemctl unmask janus to use it"
   mkdir -p /etc/systemd/system
   ln -sfn /dev/null /etc/systemd/system/janus.service
+fi
+if [[ " ${missing[*]} " == *" kamailio "* ]]; then
+  # As above: tests start Kamailio on ports of their own.
+  echo "the service kamailio.service is masked: systemctl unmask kamailio to use it"
+  mkdir -p /etc/systemd/system
+  ln -sfn /dev/null /etc/systemd/system/kamailio.service
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -o DPkg::Lock::Timeout=400 update -q

@@ -148,11 +148,14 @@ async fn run(command: Command) -> anyhow::Result<()> {
 }
 
 /// Logs go to stderr: stdout belongs to links and keys. Whatever the variable says, libraries stay at `info`: below it they
-/// write frames, headers and bound values, that is names and tokens.
+/// write frames, headers and bound values, that is names and tokens. The SIP stack writes whole messages at `info`, with the
+/// numbers in them: it is never heard.
 fn start_log() {
     let filter = EnvFilter::try_from_env("COLLOQUE_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    let own_or_harmless =
-        filter_fn(|metadata| metadata.target().starts_with("colloque") || *metadata.level() <= tracing::Level::INFO);
+    let own_or_harmless = filter_fn(|metadata| {
+        let own = metadata.target().starts_with("colloque");
+        own || *metadata.level() <= tracing::Level::INFO && !metadata.target().starts_with("rsipstack")
+    });
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(own_or_harmless);
     tracing_subscriber::registry().with(filter).with(lines).init();
 }

@@ -16,6 +16,7 @@ use colloque::control::record::{Witness, runs};
 use colloque::control::{Consultations, ControlSettings, GRACE, erasure, login};
 use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
+use colloque::telephone::trunk;
 use colloque::web::listener::BoundedListener;
 use colloque::web::security::SecurityHeaders;
 use colloque::web::{self, AppState, tls};
@@ -201,6 +202,11 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
         report(format!("login provider {}", login.issuer), check_login(&config, login.clone()).await);
     }
     check_outbound(&config.outbound, &mut report).await;
+    if let Some(telephone) = &config.telephone {
+        for (trunk, tried) in trunk::check(telephone, config.outbound.trusted_ca.clone()).await {
+            report(format!("telephone trunk {trunk}"), tried.map_err(anyhow::Error::msg));
+        }
+    }
     for shortcoming in Grants::of(&sockets).shortcomings() {
         println!("warn   {shortcoming}");
     }

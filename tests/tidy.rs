@@ -19,9 +19,12 @@ const MODULE_ORDER: [&str; 14] = [
     "worker",
     "store",
     "control",
-    "web",
     "telephone",
+    "web",
 ];
+
+/// Two front doors onto `control`: neither knows the other.
+const DOORS: [&str; 2] = ["telephone", "web"];
 
 /// What may not stand in `rtp`, `transport` and `sfu`: clocks, sockets, async, locks, unseeded randomness.
 const IMPURE: [&str; 17] = [
@@ -124,7 +127,8 @@ fn each_module_uses_only_those_above_it() {
         for (number, line) in code(&path) {
             for used in line.split("crate::").skip(1) {
                 let name: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                if rank(&name).is_some_and(|other| other > own) {
+                let doors = DOORS.contains(&module.as_str()) && DOORS.contains(&name.as_str()) && module != name;
+                if doors || rank(&name).is_some_and(|other| other > own) {
                     faults.push(format!("{}:{number}: {module} uses {name}", path.display()));
                 }
             }

@@ -8,6 +8,7 @@
 mod channel;
 mod media;
 mod signalling;
+mod telephone;
 
 /// A target: takes the bytes as the parser would get them from the network.
 pub type Target = fn(&[u8]);
@@ -33,6 +34,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sdp_fragment", signalling::sdp_fragment),
     ("websocket", signalling::websocket),
     ("token", signalling::token),
+    ("sip", telephone::sip),
+    ("telephone_sdp", telephone::telephone_sdp),
 ];
 
 /// The target of that name.

@@ -233,6 +233,11 @@ impl TelephoneSettings {
         {
             faults.push("telephone.public_ip must be at most one usable IPv4 and one IPv6 address".to_owned());
         }
+        let trunks = trunks(self.trunk, country, faults);
+        // UDP has no connection of its own to be answered on.
+        if sip_udp.is_none() && trunks.iter().any(|trunk| trunk.transport == SipTransport::Udp) {
+            faults.push("telephone.sip_udp is missing: a trunk uses UDP".to_owned());
+        }
         let languages = if self.languages.is_empty() { vec!["fr".to_owned(), "en".to_owned()] } else { self.languages };
         if languages.iter().any(|language| !LANGUAGES.contains(&language.as_str())) {
             faults.push(format!("telephone.languages must be among {}", LANGUAGES.join(", ")));
@@ -261,7 +266,7 @@ impl TelephoneSettings {
             media_silence,
             media_lost,
             opus_complexity,
-            trunks: trunks(self.trunk, country, faults),
+            trunks,
             dialout: self.dialout.resolve(faults),
             pin: self.pin.resolve(faults),
             ladder: self.ladder.resolve(faults),

@@ -368,7 +368,7 @@ fn export_keys(ssl: &SslRef, profile: Profile) -> Result<SessionKeys, ErrorStack
     let (key_len, salt_len) = match profile {
         Profile::AeadAes128Gcm => (16, 12),
         Profile::AeadAes256Gcm => (32, 12),
-        Profile::Aes128CmSha1_80 => (16, 14),
+        Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => (16, 14),
     };
     let mut material = [0; 2 * (32 + 14)];
     let material = &mut material[..2 * (key_len + salt_len)];

@@ -81,6 +81,12 @@ pub fn line(leg: LegId, bell: Bell) -> (LocalPort, WorkerPort) {
     (port, WorkerPort { leg, line, spare: Ring::new(UPLINK_LEN_MAX) })
 }
 
+/// A line to no worker, for tests of what holds its near end.
+#[cfg(test)]
+pub(crate) fn line_for_tests(leg: LegId) -> (LocalPort, WorkerPort) {
+    line(leg, Bell::new().expect("an event counter"))
+}
+
 impl LocalPort {
     /// Which leg this is.
     #[must_use]

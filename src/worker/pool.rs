@@ -157,7 +157,8 @@ impl WorkerPool {
 }
 
 /// The wall clock is read once: it may jump afterwards and no report will.
-fn ntp_reference() -> NtpReference {
+#[must_use]
+pub fn ntp_reference() -> NtpReference {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = since_1970.as_secs() + SECONDS_1900_TO_1970;
     let fraction = (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000;

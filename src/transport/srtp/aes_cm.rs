@@ -1,4 +1,4 @@
-//! AES_CM_128_HMAC_SHA1_80 on session keys (RFC 3711 sections 4.1.1 and 4.2): counter mode, then a truncated HMAC.
+//! AES_CM_128_HMAC_SHA1_80 and _32 on session keys (RFC 3711 sections 4.1.1 and 4.2): counter mode, then a truncated HMAC.
 //!
 //! Not here: which rollover counter a packet has. Invariant: nothing is decrypted before its tag has verified.
 
@@ -9,13 +9,16 @@ use aws_lc_rs::hmac;
 use super::kdf::{Kdf, Label};
 use super::{RTCP_CLEAR_LEN, Refused, SRTCP_ENCRYPTED, SRTCP_INDEX_LEN, ssrc_of};
 
-/// Truncated HMAC-SHA1.
+/// Truncated HMAC-SHA1: of RTP in the profile that is called 80, of RTCP in both (RFC 4568 section 6.2).
 pub(super) const TAG_LEN: usize = 10;
+/// Of RTP in the profile that is called 32.
+pub(super) const SHORT_TAG_LEN: usize = 4;
 
 /// Session keys of one direction.
 pub(super) struct AesCm {
     rtp: HalfKeys,
     rtcp: HalfKeys,
+    rtp_tag_len: usize,
 }
 
 struct HalfKeys {
@@ -31,8 +34,10 @@ pub(super) fn ctr_key(key: &[u8]) -> EncryptingKey {
 }
 
 impl AesCm {
-    pub(super) fn new(kdf: &Kdf) -> Self {
+    /// `rtp_tag_len` is one of the two lengths above.
+    pub(super) fn new(kdf: &Kdf, rtp_tag_len: usize) -> Self {
         Self {
+            rtp_tag_len,
             rtp: HalfKeys::new(
                 &kdf.derive(Label::RtpEncryption),
                 &kdf.derive(Label::RtpAuthentication),
@@ -48,18 +53,19 @@ impl AesCm {
 
     /// Returns the sealed length, `None` when the tag does not fit.
     pub(super) fn seal_rtp(&self, packet: &mut [u8], header_len: usize, len: usize, index: u64) -> Option<usize> {
-        let sealed = packet.get_mut(..len + TAG_LEN)?;
+        let sealed = packet.get_mut(..len + self.rtp_tag_len)?;
         let (plain, tag) = sealed.split_at_mut(len);
         let ssrc = ssrc_of(plain, 8);
         self.rtp.apply_keystream(ssrc, index, plain.get_mut(header_len..)?);
-        tag.copy_from_slice(&self.rtp.tag(plain, &rollover(index)));
-        Some(len + TAG_LEN)
+        tag.copy_from_slice(&self.rtp.tag(plain, &rollover(index))[..self.rtp_tag_len]);
+        Some(len + self.rtp_tag_len)
     }
 
     pub(super) fn open_rtp(&self, packet: &mut [u8], header_len: usize, index: u64) -> Result<usize, Refused> {
-        let len = packet.len().checked_sub(TAG_LEN).ok_or(Refused)?;
+        let len = packet.len().checked_sub(self.rtp_tag_len).ok_or(Refused)?;
         let (sealed, tag) = packet.split_at_mut(len);
-        verify_slices_are_equal(tag, &self.rtp.tag(sealed, &rollover(index))).map_err(|_| Refused)?;
+        let expected = self.rtp.tag(sealed, &rollover(index));
+        verify_slices_are_equal(tag, &expected[..self.rtp_tag_len]).map_err(|_| Refused)?;
         let ssrc = ssrc_of(sealed, 8);
         self.rtp.apply_keystream(ssrc, index, sealed.get_mut(header_len..).ok_or(Refused)?);
         Ok(len)

@@ -26,6 +26,8 @@ pub enum Profile {
     AeadAes256Gcm,
     /// AES128_CM_HMAC_SHA1_80: for peers without either.
     Aes128CmSha1_80,
+    /// AES128_CM_HMAC_SHA1_32: telephone trunks offer it beside the above (RFC 4568); never accepted in DTLS.
+    Aes128CmSha1_32,
 }
 
 impl Profile {
@@ -36,6 +38,7 @@ impl Profile {
             Profile::AeadAes128Gcm => "AEAD_AES_128_GCM",
             Profile::AeadAes256Gcm => "AEAD_AES_256_GCM",
             Profile::Aes128CmSha1_80 => "AES128_CM_HMAC_SHA1_80",
+            Profile::Aes128CmSha1_32 => "AES128_CM_HMAC_SHA1_32",
         }
     }
 }
@@ -197,8 +200,13 @@ impl Cipher {
         match profile {
             Profile::AeadAes128Gcm => Cipher::Aead(Box::new(Aead::new_128(&Kdf::new(&key.key[..16], salt_96)))),
             Profile::AeadAes256Gcm => Cipher::Aead(Box::new(Aead::new_256(&Kdf::new(&key.key, salt_96)))),
-            Profile::Aes128CmSha1_80 => Cipher::AesCm(Box::new(AesCm::new(&Kdf::new(&key.key[..16], key.salt)))),
+            Profile::Aes128CmSha1_80 => Cipher::aes_cm(key, aes_cm::TAG_LEN),
+            Profile::Aes128CmSha1_32 => Cipher::aes_cm(key, aes_cm::SHORT_TAG_LEN),
         }
+    }
+
+    fn aes_cm(key: &MasterKey, rtp_tag_len: usize) -> Self {
+        Cipher::AesCm(Box::new(AesCm::new(&Kdf::new(&key.key[..16], key.salt), rtp_tag_len)))
     }
 
     /// E flag and index of a packet that is long enough to hold header, index and tag.

@@ -13,6 +13,7 @@ fn oracle(profile: Profile) -> Context {
         Profile::AeadAes128Gcm => (16, 12, ProtectionProfile::AeadAes128Gcm),
         Profile::AeadAes256Gcm => (32, 12, ProtectionProfile::AeadAes256Gcm),
         Profile::Aes128CmSha1_80 => (16, 14, ProtectionProfile::Aes128CmHmacSha1_80),
+        Profile::Aes128CmSha1_32 => (16, 14, ProtectionProfile::Aes128CmHmacSha1_32),
     };
     let MasterKey { key, salt } = master_key();
     let provider = AwsLcRsProvider::new();

@@ -1,0 +1,228 @@
+//! What is said to a telephone, in both languages: the one table from which the voice is rendered when the server is built.
+//!
+//! `build.rs` reads this file too, so it uses nothing but the language itself. Not here: when what is said (`telephone::call`).
+//! The words are neutral, because whoever stands beside the telephone or owns the mailbox hears them: no name, no specialty, no
+//! reason for the call. A practice that wants its own name said puts its own recordings in their place (`prompts_dir`).
+
+/// One sentence or a few in both languages.
+#[derive(Clone, Copy)]
+pub struct Words {
+    /// French.
+    pub fr: &'static str,
+    /// English.
+    pub en: &'static str,
+}
+
+macro_rules! prompts {
+    ($($(#[$doc:meta])* $prompt:ident $name:literal $fr:literal $en:literal)*) => {
+        /// Something that can be said.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Prompt {
+            $($(#[$doc])* $prompt,)*
+        }
+
+        impl Prompt {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$prompt,)*];
+
+            /// Its name, which its file has too.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$prompt => $name,)*
+                }
+            }
+
+            /// What is said.
+            #[must_use]
+            pub const fn words(self) -> Words {
+                match self {
+                    $(Self::$prompt => Words { fr: $fr, en: $en },)*
+                }
+            }
+        }
+    };
+}
+
+prompts! {
+    /// Who this is, neutrally, and: your PIN, then hash.
+    AskPin "ask_pin"
+    "Bonjour. Vous êtes sur la ligne de votre rendez-vous. Tapez votre code, puis la touche dièse."
+    "Hello. This is the line for your appointment. Please enter your code, then press hash."
+
+    /// Where the PIN stands, and how to begin again.
+    HelpPin "help_pin"
+    "Votre code se trouve dans votre invitation, à côté du numéro de téléphone. Il n'a que des chiffres. \
+     Pour recommencer, appuyez sur étoile. Tapez votre code, puis la touche dièse."
+    "Your code is in your invitation, next to the telephone number. It has digits only. \
+     To start again, press star. Please enter your code, then press hash."
+
+    /// That was not right: again.
+    PinWrong "pin_wrong"
+    "Ce code n'est pas reconnu. Tapez-le de nouveau, puis la touche dièse."
+    "This code was not recognised. Please enter it again, then press hash."
+
+    /// That was not right: call the practice. Goodbye.
+    PinWrongLast "pin_wrong_last"
+    "Ce code n'est pas reconnu. Veuillez appeler votre cabinet. Au revoir."
+    "This code was not recognised. Please call your practice. Goodbye."
+
+    /// Nothing was typed. Goodbye.
+    NothingTyped "nothing_typed"
+    "Nous n'avons reçu aucun code. Vous pouvez rappeler quand vous voulez. Au revoir."
+    "We have not received a code. You can call again at any time. Goodbye."
+
+    /// To a telephone that we called: to join, press ... A key follows.
+    Confirm "confirm"
+    "Bonjour. Nous vous appelons pour votre rendez-vous. Pour participer, appuyez sur la touche"
+    "Hello. We are calling you for your appointment. To join, press"
+
+    /// No key was pressed. Goodbye.
+    NotConfirmed "not_confirmed"
+    "Vous n'avez appuyé sur aucune touche. Au revoir."
+    "You have not pressed a key. Goodbye."
+
+    /// Consent: 1 to accept, 2 to refuse.
+    AskConsent "ask_consent"
+    "Acceptez-vous que ce rendez-vous ait lieu par téléphone? Pour accepter, appuyez sur un. Pour refuser, appuyez sur deux."
+    "Do you accept that this appointment takes place by telephone? To accept, press one. To refuse, press two."
+
+    /// The telephone network is not encrypted as the page is: said once, before what is private.
+    NotPrivate "not_private"
+    "Par téléphone, la conversation n'est pas chiffrée de bout en bout."
+    "On the telephone, the conversation is not encrypted from end to end."
+
+    /// You are in the waiting room.
+    Waiting "waiting"
+    "Merci. Votre arrivée est annoncée. Restez en ligne, on va vous faire entrer."
+    "Thank you. Your arrival has been announced. Please stay on the line, you will be let in."
+
+    /// Still there: please wait.
+    StillWaiting "still_waiting"
+    "Merci de patienter. Vous êtes toujours en attente."
+    "Thank you for waiting. You are still in the queue."
+
+    /// Nobody is there yet.
+    Alone "alone"
+    "Il n'y a encore personne. Restez en ligne."
+    "Nobody else is here yet. Please stay on the line."
+
+    /// The practitioner has not come yet.
+    HostAbsent "host_absent"
+    "Votre praticien n'est pas encore là. Restez en ligne."
+    "Your practitioner is not here yet. Please stay on the line."
+
+    /// You are in; nothing is recorded.
+    Admitted "admitted"
+    "Vous êtes en ligne. Rien n'est enregistré."
+    "You are connected. Nothing is recorded."
+
+    /// End-to-end encryption is off while a telephone takes part.
+    EncryptionEnds "encryption_ends"
+    "Tant que vous êtes au téléphone, la conversation n'est plus chiffrée de bout en bout. Restez en ligne, \
+     votre praticien doit donner son accord."
+    "While you are on the telephone, the conversation is no longer encrypted from end to end. Please stay on the line, \
+     your practitioner has to agree."
+
+    /// This one cannot be joined by telephone. Goodbye.
+    EncryptionRequired "encryption_required"
+    "Ce rendez-vous est chiffré de bout en bout. On ne peut pas y participer par téléphone. Au revoir."
+    "This appointment is encrypted from end to end. It cannot be joined by telephone. Goodbye."
+
+    /// The keys.
+    Help "help"
+    "Pour couper ou remettre votre micro, étoile six. Pour demander la parole, étoile neuf. \
+     Pour entendre cette aide, étoile zéro. Pour quitter, deux fois dièse."
+    "To mute or unmute yourself, press star six. To raise your hand, star nine. \
+     To hear this help, star zero. To leave, press hash twice."
+
+    /// You cannot be heard now.
+    Muted "muted"
+    "Micro coupé."
+    "You are muted."
+
+    /// You can be heard.
+    Unmuted "unmuted"
+    "On vous entend de nouveau."
+    "You can be heard again."
+
+    /// Your hand is up.
+    HandUp "hand_up"
+    "Vous avez demandé la parole."
+    "Your hand is raised."
+
+    /// Your hand is down.
+    HandDown "hand_down"
+    "Vous ne demandez plus la parole."
+    "Your hand is down."
+
+    /// It is over. Goodbye.
+    Over "over"
+    "Le rendez-vous est terminé. Au revoir."
+    "The appointment is over. Goodbye."
+
+    /// Not let in, or let out. Goodbye.
+    Removed "removed"
+    "Vous ne pouvez pas participer à ce rendez-vous. Veuillez appeler votre cabinet. Au revoir."
+    "You cannot take part in this appointment. Please call your practice. Goodbye."
+
+    /// You have refused. Goodbye.
+    Declined "declined"
+    "Vous avez refusé. Veuillez appeler votre cabinet pour un autre rendez-vous. Au revoir."
+    "You have refused. Please call your practice for another appointment. Goodbye."
+
+    /// Every line is in use. Goodbye.
+    LinesBusy "lines_busy"
+    "Toutes les lignes sont occupées. Veuillez rappeler dans quelques minutes. Au revoir."
+    "All lines are busy. Please call again in a few minutes. Goodbye."
+
+    /// As long as a call may last. Goodbye.
+    TimeUp "time_up"
+    "Cet appel a atteint sa durée maximale. Au revoir."
+    "This call has reached its longest duration. Goodbye."
+
+    /// The line will be called back. Goodbye.
+    Draining "draining"
+    "La ligne va être coupée un instant. On va vous rappeler. Au revoir."
+    "The line will be cut for a moment. You will be called back. Goodbye."
+
+    /// Something is broken here. Goodbye.
+    Fault "fault"
+    "Un problème technique nous empêche de continuer. Veuillez appeler votre cabinet. Au revoir."
+    "A technical problem prevents us from going on. Please call your practice. Goodbye."
+
+    /// Goodbye.
+    Goodbye "goodbye"
+    "Au revoir."
+    "Goodbye."
+
+    /// A call that only shows that calls work.
+    SelfTest "self_test"
+    "Ceci est un appel d'essai. Si vous entendez cette phrase, la ligne fonctionne. Au revoir."
+    "This is a test call. If you hear this sentence, the line works. Goodbye."
+
+    /// The key 0, to be said after another prompt.
+    Key0 "key_0" "zéro." "zero."
+    /// The key 1.
+    Key1 "key_1" "un." "one."
+    /// The key 2.
+    Key2 "key_2" "deux." "two."
+    /// The key 3.
+    Key3 "key_3" "trois." "three."
+    /// The key 4.
+    Key4 "key_4" "quatre." "four."
+    /// The key 5.
+    Key5 "key_5" "cinq." "five."
+    /// The key 6.
+    Key6 "key_6" "six." "six."
+    /// The key 7.
+    Key7 "key_7" "sept." "seven."
+    /// The key 8.
+    Key8 "key_8" "huit." "eight."
+    /// The key 9.
+    Key9 "key_9" "neuf." "nine."
+    /// The key `*`.
+    KeyStar "key_star" "étoile." "star."
+    /// The key `#`.
+    KeyPound "key_pound" "dièse." "hash."
+}

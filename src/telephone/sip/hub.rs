@@ -1,0 +1,353 @@
+//! What all calls of an endpoint share: the stack, the ways to the trunks, the register of running calls, counters.
+//!
+//! Not here: any one call. Locks are held for look-ups alone, never across a wait.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rsipstack::platform::CancellationToken;
+use rsipstack::sip::{Domain, Host, HostWithPort, Transport};
+use rsipstack::transaction::endpoint::EndpointInnerRef;
+use rsipstack::transaction::transaction::Transaction;
+use rsipstack::transport::transport_layer::{DefaultDomainResolver, DomainResolver};
+use rsipstack::transport::{SipAddr, SipConnection};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::config::telephone::{SipTransport, TrunkConfig, TrunkName};
+
+use super::digest::Challenger;
+use super::endpoint::Settings;
+use super::fields;
+use super::screen::{Dropped, Screen};
+use super::stream::{self, Place};
+
+/// A way to the other side.
+#[derive(Clone)]
+pub(super) struct Flow {
+    pub(super) connection: SipConnection,
+    /// Where datagrams go; none on streams.
+    pub(super) destination: Option<SipAddr>,
+    pub(super) peer: SocketAddr,
+    /// Where we are reached: a listener's address, else the connection's own.
+    pub(super) local: SocketAddr,
+    pub(super) transport: SipTransport,
+    /// Its sender is gone when the stream is.
+    pub(super) closed: Option<watch::Receiver<()>>,
+}
+
+impl Flow {
+    pub(super) fn is_open(&self) -> bool {
+        self.closed.as_ref().is_none_or(|closed| closed.has_changed().is_ok())
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.transport == SipTransport::Tls
+    }
+}
+
+/// Counters of one endpoint, for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    dropped: [AtomicU64; 3],
+    /// INVITEs that were refused: the called number is not ours.
+    pub refused_number: AtomicU64,
+    /// INVITEs that were refused: no agreement on sound.
+    pub refused_media: AtomicU64,
+    /// INVITEs that did not pass the digest challenge.
+    pub refused_auth: AtomicU64,
+    /// INVITEs that were refused: the server was full.
+    pub refused_full: AtomicU64,
+    /// INVITEs that reached the server's own logic.
+    pub accepted: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn record_dropped(&self, dropped: Dropped) {
+        self.dropped[dropped as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many messages were dropped without a word, for a cause.
+    #[must_use]
+    pub fn dropped(&self, cause: Dropped) -> u64 {
+        self.dropped[cause as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// Call-ID and our own tag.
+pub(super) type CallKey = (String, String);
+
+pub(super) struct Hub {
+    pub(super) inner: EndpointInnerRef,
+    pub(super) settings: Settings,
+    pub(super) screen: Arc<Mutex<Screen>>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) challenger: Challenger,
+    pub(super) connectors: HashMap<TrunkName, tokio_rustls::TlsConnector>,
+    /// UDP's only connection, and its address.
+    pub(super) udp: Option<(SipConnection, SocketAddr)>,
+    /// Addresses of the listeners for streams, as bound.
+    pub(super) listeners: Vec<(SipTransport, SocketAddr)>,
+    calls: Mutex<HashMap<CallKey, mpsc::Sender<Transaction>>>,
+    /// Streams that are open, by their other end.
+    streams: Mutex<HashMap<(SocketAddr, SipTransport), Flow>>,
+    /// Streams that we opened, by trunk.
+    dialled: tokio::sync::Mutex<HashMap<TrunkName, Flow>>,
+    /// Realms that trunks named first.
+    realms: Mutex<HashMap<TrunkName, String>>,
+    places: Mutex<HashMap<IpAddr, usize>>,
+    /// Numbers of requests outside of calls.
+    pub(super) numbers: AtomicU32,
+    began: Instant,
+    /// Random; names this start in registrations.
+    pub(super) id: String,
+    token: CancellationToken,
+}
+
+impl Hub {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn new(
+        inner: EndpointInnerRef,
+        settings: Settings,
+        screen: Arc<Mutex<Screen>>,
+        counters: Arc<Counters>,
+        connectors: HashMap<TrunkName, tokio_rustls::TlsConnector>,
+        udp: Option<(SipConnection, SocketAddr)>,
+        listeners: Vec<(SipTransport, SocketAddr)>,
+        token: CancellationToken,
+    ) -> Hub {
+        Hub {
+            inner,
+            settings,
+            screen,
+            counters,
+            challenger: Challenger::new(rand::random()),
+            connectors,
+            udp,
+            listeners,
+            calls: Mutex::default(),
+            streams: Mutex::default(),
+            dialled: tokio::sync::Mutex::default(),
+            realms: Mutex::default(),
+            places: Mutex::default(),
+            numbers: AtomicU32::new(0),
+            began: Instant::now(),
+            id: fields::random_text(),
+            token,
+        }
+    }
+
+    /// A clock for nonces that only goes forward.
+    pub(super) fn seconds(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+
+    pub(super) fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    pub(super) async fn stopped(&self) {
+        self.token.cancelled().await;
+    }
+
+    pub(super) fn screen(&self) -> MutexGuard<'_, Screen> {
+        lock(&self.screen)
+    }
+
+    pub(super) fn trunk(&self, name: &TrunkName) -> Option<&TrunkConfig> {
+        self.settings.trunks.iter().find(|trunk| trunk.name == *name)
+    }
+
+    /// Whose call it is that comes from there: a trunk of the same transport first.
+    pub(super) fn trunk_of(&self, from: IpAddr, transport: SipTransport) -> Option<&TrunkConfig> {
+        let theirs = || self.settings.trunks.iter().filter(|trunk| trunk.allow.iter().any(|net| net.contains(from)));
+        theirs().find(|trunk| trunk.transport == transport).or_else(|| theirs().next())
+    }
+
+    /// What the realm of a trunk's password is; the first one that it named, unless it is configured.
+    pub(super) fn is_realm_of(&self, trunk: &TrunkConfig, realm: &str) -> bool {
+        let configured = trunk.credentials.as_ref().and_then(|credentials| credentials.realm.as_deref());
+        match configured {
+            Some(configured) => configured == realm,
+            None => *lock(&self.realms).entry(trunk.name.clone()).or_insert_with(|| realm.to_owned()) == realm,
+        }
+    }
+
+    /// The way to a trunk: its datagrams' address, or a stream that is open or opened now. None: it cannot be reached.
+    pub(super) async fn flow_to(self: &Arc<Self>, trunk: &TrunkConfig) -> Option<Flow> {
+        let peer = timeout(RESOLVE, self.resolve(trunk)).await.ok()??;
+        self.screen().learn(peer.ip());
+        if trunk.transport == SipTransport::Udp {
+            return self.datagrams_to(peer);
+        }
+        let mut dialled = self.dialled.lock().await;
+        if let Some(flow) = dialled.get(&trunk.name).filter(|flow| flow.is_open() && flow.peer == peer) {
+            return Some(flow.clone());
+        }
+        let tls = match trunk.transport {
+            SipTransport::Tls => Some((self.connectors.get(&trunk.name)?.clone(), trunk.server.host.as_str())),
+            _ => None,
+        };
+        let mut flow = stream::connect(self, peer, tls).await?;
+        flow.local = self.advertised(trunk.transport, flow.local);
+        dialled.insert(trunk.name.clone(), flow.clone());
+        Some(flow)
+    }
+
+    pub(super) fn datagrams_to(&self, peer: SocketAddr) -> Option<Flow> {
+        let (connection, local) = self.udp.clone()?;
+        Some(Flow {
+            connection,
+            destination: Some(sip_addr(peer)),
+            peer,
+            local: self.public(local, peer.is_ipv4()),
+            transport: SipTransport::Udp,
+            closed: None,
+        })
+    }
+
+    /// The way back to where a request came from.
+    pub(super) fn flow_of(&self, transaction: &Transaction) -> Option<Flow> {
+        let connection = transaction.connection.as_ref()?;
+        let remote = connection.get_remote_addr()?;
+        let peer = remote.get_socketaddr().ok()?;
+        match connection {
+            SipConnection::Udp(_) => self.datagrams_to(peer),
+            _ => {
+                let transport =
+                    if remote.r#type == Some(Transport::Tls) { SipTransport::Tls } else { SipTransport::Tcp };
+                let mut flow = lock(&self.streams).get(&(peer, transport)).cloned()?;
+                flow.local = self.advertised(transport, flow.local);
+                Some(flow)
+            }
+        }
+    }
+
+    async fn resolve(&self, trunk: &TrunkConfig) -> Option<SocketAddr> {
+        let (host, usual) = (&trunk.server.host, if trunk.transport == SipTransport::Tls { 5_061 } else { 5_060 });
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Some(SocketAddr::new(ip, trunk.server.port.unwrap_or(usual)));
+        }
+        if trunk.server.port.is_none() {
+            // Without a port, SRV records say where (RFC 3263).
+            let kind = match trunk.transport {
+                SipTransport::Udp => Transport::Udp,
+                SipTransport::Tcp => Transport::Tcp,
+                SipTransport::Tls => Transport::Tls,
+            };
+            let target = SipAddr {
+                r#type: Some(kind),
+                addr: HostWithPort { host: Host::Domain(Domain(host.clone())), port: None },
+            };
+            if let Ok(found) = DefaultDomainResolver::default().resolve(&target).await {
+                return found.get_socketaddr().ok();
+            }
+        }
+        let found = tokio::net::lookup_host((host.as_str(), trunk.server.port.unwrap_or(usual))).await.ok()?;
+        let wanted = self.udp.as_ref().filter(|_| trunk.transport == SipTransport::Udp);
+        found.into_iter().find(|addr| wanted.is_none_or(|(_, local)| local.is_ipv4() == addr.is_ipv4()))
+    }
+
+    /// The address of a listener of ours, as the other side shall know it.
+    pub(super) fn listening(&self, transport: SipTransport) -> Option<SocketAddr> {
+        self.listeners.iter().find(|(own, _)| *own == transport).map(|(_, addr)| *addr)
+    }
+
+    fn advertised(&self, transport: SipTransport, connection: SocketAddr) -> SocketAddr {
+        let port = self.listening(transport).map_or(connection.port(), |addr| addr.port());
+        self.public(SocketAddr::new(connection.ip(), port), connection.is_ipv4())
+    }
+
+    fn public(&self, bound: SocketAddr, v4: bool) -> SocketAddr {
+        let ip = self.settings.public_ips.iter().find(|ip| ip.is_ipv4() == v4).copied().unwrap_or(bound.ip());
+        SocketAddr::new(ip, bound.port())
+    }
+
+    pub(super) fn keep_flow(&self, flow: &Flow) {
+        lock(&self.streams).insert((flow.peer, flow.transport), flow.clone());
+    }
+
+    pub(super) fn forget_flow(&self, peer: SocketAddr, transport: SipTransport) {
+        lock(&self.streams).remove(&(peer, transport));
+    }
+
+    /// A place for one more stream from there; none for strangers and for those who have too many.
+    pub(super) fn admit_stream(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
+        if !self.screen().allows(from) {
+            self.counters.record_dropped(Dropped::Address);
+            return None;
+        }
+        let mut places = lock(&self.places);
+        let taken = places.entry(from).or_default();
+        if *taken >= STREAMS_MAX {
+            self.counters.record_dropped(Dropped::Rate);
+            return None;
+        }
+        *taken += 1;
+        Some(Place { hub: Arc::clone(self), from })
+    }
+
+    pub(super) fn leave_stream(&self, from: IpAddr) {
+        let mut places = lock(&self.places);
+        if let Some(taken) = places.get_mut(&from) {
+            *taken -= 1;
+            if *taken == 0 {
+                places.remove(&from);
+            }
+        }
+    }
+
+    /// Makes a call reachable for requests within its dialog. None: too many calls, or the name is taken.
+    pub(super) fn register(self: &Arc<Self>, key: CallKey) -> Option<(Registered, mpsc::Receiver<Transaction>)> {
+        let mut calls = lock(&self.calls);
+        if calls.len() >= CALLS_MAX || calls.contains_key(&key) {
+            return None;
+        }
+        let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
+        calls.insert(key.clone(), sender);
+        drop(calls);
+        Some((Registered { hub: Arc::clone(self), key }, receiver))
+    }
+
+    pub(super) fn call(&self, key: &CallKey) -> Option<mpsc::Sender<Transaction>> {
+        lock(&self.calls).get(key).cloned()
+    }
+
+    /// Calls that are known, answered or not.
+    pub(super) fn calls(&self) -> usize {
+        lock(&self.calls).len()
+    }
+}
+
+/// A call in the register; dropping it takes it out.
+pub(super) struct Registered {
+    hub: Arc<Hub>,
+    key: CallKey,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        lock(&self.hub.calls).remove(&self.key);
+    }
+}
+
+pub(super) fn sip_addr(addr: SocketAddr) -> SipAddr {
+    SipAddr { r#type: Some(Transport::Udp), addr: addr.into() }
+}
+
+/// A poisoned lock is only a panic elsewhere: what it holds is whole, for no code here panics halfway.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// More than any machine's media threads carry.
+const CALLS_MAX: usize = 4_096;
+/// Requests of one dialog that wait for its task; more are answered 500 by nobody, and repeated.
+const REQUESTS_MAX: usize = 32;
+/// Streams from one address.
+const STREAMS_MAX: usize = 64;
+/// Names are resolved anew for each call: operators move.
+const RESOLVE: Duration = Duration::from_secs(2);

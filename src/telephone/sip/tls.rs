@@ -1,0 +1,76 @@
+//! TLS of SIP: our certificate for those who call, authorities for those we call, our own certificate where a trunk wants one.
+//!
+//! Not here: streams. Everything is read from files when the endpoint starts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::config::TlsFiles;
+use crate::config::telephone::ClientCertificate;
+
+/// For those who connect to us.
+pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, String> {
+    let (chain, key) = pair(&files.cert, &files.key)?;
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| format!("{}: {error}", files.cert.display()))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// For a trunk that we connect to. `authorities`: PEM file beside those of the machine.
+pub(super) fn connector(
+    authorities: Option<&Path>,
+    client: Option<&ClientCertificate>,
+) -> Result<TlsConnector, String> {
+    let mut roots = RootCertStore::empty();
+    for path in SYSTEM_AUTHORITIES.iter().map(Path::new).filter(|path| path.exists()).take(1) {
+        roots.add_parsable_certificates(certificates(path)?);
+    }
+    if let Some(path) = authorities {
+        for certificate in certificates(path)? {
+            roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+    }
+    if roots.is_empty() {
+        return Err("no authority is known that could certify the trunk: set trusted_ca".to_owned());
+    }
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    let config = match client {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let (chain, key) = pair(&files.cert, &files.key)?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| format!("{}: {error}", files.cert.display()))?
+        }
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Ours by name: a process with two providers has no default.
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn pair(cert: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
+    Ok((certificates(cert)?, key))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let fault = |error: rustls::pki_types::pem::Error| format!("{}: {error}", path.display());
+    CertificateDer::pem_file_iter(path).map_err(fault)?.collect::<Result<_, _>>().map_err(fault)
+}
+
+/// Where Debian, Red Hat and Alpine keep them; the first that exists.
+const SYSTEM_AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];

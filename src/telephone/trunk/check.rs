@@ -1,0 +1,54 @@
+//! `colloque check`: whether each trunk can be reached, answers, and takes our password.
+//!
+//! Not here: calls. Nothing is dialled, and nothing stays registered.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::telephone::{TelephoneConfig, TrunkConfig, TrunkName};
+use crate::telephone::sip::{Endpoint, ProbeFailure, Settings, StartError};
+
+/// Tries all trunks, one after the other; what is wrong is said in words, without numbers or passwords.
+pub async fn check(config: &TelephoneConfig, trusted_ca: Option<PathBuf>) -> Vec<(TrunkName, Result<(), String>)> {
+    let mut settings = Settings::new(config, trusted_ca);
+    let mut started = Endpoint::start(settings.clone()).await;
+    if matches!(&started, Err(StartError::Bind(_, error)) if error.kind() == std::io::ErrorKind::AddrInUse) {
+        // The server itself runs: any other port serves to ask.
+        let listeners =
+            [settings.sip_udp.as_mut(), settings.sip_tcp.as_mut(), settings.sip_tls.as_mut().map(|tls| &mut tls.0)];
+        listeners.into_iter().flatten().for_each(|addr| addr.set_port(0));
+        started = Endpoint::start(settings).await;
+    }
+    let endpoint = match started {
+        Ok((endpoint, _)) => endpoint,
+        Err(error) => {
+            let told = |trunk: &TrunkConfig| (trunk.name.clone(), Err(error.to_string()));
+            return config.trunks.iter().map(told).collect();
+        }
+    };
+    let mut found = Vec::new();
+    for trunk in &config.trunks {
+        found.push((trunk.name.clone(), try_one(&endpoint, trunk).await));
+    }
+    found
+}
+
+async fn try_one(endpoint: &Endpoint, trunk: &TrunkConfig) -> Result<(), String> {
+    if let Some(credentials) = &trunk.credentials {
+        credentials.password.read()?;
+    }
+    let asked = match trunk.register {
+        Some(every) => {
+            let registered = endpoint.register(&trunk.name, every, trunk.first_response).await.map(drop);
+            // No call shall look for us at a port that is closed in a moment.
+            let _ = endpoint.register(&trunk.name, Duration::ZERO, trunk.first_response).await;
+            registered
+        }
+        None => endpoint.probe(&trunk.name, trunk.first_response).await.map(drop),
+    };
+    asked.map_err(|failure| match failure {
+        ProbeFailure::Silent => format!("no answer within {} ms", trunk.first_response.as_millis()),
+        ProbeFailure::Auth => "the password or the user name is refused".to_owned(),
+        ProbeFailure::Status(status) => format!("it answers with status {status}"),
+    })
+}

@@ -1,0 +1,263 @@
+//! The trunks at work: a task for each that registers and probes it, and calls that go to the next line when one fails.
+//!
+//! Not here: what a state means (`health`). Locks are held for look-ups alone.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+use crate::config::telephone::{Number, SrtpPolicy, TelephoneCodec, TrunkConfig, TrunkName};
+use crate::pii::Pii;
+use crate::telephone::sdp::Rules;
+use crate::telephone::sip::{DialFailure, Endpoint, OutboundCall, ProbeFailure, Progress};
+
+use super::health::{Health, State};
+
+/// All lines. Dropping it stops probes and registrations; calls go on.
+pub struct Trunks {
+    endpoint: Arc<Endpoint>,
+    lines: Vec<Arc<Tended>>,
+    ring: Duration,
+    _stop: watch::Sender<()>,
+}
+
+struct Tended {
+    trunk: TrunkConfig,
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    health: Health,
+    registered: Option<Instant>,
+    round_trip: Option<Duration>,
+}
+
+/// What metrics and pages say of a line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Label.
+    pub name: TrunkName,
+    /// Up, suspect or down.
+    pub state: State,
+    /// The operator must look at the password.
+    pub auth_alarm: bool,
+    /// Calls at the moment.
+    pub calls: u16,
+    /// Since our registration was last confirmed; none where we do not register or are not registered.
+    pub registered_for: Option<Duration>,
+    /// Of the last probe.
+    pub round_trip: Option<Duration>,
+}
+
+/// A call that is being made, on whichever line takes it.
+pub struct Dialled {
+    /// The line that took it or tried last.
+    pub trunk: TrunkName,
+    /// How it ended so far: ringing, answered or failed on all lines.
+    pub call: OutboundCall,
+    /// Its first word, already heard.
+    pub first: Progress,
+    /// Gives the line's place back when dropped: keep it as long as the call.
+    pub place: Place,
+}
+
+/// A call's place on its line.
+pub struct Place(Arc<Tended>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.seen().health.handle_call_ended();
+    }
+}
+
+impl Tended {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Trunks {
+    /// Begins to register and probe. `ring`: how long a call out may ring.
+    #[must_use]
+    pub fn start(endpoint: Arc<Endpoint>, trunks: &[TrunkConfig], ring: Duration) -> Trunks {
+        let (stop, stopped) = watch::channel(());
+        let tended = |trunk: &TrunkConfig| {
+            let seen = Seen { health: Health::new(trunk), registered: None, round_trip: None };
+            Arc::new(Tended { trunk: trunk.clone(), seen: Mutex::new(seen) })
+        };
+        let lines: Vec<Arc<Tended>> = trunks.iter().map(tended).collect();
+        for line in &lines {
+            if line.trunk.options.is_some() {
+                tokio::spawn(until(stopped.clone(), probe(Arc::clone(&endpoint), Arc::clone(line))));
+            }
+            if let Some(every) = line.trunk.register {
+                tokio::spawn(until(stopped.clone(), register(Arc::clone(&endpoint), Arc::clone(line), every)));
+            }
+        }
+        Trunks { endpoint, lines, ring, _stop: stop }
+    }
+
+    /// Calls a number on the first line that answers at all: no answer within its time, 500, 502, 503 and 504 move on to the next.
+    /// `offer` writes our description for a line. None: there is no line that may take a call now.
+    pub async fn dial(
+        &self,
+        number: &Pii<Number>,
+        mut offer: impl FnMut(&TrunkConfig, &Rules) -> String,
+    ) -> Result<Dialled, DialFailure> {
+        let mut failure = DialFailure::TrunkBusy { retry_after: None };
+        for line in self.order(Instant::now()) {
+            if !line.seen().health.handle_call_begun(Instant::now()) {
+                continue;
+            }
+            let place = Place(Arc::clone(&line));
+            let mut rules = rules(&line.trunk);
+            loop {
+                let text = offer(&line.trunk, &rules);
+                let mut call = self.endpoint.dial(&line.trunk.name, number, text, self.ring);
+                let first = call.next().await.unwrap_or(Progress::Failed(DialFailure::Other));
+                let Progress::Failed(cause) = first else {
+                    line.seen().health.handle_answer();
+                    return Ok(Dialled { trunk: line.trunk.name.clone(), call, first, place });
+                };
+                line.seen().health.handle_dial_failure(cause, Instant::now());
+                tracing::info!(trunk = %line.trunk.name, cause = cause.label(), "a call out failed");
+                failure = cause;
+                // 488: once more with what every telephone knows.
+                match simpler(&rules, &line.trunk) {
+                    Some(fewer) if cause == DialFailure::Media => rules = fewer,
+                    _ => break,
+                }
+            }
+            if !failure.tries_next_trunk() {
+                break;
+            }
+        }
+        Err(failure)
+    }
+
+    /// A place for a call that came in on this line; none: it has too many.
+    #[must_use]
+    pub fn admit(&self, trunk: &TrunkName) -> Option<Place> {
+        let line = self.lines.iter().find(|line| line.trunk.name == *trunk)?;
+        line.seen().health.handle_call_came().then(|| Place(Arc::clone(line)))
+    }
+
+    /// A failure that came after the first word of a call (ringing, then 503) belongs to the line too.
+    pub fn handle_failure(&self, trunk: &TrunkName, failure: DialFailure) {
+        if let Some(line) = self.lines.iter().find(|line| line.trunk.name == *trunk) {
+            line.seen().health.handle_dial_failure(failure, Instant::now());
+        }
+    }
+
+    /// All lines, by priority.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        let shown = |line: &Arc<Tended>| {
+            let seen = line.seen();
+            Line {
+                name: line.trunk.name.clone(),
+                state: seen.health.state(),
+                auth_alarm: seen.health.auth_alarm(),
+                calls: seen.health.calls(),
+                registered_for: seen.registered.map(|at| at.elapsed()),
+                round_trip: seen.round_trip,
+            }
+        };
+        self.lines.iter().map(shown).collect()
+    }
+
+    /// Those that may take a call: by health, then by priority.
+    fn order(&self, now: Instant) -> Vec<Arc<Tended>> {
+        let ranked = self.lines.iter().filter_map(|line| Some((line.seen().health.rank(now)?, line)));
+        let mut ranked: Vec<(u8, &Arc<Tended>)> = ranked.collect();
+        // The lines stand by priority: a stable sort keeps that within a rank.
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, line)| Arc::clone(line)).collect()
+    }
+}
+
+/// What a line may agree to.
+fn rules(trunk: &TrunkConfig) -> Rules {
+    let secure = trunk.transport == crate::config::telephone::SipTransport::Tls;
+    Rules { codecs: trunk.codecs.clone(), srtp: trunk.srtp, secure }
+}
+
+/// A-law alone, without keys where the policy allows that; none: it was that already.
+fn simpler(rules: &Rules, trunk: &TrunkConfig) -> Option<Rules> {
+    let srtp = if trunk.srtp == SrtpPolicy::Require { SrtpPolicy::Require } else { SrtpPolicy::Off };
+    let fewer = Rules { codecs: vec![TelephoneCodec::Pcma], srtp, secure: rules.secure };
+    let differs = fewer.codecs != rules.codecs || fewer.offers_srtp() != rules.offers_srtp();
+    (differs && trunk.codecs.contains(&TelephoneCodec::Pcma)).then_some(fewer)
+}
+
+async fn until(mut stopped: watch::Receiver<()>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        _ = stopped.changed() => {}
+        () = work => {}
+    }
+}
+
+/// OPTIONS every so often; sooner while something is wrong.
+async fn probe(endpoint: Arc<Endpoint>, line: Arc<Tended>) {
+    loop {
+        let last = Instant::now();
+        let probed = endpoint.probe(&line.trunk.name, line.trunk.first_response).await;
+        let next = {
+            let mut seen = line.seen();
+            let before = seen.health.state();
+            match probed {
+                Ok(round_trip) => {
+                    seen.round_trip = Some(round_trip);
+                    // A refused password stays an alarm: a probe needs none.
+                    if !seen.health.auth_alarm() {
+                        seen.health.handle_answer();
+                    }
+                }
+                Err(failure) => seen.health.handle_probe_failure(failure, Instant::now()),
+            }
+            let after = seen.health.state();
+            if before.label() != after.label() {
+                tracing::warn!(trunk = %line.trunk.name, state = after.label(), "a trunk changed its state");
+            }
+            seen.health.next_probe(last, line.trunk.options)
+        };
+        sleep_until(next.unwrap_or(last + IDLE).into()).await;
+    }
+}
+
+/// REGISTER before the registration runs out; after a failure with the waits of health.
+async fn register(endpoint: Arc<Endpoint>, line: Arc<Tended>, every: Duration) {
+    let mut wait = RETRY_MIN;
+    loop {
+        let registered = endpoint.register(&line.trunk.name, every, line.trunk.first_response).await;
+        let pause = {
+            let mut seen = line.seen();
+            match registered {
+                Ok(granted) => {
+                    seen.registered = Some(Instant::now());
+                    seen.health.handle_answer();
+                    wait = RETRY_MIN;
+                    // RFC 3261 leaves it to us; half of it survives one lost try.
+                    (granted / 2).max(Duration::from_secs(1))
+                }
+                Err(failure) => {
+                    seen.registered = None;
+                    seen.health.handle_probe_failure(failure, Instant::now());
+                    let cause = if failure == ProbeFailure::Auth { "auth" } else { "no answer" };
+                    tracing::warn!(trunk = %line.trunk.name, cause, "a trunk does not register us");
+                    let pause = wait;
+                    wait = (wait * 2).min(RETRY_MAX);
+                    pause
+                }
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Where probes are off: only looks whether they are due.
+const IDLE: Duration = Duration::from_secs(20);
+const RETRY_MIN: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(300);

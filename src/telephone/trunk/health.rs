@@ -1,0 +1,266 @@
+//! The health of one trunk: up, suspect or down, when it is tried again, and whether it may take one more call.
+//!
+//! Pure: `now` is a parameter. Not here: sending anything.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::config::telephone::TrunkConfig;
+use crate::telephone::sip::{DialFailure, ProbeFailure};
+
+/// What is known of a trunk.
+#[derive(Debug)]
+pub struct Health {
+    state: State,
+    /// Refused who we are: an alarm for the operator, whatever the state is.
+    auth_alarm: bool,
+    /// Not before this moment, because it said so itself.
+    rest_until: Option<Instant>,
+    calls: u16,
+    calls_max: u16,
+    /// When the last calls were made: at most one second's.
+    made: VecDeque<Instant>,
+    rate: u16,
+    misses: u32,
+}
+
+/// Whether a trunk is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// In order of priority.
+    Up,
+    /// A call had no answer, or a probe failed: behind the ones that are up.
+    Suspect,
+    /// Several in a row: behind all others, until a probe or a try goes well.
+    Down {
+        /// The next try.
+        until: Instant,
+        /// The wait before it.
+        wait: Duration,
+    },
+}
+
+impl State {
+    /// Label in metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            State::Up => "up",
+            State::Suspect => "suspect",
+            State::Down { .. } => "down",
+        }
+    }
+}
+
+impl Health {
+    /// Well until the opposite is known.
+    #[must_use]
+    pub fn new(trunk: &TrunkConfig) -> Health {
+        Health {
+            state: State::Up,
+            auth_alarm: false,
+            rest_until: None,
+            calls: 0,
+            calls_max: trunk.max_calls,
+            made: VecDeque::new(),
+            rate: trunk.calls_per_second,
+            misses: 0,
+        }
+    }
+
+    /// A probe, a registration or a call was answered.
+    pub fn handle_answer(&mut self) {
+        self.state = State::Up;
+        self.misses = 0;
+        self.auth_alarm = false;
+    }
+
+    /// A probe or registration failed.
+    pub fn handle_probe_failure(&mut self, failure: ProbeFailure, now: Instant) {
+        match failure {
+            ProbeFailure::Auth => self.auth_alarm = true,
+            ProbeFailure::Silent | ProbeFailure::Status(500..=599) => self.miss(now),
+            // Something is there and speaks SIP.
+            ProbeFailure::Status(_) => self.handle_answer(),
+        }
+    }
+
+    /// A call failed. Only the line's own troubles count.
+    pub fn handle_dial_failure(&mut self, failure: DialFailure, now: Instant) {
+        match failure {
+            DialFailure::TrunkSilent => self.miss(now),
+            DialFailure::TrunkBusy { retry_after } => {
+                self.rest_until = Some(now + retry_after.unwrap_or(REST));
+            }
+            DialFailure::Auth => self.auth_alarm = true,
+            DialFailure::Cancelled => {}
+            _ => self.handle_answer(),
+        }
+    }
+
+    fn miss(&mut self, now: Instant) {
+        self.misses += 1;
+        self.state = match self.state {
+            State::Up => State::Suspect,
+            State::Suspect => State::Down { until: now + RETRY_MIN, wait: RETRY_MIN },
+            State::Down { wait, .. } => {
+                let wait = (wait * 2).min(RETRY_MAX);
+                State::Down { until: now + wait, wait }
+            }
+        };
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The operator must look at the password.
+    #[must_use]
+    pub fn auth_alarm(&self) -> bool {
+        self.auth_alarm
+    }
+
+    /// Calls that run.
+    #[must_use]
+    pub fn calls(&self) -> u16 {
+        self.calls
+    }
+
+    /// How soon it is tried: lower first; none: not now. A line that is down is better than none.
+    #[must_use]
+    pub fn rank(&self, now: Instant) -> Option<u8> {
+        let free = self.calls < self.calls_max && self.rest_until.is_none_or(|until| now >= until);
+        let rank = match self.state {
+            State::Up => 0,
+            State::Suspect => 1,
+            State::Down { until, .. } if now >= until => 2,
+            State::Down { .. } => 3,
+        };
+        (free && !self.auth_alarm).then_some(rank)
+    }
+
+    /// Takes a place for a call; false: it would be one too many at once.
+    pub fn handle_call_begun(&mut self, now: Instant) -> bool {
+        while self.made.front().is_some_and(|made| now.saturating_duration_since(*made) >= Duration::from_secs(1)) {
+            self.made.pop_front();
+        }
+        if self.calls >= self.calls_max || self.made.len() >= usize::from(self.rate) {
+            return false;
+        }
+        self.calls += 1;
+        self.made.push_back(now);
+        true
+    }
+
+    /// A call that came in takes a place too; the line decides its rate. False: there is none.
+    pub fn handle_call_came(&mut self) -> bool {
+        let free = self.calls < self.calls_max;
+        self.calls += u16::from(free);
+        free
+    }
+
+    /// Gives the place back.
+    pub fn handle_call_ended(&mut self) {
+        self.calls = self.calls.saturating_sub(1);
+    }
+
+    /// When the next probe is due, where one was made at `last`.
+    #[must_use]
+    pub fn next_probe(&self, last: Instant, every: Option<Duration>) -> Option<Instant> {
+        match self.state {
+            State::Up => every.map(|every| last + every),
+            State::Suspect => Some(last + every.unwrap_or(RETRY_MIN).min(RETRY_MIN)),
+            State::Down { until, .. } => Some(until),
+        }
+    }
+}
+
+/// 5, 10, 20 .. 300 s.
+const RETRY_MIN: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+/// After a 503 that says nothing.
+const REST: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn config(text: &str) -> Vec<TrunkConfig> {
+        let text = format!(
+            "[telephone]\nenabled = true\npublic_ip = [\"192.0.2.1\"]\nsip_tcp = \"0.0.0.0:0\"\nsip_udp = \"0.0.0.0:0\"\n{text}"
+        );
+        let settings: crate::config::Settings = toml::from_str(&text).unwrap();
+        settings.resolve().unwrap().telephone.unwrap().trunks
+    }
+
+    fn health(lines: &str) -> Health {
+        let trunk =
+            format!("[[telephone.trunk]]\nname = \"a\"\nuri = \"sip:192.0.2.9\"\nallow = [\"192.0.2.9\"]\n{lines}");
+        Health::new(&config(&trunk)[0])
+    }
+
+    #[test]
+    fn misses_make_a_line_suspect_then_down_with_growing_waits() {
+        let (mut health, now) = (health(""), Instant::now());
+        assert_eq!((health.state(), health.rank(now)), (State::Up, Some(0)));
+        health.handle_dial_failure(DialFailure::TrunkSilent, now);
+        assert_eq!((health.state(), health.rank(now)), (State::Suspect, Some(1)));
+        for wait in [5, 10, 20, 40, 80, 160, 300, 300] {
+            health.handle_probe_failure(ProbeFailure::Silent, now);
+            let wait = Duration::from_secs(wait);
+            assert_eq!(health.state(), State::Down { until: now + wait, wait });
+            assert_eq!(health.next_probe(now, None), Some(now + wait));
+        }
+        assert_eq!((health.rank(now), health.rank(now + Duration::from_secs(300))), (Some(3), Some(2)));
+        health.handle_answer();
+        assert_eq!(health.state(), State::Up);
+    }
+
+    #[test]
+    fn what_the_called_person_does_says_that_the_line_is_well() {
+        let now = Instant::now();
+        for failure in [DialFailure::Busy, DialFailure::NoAnswer, DialFailure::NotInService, DialFailure::Refused] {
+            let mut health = health("");
+            health.handle_dial_failure(DialFailure::TrunkSilent, now);
+            health.handle_dial_failure(failure, now);
+            assert_eq!(health.state(), State::Up, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_asks_for_rest_gets_it_and_one_that_refuses_us_alarms() {
+        let (mut health, now) = (health(""), Instant::now());
+        health.handle_dial_failure(DialFailure::TrunkBusy { retry_after: Some(Duration::from_secs(30)) }, now);
+        assert_eq!(health.rank(now + Duration::from_secs(29)), None);
+        assert_eq!(health.rank(now + Duration::from_secs(30)), Some(0));
+        health.handle_dial_failure(DialFailure::Auth, now);
+        assert!(health.auth_alarm() && health.rank(now + Duration::from_secs(60)).is_none());
+        health.handle_answer();
+        assert_eq!(health.rank(now + Duration::from_secs(60)), Some(0));
+    }
+
+    #[test]
+    fn a_line_takes_so_many_calls_and_so_many_a_second() {
+        let (mut health, now) = (health("max_calls = 3\ncalls_per_second = 2"), Instant::now());
+        assert!(health.handle_call_begun(now) && health.handle_call_begun(now));
+        assert!(!health.handle_call_begun(now + Duration::from_millis(999)));
+        assert!(health.handle_call_begun(now + Duration::from_secs(1)));
+        assert!(!health.handle_call_came() && health.rank(now + Duration::from_secs(5)).is_none());
+        health.handle_call_ended();
+        assert!(health.handle_call_came());
+        assert_eq!(health.calls(), 3);
+    }
+
+    #[test]
+    fn a_suspect_line_is_probed_soon() {
+        let (mut health, now) = (health(""), Instant::now());
+        let every = Some(Duration::from_secs(20));
+        assert_eq!(health.next_probe(now, every), Some(now + Duration::from_secs(20)));
+        health.handle_probe_failure(ProbeFailure::Status(503), now);
+        assert_eq!(health.next_probe(now, every), Some(now + RETRY_MIN));
+        health.handle_probe_failure(ProbeFailure::Status(404), now);
+        assert_eq!(health.state(), State::Up);
+    }
+}

@@ -1,0 +1,230 @@
+//! SIP over TLS: names are proved, certificates that ran out are refused, ours is shown where it is wanted, and a stream may break.
+//!
+//! Not here: keys of sound.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use colloque::config::TlsFiles;
+use colloque::config::telephone::{ClientCertificate, SipTransport};
+use colloque::telephone::sdp::Direction;
+use colloque::telephone::sip::{DialFailure, Progress, Reason};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::sipp::sdp;
+use super::{Server, answer, number, offer, soon};
+
+/// An authority and what it certified, in files.
+struct Authority {
+    folder: PathBuf,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let folder =
+            std::env::temp_dir().join(format!("colloque-sip-tls-{}-{}", std::process::id(), super::sipp::free_port()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
+        Authority { folder, issuer }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A certificate for this name; valid until that year.
+    fn certify(&self, file: &str, name: &str, until: i32) -> TlsFiles {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let files = TlsFiles { cert: self.file(&format!("{file}.pem")), key: self.file(&format!("{file}.key")) };
+        std::fs::write(&files.cert, certificate.pem()).unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        files
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn roots(authority: &Authority) -> Arc<rustls::RootCertStore> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.issuer.der().clone()).unwrap();
+    Arc::new(roots)
+}
+
+fn key(files: &TlsFiles) -> (Vec<rustls::pki_types::CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let chain = rustls::pki_types::CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
+    (chain, PrivateKeyDer::from_pem_file(&files.key).unwrap())
+}
+
+/// A trunk's server: takes one connection and answers one INVITE; true when it came that far.
+async fn trunk(listener: TcpListener, acceptor: TlsAcceptor) -> bool {
+    let Ok((stream, _)) = listener.accept().await else { return false };
+    let Ok(mut stream) = acceptor.accept(stream).await else { return false };
+    while let Some(text) = message(&mut stream).await {
+        match text.split(' ').next() {
+            Some("INVITE") => reply(&mut stream, &text, "200 OK", "p1", &sdp(4000, "")).await,
+            Some("BYE") => {
+                reply(&mut stream, &text, "200 OK", "", "").await;
+                return true;
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+async fn message(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+    let mut text = Vec::new();
+    loop {
+        let mut byte = [0];
+        if stream.read(&mut byte).await.ok()? == 0 {
+            return None;
+        }
+        text.push(byte[0]);
+        if text.ends_with(b"\r\n\r\n") {
+            let head = String::from_utf8(text).unwrap();
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap().parse().unwrap();
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).await.ok()?;
+            return Some(head);
+        }
+    }
+}
+
+async fn reply(stream: &mut (impl AsyncWriteExt + Unpin), request: &str, status: &str, tag: &str, body: &str) {
+    let keeps = |line: &&str| ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name));
+    let tag = if tag.is_empty() { String::new() } else { format!(";tag={tag}") };
+    let kept = request
+        .lines()
+        .filter(keeps)
+        .map(|line| if line.starts_with("To:") { format!("{line}{tag}\r\n") } else { format!("{line}\r\n") });
+    let kept: String = kept.collect();
+    let body = body.replace('\n', "\r\n");
+    let text = format!(
+        "SIP/2.0 {status}\r\n{kept}Contact: <sip:t@127.0.0.1;transport=tls>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(text.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_trunk_s_certificate_must_be_valid_and_ours_is_shown_where_it_is_wanted() {
+    let authority = Authority::new();
+    let stranger = Authority::new();
+    let client = authority.certify("client", "colloque.example", 2090);
+    for (files, name, mutual, shown, connects) in [
+        (authority.certify("good", "localhost", 2090), "good", false, false, true),
+        (authority.certify("expired", "localhost", 2020), "expired", false, false, false),
+        (authority.certify("other", "elsewhere.example", 2090), "wrong name", false, false, false),
+        (stranger.certify("stranger", "localhost", 2090), "unknown authority", false, false, false),
+        (authority.certify("mutual", "localhost", 2090), "mutual", true, true, true),
+        (authority.certify("demanding", "localhost", 2090), "mutual without ours", true, false, false),
+    ] {
+        let (chain, secret) = key(&files);
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let verifier = || {
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots(&authority), provider()).build().unwrap()
+        };
+        let builder =
+            if mutual { builder.with_client_cert_verifier(verifier()) } else { builder.with_no_client_auth() };
+        let acceptor = TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, secret).unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let peer = tokio::spawn(trunk(listener, acceptor));
+        let server = Server::with(port, "tls", "first_response_ms = 2500", |settings| {
+            settings.trunks[0].server.host = "localhost".to_owned();
+            settings.trusted_ca = Some(authority.file("ca.pem"));
+            let files = ClientCertificate { cert: client.cert.clone(), key: client.key.clone() };
+            settings.trunks[0].client = shown.then_some(files);
+        })
+        .await;
+        let mut call =
+            server.endpoint.dial(&server.trunk, &number(), offer(1, Direction::SendRecv), Duration::from_secs(10));
+        match soon(call.next()).await {
+            Some(Progress::Answered(dialog, _)) => {
+                assert!(connects, "{name}");
+                soon(dialog.bye(Reason::Normal)).await;
+                assert!(soon(peer).await.unwrap(), "{name}");
+            }
+            Some(Progress::Failed(failure)) => {
+                assert!(!connects, "{name}");
+                assert_eq!(failure, DialFailure::TrunkSilent, "{name}");
+                peer.abort();
+            }
+            _ => panic!("{name}"),
+        }
+        server.is_empty().await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_comes_in_over_tls_and_outlives_its_stream() {
+    let authority = Authority::new();
+    let files = authority.certify("server", "localhost", 2090);
+    let mut server = Server::with(9, "tls", "", |settings| {
+        settings.sip_tls = Some(("127.0.0.1:0".parse().unwrap(), files));
+        settings.trusted_ca = Some(authority.file("ca.pem"));
+        settings.timers.bye = Duration::from_secs(1);
+    })
+    .await;
+    let config = rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots(&authority)).with_no_client_auth();
+    let tcp = TcpStream::connect(("127.0.0.1", server.port(SipTransport::Tls))).await.unwrap();
+    tcp.set_zero_linger().unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+    let body = sdp(4000, "").replace('\n', "\r\n");
+    let invite = format!(
+        "INVITE sip:+33123456789@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:9;branch=z9hG4bKa\r\nFrom: <sip:a@127.0.0.1>;tag=1\r\n\
+         To: <sip:+33123456789@127.0.0.1>\r\nCall-ID: tls\r\nCSeq: 1 INVITE\r\nContact: <sip:a@127.0.0.1:9;transport=tls>\r\n\
+         Max-Forwards: 70\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(invite.as_bytes()).await.unwrap();
+    let call = server.call().await;
+    assert!(call.secure);
+    let mut dialog = call.call.answer(answer(&call.offer.unwrap())).await.unwrap();
+    let ok = loop {
+        let text = soon(message(&mut stream)).await.unwrap();
+        if text.starts_with("SIP/2.0 200") {
+            break text;
+        }
+    };
+    let to = ok.lines().find(|line| line.starts_with("To:")).unwrap();
+    let ack = invite.split("Max-Forwards").next().unwrap().replace("INVITE", "ACK").replace("z9hG4bKa", "z9hG4bKb");
+    let ack = ack.replace("To: <sip:+33123456789@127.0.0.1>", to) + "Content-Length: 0\r\n\r\n";
+    stream.write_all(ack.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // A reset: no goodbye of TLS, no FIN.
+    drop(stream);
+    let quiet = tokio::time::timeout(Duration::from_millis(700), dialog.next()).await;
+    assert!(quiet.is_err(), "the call ended with its stream: {quiet:?}");
+    assert_eq!(server.endpoint.calls(), 1);
+    // Nobody listens at the trunk: the call is lost, and forgotten all the same.
+    assert!(!soon(dialog.probe()).await);
+    soon(dialog.bye(Reason::Normal)).await;
+    server.is_empty().await;
+}
