@@ -1,5 +1,8 @@
 //! `colloque demo`: the server with a demo clinic and one teleconsultation, and its links for people or for programs.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use colloque::config::telephone::TelephoneSettings;
 use colloque::config::{self, Settings};
 use colloque::control::booking::{NewConsultation, NewSeat};
 use colloque::control::random;
@@ -15,6 +18,9 @@ pub async fn run(mut settings: Settings, json: bool, use_tls: bool) -> anyhow::R
     let operator_token = settings.operator_token.get_or_insert_with(|| Pii(random::text::<24>())).clone();
     if settings.media_addr.is_empty() {
         settings.media_addr = config::demo_media_addrs();
+    }
+    if settings.telephone.enabled.is_none() && settings.telephone.trunk.is_empty() {
+        settings.telephone = demo_telephone();
     }
     // A demonstration is stopped by hand: it does not wait for an hour.
     settings.drain_seconds.get_or_insert(DRAIN_SECONDS);
@@ -42,11 +48,15 @@ async fn print(running: &serve::Running, operator_token: &Pii<String>, json: boo
     let consultations = &running.consultations;
     let (clinic, api_key) = consultations.add_clinic(Pii("Demo".to_owned())).await?;
     let practitioner = NewSeat { card: Some(Pii(card())), ..seat(Role::Practitioner, "Dr Claire Martin") };
-    let seats = vec![practitioner, seat(Role::Patient, "Camille Durand")];
+    let phone = Some(Pii(PATIENT_NUMBER.to_owned()));
+    let patient = NewSeat { phone, phone_consent: true, ..seat(Role::Patient, "Camille Durand") };
+    let seats = vec![practitioner, patient];
     let new = NewConsultation::of("teleconsultation", Language::Fr, seats);
     let (id, seats) = consultations.create(&clinic, new).await?;
     let link = |role| seats.iter().find(|seat| seat.role == role).map_or("", |seat| seat.link.0.as_str());
     let (practitioner, patient) = (link(Role::Practitioner), link(Role::Patient));
+    let of_patient = seats.iter().find(|seat| seat.role == Role::Patient);
+    let dial_in = of_patient.and_then(|seat| Some((seat.dial_in.clone()?, seat.pin.0.clone())));
     let operator = format!("{}/#{}", running.admin_url, operator_token.0);
     if json {
         let facts = json!({
@@ -59,7 +69,7 @@ async fn print(running: &serve::Running, operator_token: &Pii<String>, json: boo
             "consultation_id": id,
             "pid": std::process::id(),
             "media_ports": running.media_ports,
-            "dial_in": null,
+            "dial_in": dial_in.map(|(sip_uri, pin)| json!({"sip_uri": sip_uri, "pin": pin})),
         });
         println!("{facts}");
     } else {
@@ -70,12 +80,30 @@ async fn print(running: &serve::Running, operator_token: &Pii<String>, json: boo
         println!("  Patient / patient        {patient}");
         println!();
         println!("  Ouvrez chaque lien dans sa propre fenêtre. / Open each link in a window of its own.");
+        if let Some((address, pin)) = dial_in {
+            println!("  Téléphone / telephone      {address}, code / PIN {pin} #");
+        }
         println!("  Exploitation / operations  {}", running.admin_url);
         println!("  Clé d'API / API key        {}", api_key.0);
         println!("  Arrêt / stop               Ctrl-C");
         println!();
     }
     Ok(())
+}
+
+/// A line without an operator: a softphone on this machine calls the printed address, and is called on the SIP port of its own.
+fn demo_telephone() -> TelephoneSettings {
+    let own: Vec<IpAddr> = config::demo_media_addrs().iter().map(|addr| addr.bind).filter(IpAddr::is_ipv4).collect();
+    let shown = own.iter().find(|ip| !ip.is_loopback()).copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let allow: Vec<String> = own.iter().map(|ip| format!("\"{ip}\"")).collect();
+    // Its keys are those of the sample configuration: a person reads there what they mean.
+    let text = format!(
+        "enabled = true\npublic_ip = [\"{shown}\"]\nsip_udp = \"0.0.0.0:0\"\nmax_legs = 8\n[[trunk]]\nname = \"demo\"\n\
+         uri = \"sip:{shown}\"\nallow = [{}]\noptions_s = 0\nmedia_allow = [{}]\n",
+        allow.join(", "),
+        allow.join(", ")
+    );
+    toml::from_str(&text).expect("the demonstration's telephone is written correctly")
 }
 
 fn seat(role: Role, name: &str) -> NewSeat {
@@ -104,5 +132,7 @@ fn certificate_names(config: &config::Config) -> Vec<String> {
     names
 }
 
+/// Of a block that is kept for films and demonstrations: nobody's.
+const PATIENT_NUMBER: &str = "01 99 00 12 34";
 /// How long SIGTERM waits for a running demo call.
 const DRAIN_SECONDS: u32 = 30;

@@ -16,6 +16,8 @@ use colloque::control::record::{Witness, runs};
 use colloque::control::{Consultations, ControlSettings, GRACE, erasure, login};
 use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
+use colloque::telephone::lines::Lines;
+use colloque::telephone::opening::Opened;
 use colloque::telephone::trunk;
 use colloque::web::listener::BoundedListener;
 use colloque::web::security::SecurityHeaders;
@@ -34,6 +36,7 @@ pub struct Running {
     pub admin_url: String,
     pub media_ports: Vec<u16>,
     store: Arc<SqlStore>,
+    lines: Option<Arc<Lines>>,
     drain: Duration,
     /// Held as long as the server runs.
     _lock: File,
@@ -72,6 +75,7 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     crate::give_way();
     let store = Arc::new(open_store(&config).await?);
     let media_ports = pool.ports();
+    let telephone = open_telephone(&config).await?;
     let witness = Witness::begin(&config.data_dir)?;
     let settings = ControlSettings {
         base_url: base_url.clone(),
@@ -81,11 +85,12 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
         signing_key_days: config.signing_key_days,
         login: config.login.clone(),
         outbound: config.outbound.clone(),
-        phones: None,
+        phones: telephone.as_ref().map(Opened::board),
         spool_dir: config.data_dir.clone(),
     };
     let consultations = Consultations::open(store.clone(), Arc::new(pool), settings, witness.clone()).await?;
     consultations.start_sending();
+    let lines = telephone.map(|telephone| telephone.start(Arc::clone(&consultations)));
     let watching = Arc::clone(&consultations);
     tokio::spawn(async move { watching.watch_keys().await });
     tokio::spawn(give_signs_of_life(witness));
@@ -113,7 +118,13 @@ pub async fn start(config: Config, tls: Option<TlsAcceptor>) -> anyhow::Result<R
     tokio::spawn(async move { axum::serve(main_listener, main).await });
     tokio::spawn(async move { axum::serve(admin_listener, operations).await });
     let drain = Duration::from_secs(config.drain_seconds.into());
-    Ok(Running { consultations, base_url, admin_url, media_ports, store, drain, _lock: lock })
+    Ok(Running { consultations, base_url, admin_url, media_ports, store, lines, drain, _lock: lock })
+}
+
+/// The telephone, when there is one: its sockets and threads.
+async fn open_telephone(config: &Config) -> anyhow::Result<Option<Opened>> {
+    let Some(telephone) = config.telephone.clone() else { return Ok(None) };
+    Ok(Some(Opened::open(telephone, config.outbound.trusted_ca.clone()).await?))
 }
 
 /// Two servers on one directory would mix up what each has spooled. The lock ends with the process, however it ends; commands beside a
@@ -156,6 +167,9 @@ impl Running {
                     _ = interrupt.recv() => {}
                 }
             }
+        }
+        if let Some(lines) = &self.lines {
+            lines.stop().await;
         }
         self.consultations.close_all();
         tokio::time::sleep(FAREWELL).await;

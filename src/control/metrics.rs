@@ -64,11 +64,11 @@ impl Metrics {
             offers: counters("colloque_offers_total", "SDP offers, by outcome", "outcome"),
             logins: counters("colloque_logins_total", "Logins of professionals, by outcome", "outcome"),
             calls: IntCounterVec::new(
-                Opts::new("colloque_phone_calls_total", "Telephone calls, by direction and by how they ended"),
+                Opts::new("colloque_telephone_calls_total", "Telephone calls, by direction and by how they ended"),
                 &["direction", "outcome"],
             )
             .expect("names and labels are valid"),
-            pins: counters("colloque_phone_pins_total", "PINs typed on telephones, by outcome", "outcome"),
+            pins: counters("colloque_telephone_pins_total", "PINs typed on telephones, by outcome", "outcome"),
             refused_credentials: counters(
                 "colloque_refused_credentials_total",
                 "Credentials that were not accepted, by kind",
@@ -91,6 +91,11 @@ impl Metrics {
         };
         metrics.register_all();
         metrics
+    }
+
+    /// Adds what others than the control plane count; its names are theirs alone.
+    pub fn register(&self, collector: Box<dyn Collector>) {
+        self.registry.register(collector).expect("every metric has its own name");
     }
 
     /// For what parts of the control plane count by themselves.

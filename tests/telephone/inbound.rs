@@ -1,11 +1,12 @@
 //! Calls that come in.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use colloque::config::telephone::SipTransport;
 use colloque::telephone::sdp::Direction;
 use colloque::telephone::sip::{DialogEvent, Dropped, EndCause, Gone, Reason, Refusal};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
 
 use super::sipp::{Sipp, Step, What, free_port, request, sdp};
 use super::{Server, answer, local, next, offer, rules, soon};
@@ -286,7 +287,7 @@ async fn strangers_hear_nothing_at_all() {
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let tcp = ([127, 0, 0, 1], server.port(SipTransport::Tcp)).into();
     let mut stream = socket.connect(tcp).await.unwrap();
-    let read = soon(tokio::io::AsyncReadExt::read(&mut stream, &mut buffer)).await;
+    let read = soon(stream.read(&mut buffer)).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }
 
@@ -336,24 +337,47 @@ async fn four_thousand_mangled_messages_leave_the_endpoint_well() {
 
 #[tokio::test]
 async fn a_stream_that_trickles_or_floods_is_cut_off() {
+    let server = Server::with(9, "tcp", "", |settings| settings.timers.message = Duration::from_millis(500)).await;
+    let port = server.port(SipTransport::Tcp);
+    let mut buffer = [0; 10];
+    for junk in [vec![b'x'; 100_000], b"OPTIONS sip:a SIP/2.0\r\nContent-Length: -1\r\n\r\n".to_vec()] {
+        let mut flood = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let _ = flood.write_all(&junk).await;
+        let read = soon(flood.read(&mut buffer)).await;
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    }
+    // A byte now and then is not progress: the whole message has its time.
+    let (mut reader, mut writer) = TcpStream::connect(("127.0.0.1", port)).await.unwrap().into_split();
+    let trickle = tokio::spawn(async move {
+        for byte in OPTIONS.bytes().cycle() {
+            if writer.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let read = soon(reader.read(&mut buffer)).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    trickle.abort();
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_streams_and_a_quiet_one_is_kept() {
     let server = Server::start(9, "tcp", "").await;
     let port = server.port(SipTransport::Tcp);
-    let connect = || tokio::net::TcpStream::connect(("127.0.0.1", port));
-    let mut flood = connect().await.unwrap();
-    let began = Instant::now();
-    let text = vec![b'x'; 100_000];
-    let _ = tokio::io::AsyncWriteExt::write_all(&mut flood, &text).await;
-    let mut buffer = [0; 10];
-    let read = soon(tokio::io::AsyncReadExt::read(&mut flood, &mut buffer)).await;
-    assert!(matches!(read, Ok(0) | Err(_)), "{read:?} {:?}", began.elapsed());
     let mut kept = Vec::new();
     for _ in 0..70 {
-        kept.push(connect().await.unwrap());
+        kept.push(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
     }
-    let mut closed = 0;
+    let (mut closed, mut buffer) = (0, [0; 2_000]);
     for stream in &mut kept {
-        let read = tokio::io::AsyncReadExt::read(stream, &mut buffer);
-        closed += usize::from(tokio::time::timeout(Duration::from_millis(50), read).await.is_ok());
+        closed += usize::from(tokio::time::timeout(Duration::from_millis(50), stream.read(&mut buffer)).await.is_ok());
     }
-    assert!((6..=8).contains(&closed), "{closed} of 70 were closed");
+    assert_eq!(closed, 6);
+    // The first one is still good: a keep-alive and a probe.
+    kept[0].write_all(b"\r\n\r\n").await.unwrap();
+    assert_eq!(soon(kept[0].read(&mut buffer)).await.unwrap(), 2);
+    kept[0].write_all(OPTIONS.replace("/UDP", "/TCP").as_bytes()).await.unwrap();
+    let len = soon(kept[0].read(&mut buffer)).await.unwrap();
+    assert!(buffer[..len].starts_with(b"SIP/2.0 200"));
 }

@@ -5,14 +5,14 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use colloque::telephone::sdp::Direction;
 use colloque::telephone::sip::{DialFailure, ProbeFailure, Progress, Reason};
 use colloque::telephone::trunk::{State, Trunks};
 use tokio::process::{Child, Command};
 
-use super::sipp::{Sipp, Step, What, free_port, request, response, sdp};
+use super::sipp::{Sipp, Step, What, free_port, listening, request, response, sdp};
 use super::{Server, answer, next, number, offer, soon};
 
 struct Kamailio {
@@ -108,7 +108,7 @@ async fn calls_go_both_ways_through_a_proxy_that_registers_and_challenges_us() {
         None,
         &[],
     );
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    listening(phone).await;
     let mut call = server.endpoint.dial(&server.trunk, &number(), offer(1, Direction::SendRecv), RING);
     assert!(matches!(soon(call.next()).await, Some(Progress::Ringing)));
     let Some(Progress::Answered(dialog, _)) = soon(call.next()).await else { panic!("not answered") };
@@ -172,15 +172,13 @@ async fn a_proxy_that_dies_in_a_call_is_noticed_and_the_call_forgotten() {
         None,
         &[],
     );
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    listening(phone).await;
     let mut call = server.endpoint.dial(&server.trunk, &number(), offer(1, Direction::SendRecv), RING);
     let Some(Progress::Answered(dialog, _)) = soon(call.next()).await else { panic!("not answered") };
     telephone.finish().await;
     kamailio.stop().await;
     assert!(!soon(dialog.probe()).await);
-    let began = Instant::now();
     soon(dialog.bye(Reason::Fault)).await;
-    assert!(began.elapsed() < Duration::from_secs(12));
     server.is_empty().await;
     std::fs::remove_file(file).unwrap();
 }
@@ -206,7 +204,7 @@ async fn the_second_line_takes_the_call_when_the_first_is_dead() {
         None,
         &["-aa"],
     );
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    listening(phone).await;
     let text = format!(
         "[telephone]\nenabled = true\nsip_udp = \"127.0.0.1:0\"\n[[telephone.trunk]]\nname = \"peer\"\n\
          uri = \"sip:127.0.0.1:{phone}\"\nallow = [\"127.0.0.1\"]\n{}",

@@ -117,6 +117,22 @@ impl Sipp {
     }
 }
 
+/// Waits until somebody receives on this port of this machine.
+pub async fn listening(port: u16) {
+    let wanted = format!(":{port:04X}");
+    for _ in 0..600 {
+        let bound = ["/proc/net/udp", "/proc/net/tcp"].iter().any(|table| {
+            let table = std::fs::read_to_string(table).unwrap_or_default();
+            table.lines().any(|line| line.split_ascii_whitespace().nth(1).is_some_and(|local| local.ends_with(&wanted)))
+        });
+        if bound {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nobody listens on port {port}");
+}
+
 /// A port that nobody uses now.
 pub fn free_port() -> u16 {
     loop {

@@ -228,3 +228,78 @@ async fn a_call_comes_in_over_tls_and_outlives_its_stream() {
     soon(dialog.bye(Reason::Normal)).await;
     server.is_empty().await;
 }
+
+/// A real telephone: baresip, with its encryption of sound.
+struct Baresip {
+    child: tokio::process::Child,
+    folder: PathBuf,
+}
+
+impl Baresip {
+    /// Calls this address once, trusting the authority.
+    fn dial(authority: &Authority, address: &str, encryption: &str) -> Baresip {
+        let folder = authority.file(&format!("baresip-{}", super::sipp::free_port()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let config = format!(
+            "poll_method epoll\nsip_listen 127.0.0.1:{}\nsip_cafile {}\naudio_source aubridge,x\naudio_player aubridge,x\n\
+             module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aubridge.so\nmodule srtp.so\n\
+             module_app account.so\nmodule_app menu.so\n",
+            super::sipp::free_port(),
+            authority.file("ca.pem").display(),
+        );
+        let media = if encryption.is_empty() { String::new() } else { format!(";mediaenc={encryption}") };
+        std::fs::write(folder.join("config"), config).unwrap();
+        std::fs::write(
+            folder.join("accounts"),
+            format!("<sip:+33612345678@127.0.0.1;transport=tls>;regint=0{media}\n"),
+        )
+        .unwrap();
+        std::fs::write(folder.join("contacts"), "").unwrap();
+        let mut command = tokio::process::Command::new("baresip");
+        command.args(["-f", &folder.display().to_string(), "-t", "30", "-e", &format!("/dial {address}")]);
+        command.stdin(std::process::Stdio::null()).kill_on_drop(true);
+        command.stdout(std::fs::File::create(folder.join("out")).unwrap());
+        command.stderr(std::fs::File::create(folder.join("err")).unwrap());
+        Baresip { child: command.spawn().expect("baresip is installed (scripts/setup.sh test)"), folder }
+    }
+
+    fn told(&self) -> String {
+        ["out", "err"].map(|name| std::fs::read_to_string(self.folder.join(name)).unwrap_or_default()).concat()
+    }
+}
+
+#[tokio::test]
+async fn baresip_calls_over_tls_with_and_without_encrypted_sound() {
+    let authority = Authority::new();
+    let files = authority.certify("server", "127.0.0.1", 2090);
+    let mut server = Server::with(9, "tls", "srtp = \"allow\"", |settings| {
+        settings.sip_tls = Some(("127.0.0.1:0".parse().unwrap(), files));
+        settings.trusted_ca = Some(authority.file("ca.pem"));
+    })
+    .await;
+    let port = server.port(SipTransport::Tls);
+    for (encryption, secure) in [("srtp-mand", true), ("", false)] {
+        let address = format!("sip:+33123456789@127.0.0.1:{port}");
+        let mut phone = Baresip::dial(&authority, &address, encryption);
+        let call = tokio::time::timeout(Duration::from_secs(20), server.calls.recv()).await;
+        let call = call.unwrap_or_else(|_| panic!("no call: {}", phone.told())).unwrap();
+        assert_eq!(call.caller.as_ref().unwrap().0.e164(), "+33612345678");
+        let offer = call.offer.unwrap();
+        let rules = colloque::telephone::sdp::Rules {
+            srtp: colloque::config::telephone::SrtpPolicy::Allow,
+            secure: call.secure,
+            ..super::rules()
+        };
+        let (agreed, text) = offer.answer(&super::local(1, Direction::SendRecv), &rules).unwrap();
+        assert_eq!(agreed.srtp.is_some(), secure);
+        call.call.ring().await;
+        let mut dialog = call.call.answer(text).await.unwrap();
+        // baresip takes the answer: it neither hangs up nor says that it is wrong.
+        let quiet = tokio::time::timeout(Duration::from_millis(800), dialog.next()).await;
+        assert!(quiet.is_err(), "{quiet:?}: {}", phone.told());
+        assert!(soon(dialog.probe()).await, "{}", phone.told());
+        soon(dialog.bye(Reason::Normal)).await;
+        server.is_empty().await;
+        let _ = phone.child.kill().await;
+    }
+}

@@ -4,7 +4,7 @@
 //!   numbers   what was written -> E.164, where calls may go
 //!   budget    attempts, calls at once, minutes a day, the switch
 //!   switchboard  all of that together, and the calls that run
-//!   calling   who may want a call; what journal and pages are told of it (`told`)
+//!   calling   who may want a call; what journal and pages are told of it (`told`), whose page is gone (`watch`)
 //!   pins      digits -> seat in its time window; throttles against guessing
 //!   encryption  whether a telephone may come in at all
 //!   place     a call's place on its seat: waits, inside, out; its sound (`seat_phone` is the seat's side)
@@ -23,6 +23,7 @@ pub mod place;
 pub mod seat_phone;
 pub mod switchboard;
 mod told;
+mod watch;
 
 pub(super) use told::{PhonesTold, Telephone};
 

@@ -9,7 +9,6 @@
 //! [`CallTicket`] is dropped, however it ends.
 
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -177,11 +176,15 @@ impl Switchboard {
     }
 
     /// Another attempt of the same call (it was busy): counted like any other.
-    pub fn call_again(&self, consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<CallTicket, PhoneCause> {
-        self.number_of(Encryption::from_name(&consultation.e2ee), seat)?;
+    pub fn call_again(
+        &self,
+        consultation: &ConsultationRecord,
+        seat: &SeatRecord,
+    ) -> Result<(Number, CallTicket), PhoneCause> {
+        let number = self.number_of(Encryption::from_name(&consultation.e2ee), seat)?;
         let asked = Asked { clinic: &consultation.clinic, seat: &seat.id, by: &seat.id };
         let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
-        Ok(self.ticket(call, None))
+        Ok((number, self.ticket(call, None)))
     }
 
     /// A call came in for this clinic's seat: it takes a line.
@@ -194,12 +197,6 @@ impl Switchboard {
     pub fn hang_up(&self, seat: &str, cause: PhoneCause) -> bool {
         // Full: it is being called off already.
         self.calls.get(seat).map(|running| running.control.try_send(cause)).is_some()
-    }
-
-    /// Whether this seat is being called, or talks on a call that the server made.
-    #[must_use]
-    pub fn is_calling(&self, seat: &str) -> bool {
-        self.calls.contains_key(seat)
     }
 
     /// Recognises a caller without remembering the number. Nobody for a withheld one.

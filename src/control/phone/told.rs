@@ -25,6 +25,8 @@ pub(in crate::control) struct Telephone {
     dial_in: Option<Pii<(String, String)>>,
     /// The number's last digits, or why it cannot be called. Nothing on a server without a telephone.
     callable: Option<Result<Pii<String>, PhoneCause>>,
+    /// Its person agreed to be called when the connection fails.
+    consent: bool,
     /// What it does.
     doing: Option<(PhoneState, Option<PhoneCause>)>,
 }
@@ -43,7 +45,13 @@ impl Telephone {
         let Some(board) = board else { return Self::default() };
         let number = board.dial_in.clone().filter(|_| encryption != Encryption::Required);
         let ending = board.number_of(encryption, seat).map(|number| Pii(number.ending().to_owned()));
-        Self { dial_in: number.map(|number| Pii((number, seat.pin.0.clone()))), callable: Some(ending), doing: None }
+        let dial_in = number.map(|number| Pii((number, seat.pin.0.clone())));
+        Self { dial_in, callable: Some(ending), consent: seat.phone_consent, doing: None }
+    }
+
+    /// Whether the server may call it by itself.
+    pub(super) fn may_be_called(&self) -> bool {
+        self.consent && matches!(self.callable, Some(Ok(_)))
     }
 
     fn ending(&self) -> Option<String> {

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::line::LineNews;
 use super::seated::{LAST_WORDS_MAX, Seated};
-use super::{Action, Input, Phrase, Times};
+use super::{Action, Input, Times};
+use crate::telephone::prompts::Prompt;
 use crate::pii::Pii;
 
 /// A call that came in.
@@ -86,21 +87,21 @@ impl DialIn {
                 vec![Action::HangUp]
             }
             (_, State::Ending { .. }) => Vec::new(),
-            (Input::Answered, State::Ringing) => self.ask(self.times.pin_tries, Phrase::AskPin, now),
+            (Input::Answered, State::Ringing) => self.ask(self.times.pin_tries, Prompt::AskPin, now),
             (Input::Key(key), State::Pin(_)) => self.handle_key(key.0, now),
             (Input::PinRight, State::Checking { .. }) => {
                 self.state = State::Seated(Seated::new(now, WAIT_MAX));
                 vec![Action::Arrive]
             }
-            (Input::PinWrong, State::Checking { tries_left: 1 }) => self.end(Phrase::PinWrongLast, now),
+            (Input::PinWrong, State::Checking { tries_left: 1 }) => self.end(Prompt::PinWrongLast, now),
             (Input::PinWrong, State::Checking { tries_left }) => {
                 let left = tries_left.saturating_sub(1).max(1);
-                self.ask(left, Phrase::PinWrong, now)
+                self.ask(left, Prompt::PinWrong, now)
             }
             (Input::Line(LineNews::NoSound), _) => vec![Action::Renegotiate],
             (Input::Line(LineNews::Probe), _) => vec![Action::Probe],
-            (Input::Draining, _) => self.end(Phrase::Draining, now),
-            (Input::Cancelled(_), _) => self.end(Phrase::Goodbye, now),
+            (Input::Draining, _) => self.end(Prompt::Draining, now),
+            (Input::Cancelled(_), _) => self.end(Prompt::Goodbye, now),
             _ => Vec::new(),
         }
     }
@@ -113,18 +114,18 @@ impl DialIn {
                 self.state = State::Over;
                 vec![Action::HangUp]
             }
-            State::Pin(entry) if now >= entry.begun + self.times.pin_total => self.end(Phrase::NothingTyped, now),
+            State::Pin(entry) if now >= entry.begun + self.times.pin_total => self.end(Prompt::NothingTyped, now),
             State::Pin(entry) if now >= entry.last + self.times.inter_digit => {
                 // Half a PIN after so long is a person who has lost the place.
                 entry.digits.0.clear();
                 entry.last = now;
-                vec![Action::Say(Phrase::HelpPin)]
+                vec![Action::Say(Prompt::HelpPin)]
             }
             _ => Vec::new(),
         }
     }
 
-    fn ask(&mut self, tries_left: u32, phrase: Phrase, now: Instant) -> Vec<Action> {
+    fn ask(&mut self, tries_left: u32, phrase: Prompt, now: Instant) -> Vec<Action> {
         self.state = State::Pin(Entry { digits: Pii(String::new()), begun: now, last: now, tries_left });
         vec![Action::Say(phrase)]
     }
@@ -148,7 +149,7 @@ impl DialIn {
         actions
     }
 
-    fn end(&mut self, phrase: Phrase, now: Instant) -> Vec<Action> {
+    fn end(&mut self, phrase: Prompt, now: Instant) -> Vec<Action> {
         self.state = State::Ending { by: now + LAST_WORDS_MAX };
         vec![Action::Say(phrase)]
     }
@@ -171,7 +172,7 @@ mod tests {
         let now = Instant::now();
         let (mut call, actions) = DialIn::new(TIMES);
         assert_eq!(actions, [Action::Answer]);
-        assert_eq!(call.handle_input(&Input::Answered, now), [Action::Say(Phrase::AskPin)]);
+        assert_eq!(call.handle_input(&Input::Answered, now), [Action::Say(Prompt::AskPin)]);
         (call, now)
     }
 
@@ -218,7 +219,7 @@ mod tests {
         assert_eq!(call.handle_input(&Input::PinRight, now), [Action::Arrive]);
         let told = call.handle_input(&waiting(), now);
         let waits = Action::Tell(PhoneState::Waiting, None);
-        assert_eq!(told, [Action::WaitingTone(true), Action::Say(Phrase::Waiting), waits]);
+        assert_eq!(told, [Action::WaitingTone(true), Action::Say(Prompt::Waiting), waits]);
         let admitted = call.handle_input(&inside(), now);
         assert!(admitted.contains(&Action::Attach));
         let left = Action::Tell(PhoneState::Left, Some(PhoneCause::HungUp));
@@ -229,7 +230,7 @@ mod tests {
     #[test]
     fn three_wrong_pins_end_the_call() {
         let (mut call, now) = answered();
-        for (wrong, phrase) in [Phrase::PinWrong, Phrase::PinWrong, Phrase::PinWrongLast].into_iter().enumerate() {
+        for (wrong, phrase) in [Prompt::PinWrong, Prompt::PinWrong, Prompt::PinWrongLast].into_iter().enumerate() {
             assert_eq!(checked(&keys(&mut call, "000000000", now)).len(), 1, "{wrong}");
             assert_eq!(keys(&mut call, "123456789#", now), [], "{wrong}: one at a time");
             assert_eq!(call.handle_input(&Input::PinWrong, now), [Action::Say(phrase)], "{wrong}");
@@ -248,8 +249,8 @@ mod tests {
             assert_eq!(call.handle_timeout(now - Duration::from_millis(1)), []);
             said.extend(call.handle_timeout(now).into_iter().map(|action| ((now - start).as_secs(), action)));
         }
-        let help = |second| (second, Action::Say(Phrase::HelpPin));
-        let nothing = (60, Action::Say(Phrase::NothingTyped));
+        let help = |second| (second, Action::Say(Prompt::HelpPin));
+        let nothing = (60, Action::Say(Prompt::NothingTyped));
         assert_eq!(said, [help(15), help(30), help(45), nothing, (72, Action::HangUp)]);
     }
 
@@ -259,13 +260,13 @@ mod tests {
         let at = |second| start + Duration::from_secs(second);
         keys(&mut call, "1234", at(14));
         assert_eq!(call.poll_timeout(), Some(at(29)));
-        assert_eq!(call.handle_timeout(at(29)), [Action::Say(Phrase::HelpPin)]);
+        assert_eq!(call.handle_timeout(at(29)), [Action::Say(Prompt::HelpPin)]);
         assert_eq!(checked(&keys(&mut call, "56789#", at(40))), ["56789"], "not the digits from before");
         let (mut slow, start) = answered();
         for second in (5..60).step_by(10) {
             keys(&mut slow, "1", start + Duration::from_secs(second));
         }
-        assert_eq!(slow.handle_timeout(start + TIMES.pin_total), [Action::Say(Phrase::NothingTyped)]);
+        assert_eq!(slow.handle_timeout(start + TIMES.pin_total), [Action::Say(Prompt::NothingTyped)]);
     }
 
     #[test]
@@ -276,7 +277,7 @@ mod tests {
         assert_eq!(call.poll_timeout(), None, "the store answers in its own time");
         call.handle_input(&Input::PinWrong, later);
         assert_eq!(call.poll_timeout(), Some(later + TIMES.inter_digit));
-        assert_eq!(call.handle_timeout(later + TIMES.inter_digit), [Action::Say(Phrase::HelpPin)]);
+        assert_eq!(call.handle_timeout(later + TIMES.inter_digit), [Action::Say(Prompt::HelpPin)]);
     }
 
     #[test]
@@ -292,7 +293,7 @@ mod tests {
             assert!(dead.is_over());
             let (mut drained, now) = answered();
             keys(&mut drained, typed, now);
-            assert_eq!(drained.handle_input(&Input::Draining, now), [Action::Say(Phrase::Draining)]);
+            assert_eq!(drained.handle_input(&Input::Draining, now), [Action::Say(Prompt::Draining)]);
         }
     }
 

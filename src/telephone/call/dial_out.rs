@@ -16,7 +16,8 @@ use colloque_signaling::message::{PhoneCause, PhoneState};
 
 use super::line::LineNews;
 use super::seated::{LAST_WORDS_MAX, Seated, last_words};
-use super::{Action, Input, NotTaken, OutReason, Phrase, RoomNews, Times};
+use super::{Action, Input, NotTaken, OutReason, RoomNews, Times};
+use crate::telephone::prompts::Prompt;
 
 /// A call that we make.
 #[derive(Clone, Debug)]
@@ -118,11 +119,11 @@ impl DialOut {
             }
             State::Confirming { until, asked } if now >= *until => {
                 if *asked >= CONFIRM_PROMPTS {
-                    return self.end(Phrase::NotConfirmed, PhoneCause::NotConfirmed, now);
+                    return self.end(Prompt::NotConfirmed, PhoneCause::NotConfirmed, now);
                 }
                 *asked += 1;
                 *until = now + self.times.confirm + PROMPT_MAX;
-                vec![Action::Say(Phrase::Confirm)]
+                vec![Action::Say(Prompt::Confirm)]
             }
             State::Ending { by } if now >= *by => self.hang_up(),
             _ => Vec::new(),
@@ -142,7 +143,7 @@ impl DialOut {
             Input::Answered => {
                 let until = now + self.times.confirm + PROMPT_MAX;
                 self.state = State::Confirming { until, asked: 1 };
-                vec![Action::Say(Phrase::Confirm), Action::Tell(PhoneState::Confirming, None)]
+                vec![Action::Say(Prompt::Confirm), Action::Tell(PhoneState::Confirming, None)]
             }
             Input::NotTaken(NotTaken::Busy) if !self.retried => {
                 self.retried = true;
@@ -183,10 +184,10 @@ impl DialOut {
             }
             Input::Line(LineNews::NoSound) => vec![Action::Renegotiate],
             Input::Line(LineNews::Probe) => vec![Action::Probe],
-            Input::Draining => self.end(Phrase::Draining, PhoneCause::Draining, now),
-            Input::Cancelled(cause) => self.end(Phrase::Goodbye, *cause, now),
+            Input::Draining => self.end(Prompt::Draining, PhoneCause::Draining, now),
+            Input::Cancelled(cause) => self.end(Prompt::Goodbye, *cause, now),
             // Whether the consultation is over is none of a mailbox's business.
-            Input::Room(RoomNews::Out(reason)) => self.end(Phrase::Goodbye, last_words(*reason).1, now),
+            Input::Room(RoomNews::Out(reason)) => self.end(Prompt::Goodbye, last_words(*reason).1, now),
             _ => Vec::new(),
         }
     }
@@ -196,7 +197,7 @@ impl DialOut {
         vec![Action::Tell(PhoneState::Failed, Some(cause))]
     }
 
-    fn end(&mut self, phrase: Phrase, cause: PhoneCause, now: Instant) -> Vec<Action> {
+    fn end(&mut self, phrase: Prompt, cause: PhoneCause, now: Instant) -> Vec<Action> {
         self.state = State::Ending { by: now + LAST_WORDS_MAX };
         vec![Action::Tell(PhoneState::Failed, Some(cause)), Action::Say(phrase)]
     }
@@ -267,7 +268,7 @@ mod tests {
     fn answered() -> (DialOut, Instant) {
         let (mut call, now) = ringing();
         let actions = call.handle_input(&Input::Answered, now);
-        assert_eq!(actions, [Action::Say(Phrase::Confirm), tell(PhoneState::Confirming, None)]);
+        assert_eq!(actions, [Action::Say(Prompt::Confirm), tell(PhoneState::Confirming, None)]);
         (call, now)
     }
 
@@ -281,7 +282,7 @@ mod tests {
         }
         assert_eq!(call.handle_input(&key('1'), now), [Action::Hush, Action::Arrive]);
         let admitted = call.handle_input(&inside(), now);
-        assert_eq!(admitted, [Action::Say(Phrase::Admitted), Action::Attach, tell(PhoneState::In, None)]);
+        assert_eq!(admitted, [Action::Say(Prompt::Admitted), Action::Attach, tell(PhoneState::In, None)]);
     }
 
     #[test]
@@ -290,10 +291,10 @@ mod tests {
         let at = |second| start + Duration::from_secs(second);
         call.handle_input(&Input::Said, at(5));
         assert_eq!(call.poll_timeout(), Some(at(17)));
-        assert_eq!(call.handle_timeout(at(17)), [Action::Say(Phrase::Confirm)]);
+        assert_eq!(call.handle_timeout(at(17)), [Action::Say(Prompt::Confirm)]);
         call.handle_input(&Input::Said, at(22));
         let actions = call.handle_timeout(at(34));
-        assert_eq!(actions, [failed(PhoneCause::NotConfirmed), Action::Say(Phrase::NotConfirmed)]);
+        assert_eq!(actions, [failed(PhoneCause::NotConfirmed), Action::Say(Prompt::NotConfirmed)]);
         assert_eq!(call.handle_input(&key('1'), at(35)), [], "too late");
         assert_eq!(call.handle_timeout(at(34) + LAST_WORDS_MAX), [Action::HangUp]);
         assert!(call.is_over());
@@ -371,7 +372,7 @@ mod tests {
             let (mut call, now) = answered();
             let actions = call.handle_input(&input, now);
             assert_eq!(actions[0], failed(cause), "{input:?}");
-            assert!(matches!(actions[1], Action::Say(Phrase::Goodbye | Phrase::Draining)), "{input:?}");
+            assert!(matches!(actions[1], Action::Say(Prompt::Goodbye | Prompt::Draining)), "{input:?}");
         }
     }
 
@@ -391,6 +392,6 @@ mod tests {
         call.handle_input(&key('1'), now);
         call.handle_input(&inside(), now);
         assert_eq!(call.poll_timeout(), Some(now + TIMES.call_max));
-        assert!(call.handle_timeout(now + TIMES.call_max).contains(&Action::Say(Phrase::TimeUp)));
+        assert!(call.handle_timeout(now + TIMES.call_max).contains(&Action::Say(Prompt::TimeUp)));
     }
 }

@@ -9,10 +9,13 @@
 //! them, in order. Each asks to be woken at [`poll_timeout`](dial_in::DialIn::poll_timeout). A digit that was typed lives in the machine
 //! alone and prints as `***`.
 
+pub(super) mod description;
 pub mod dial_in;
 pub mod dial_out;
-mod keys;
+pub(super) mod dialling;
+pub(super) mod driver;
 pub mod line;
+mod keys;
 pub mod seated;
 
 use std::time::Duration;
@@ -20,6 +23,8 @@ use std::time::Duration;
 use colloque_signaling::message::{PhoneCause, PhoneState};
 
 use crate::pii::Pii;
+
+use super::prompts::Prompt;
 
 /// Something that happened to a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,6 +90,8 @@ pub enum OutReason {
     BackToPage,
     /// Another call took the seat.
     Replaced,
+    /// A host or the clinic hung up; the seat stays.
+    Cancelled,
     /// The server could not do it.
     Fault,
 }
@@ -116,7 +123,7 @@ pub enum Action {
     /// Give up a call that was not answered.
     GiveUp,
     /// Say this; what is being said stops.
-    Say(Phrase),
+    Say(Prompt),
     /// Say nothing more.
     Hush,
     /// A short tone every fifteen seconds says that the line is alive, or does not any more.
@@ -145,63 +152,6 @@ pub enum Action {
     Leave,
     /// Hang up. The call is over when this was done.
     HangUp,
-}
-
-/// What can be said to a telephone.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Phrase {
-    /// Who this is, neutrally, and: your PIN, then hash.
-    AskPin,
-    /// The PIN has so many digits, and where it stands.
-    HelpPin,
-    /// That was not right: again.
-    PinWrong,
-    /// That was not right: call the practice. Goodbye.
-    PinWrongLast,
-    /// Nothing was typed. Goodbye.
-    NothingTyped,
-    /// To a telephone that we called: press this key to join.
-    Confirm,
-    /// No key was pressed. Goodbye.
-    NotConfirmed,
-    /// Consent: 1 to accept, 2 to refuse.
-    AskConsent,
-    /// You are in the waiting room.
-    Waiting,
-    /// Still there: please wait.
-    StillWaiting,
-    /// You are in the consultation; nothing is recorded.
-    Admitted,
-    /// End-to-end encryption is off while you are on the telephone.
-    EncryptionEnds,
-    /// This consultation cannot be joined by telephone.
-    EncryptionRequired,
-    /// The keys.
-    Help,
-    /// You cannot be heard now.
-    Muted,
-    /// You can be heard.
-    Unmuted,
-    /// Your hand is up.
-    HandUp,
-    /// Your hand is down.
-    HandDown,
-    /// The consultation is over. Goodbye.
-    Over,
-    /// You were not let in, or let out. Goodbye.
-    Removed,
-    /// You have refused. Goodbye.
-    Declined,
-    /// Every line is in use. Goodbye.
-    LinesBusy,
-    /// The call has lasted as long as it may. Goodbye.
-    TimeUp,
-    /// The line will be called back. Goodbye.
-    Draining,
-    /// Something is broken here. Goodbye.
-    Fault,
-    /// Goodbye.
-    Goodbye,
 }
 
 /// Times of a call. The operator's, from the configuration.

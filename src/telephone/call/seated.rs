@@ -14,7 +14,8 @@ use colloque_signaling::message::{PhoneCause, PhoneState};
 
 use super::keys::{Command, Keys};
 use super::line::LineNews;
-use super::{Action, Input, OutReason, Phrase, RoomNews};
+use super::{Action, Input, OutReason, RoomNews};
+use crate::telephone::prompts::Prompt;
 
 /// A seated telephone.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Seated {
     keys: Keys,
     muted: bool,
     hand: bool,
+    /// The cause with which waiting was told last.
+    told_waiting: Option<PhoneCause>,
     /// The longest that the call may last.
     until: Instant,
 }
@@ -51,7 +54,7 @@ impl Seated {
     /// From its arrival. `call_max`: hang up after so long.
     #[must_use]
     pub fn new(now: Instant, call_max: Duration) -> Self {
-        Self { state: State::Arriving, keys: Keys::default(), muted: false, hand: false, until: now + call_max }
+        Self { state: State::Arriving, keys: Keys::default(), muted: false, hand: false, told_waiting: None, until: now + call_max }
     }
 
     /// The call is over and was hung up.
@@ -82,8 +85,8 @@ impl Seated {
             (Input::Room(news), _) => self.handle_room(*news, now),
             (Input::Key(key), _) => self.handle_key(key.0, now),
             (Input::Line(news), _) => self.handle_line(*news),
-            (Input::Cancelled(cause), _) => self.end(Phrase::Goodbye, *cause, now),
-            (Input::Draining, _) => self.end(Phrase::Draining, PhoneCause::Draining, now),
+            (Input::Cancelled(cause), _) => self.end(Prompt::Goodbye, *cause, now),
+            (Input::Draining, _) => self.end(Prompt::Draining, PhoneCause::Draining, now),
             _ => Vec::new(),
         }
     }
@@ -93,14 +96,14 @@ impl Seated {
         match self.state {
             State::Ending { by } if now >= by => self.hang_up(),
             State::Ending { .. } | State::Over => Vec::new(),
-            _ if now >= self.until => self.end(Phrase::TimeUp, PhoneCause::TimeUp, now),
+            _ if now >= self.until => self.end(Prompt::TimeUp, PhoneCause::TimeUp, now),
             State::Asking { again } if now >= again => {
                 self.state = State::Asking { again: now + ASK_AGAIN };
-                vec![Action::Say(Phrase::AskConsent)]
+                vec![Action::Say(Prompt::AskConsent)]
             }
             State::Waiting { next } if now >= next => {
                 self.state = State::Waiting { next: now + STILL_WAITING };
-                vec![Action::Say(Phrase::StillWaiting)]
+                vec![Action::Say(Prompt::StillWaiting)]
             }
             State::Arriving | State::Asking { .. } | State::Waiting { .. } | State::In => Vec::new(),
         }
@@ -113,7 +116,7 @@ impl Seated {
             RoomNews::Inside => {
                 let mut actions = self.leave_waiting();
                 self.state = State::In;
-                let admitted = [Action::Say(Phrase::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)];
+                let admitted = [Action::Say(Prompt::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)];
                 actions.extend(admitted);
                 actions
             }
@@ -121,14 +124,17 @@ impl Seated {
                 let cause = encryption_ends.then_some(PhoneCause::EncryptionEnds);
                 let mut actions = if was_in { vec![Action::Detach] } else { Vec::new() };
                 let (state, phrase) = if consent_due {
-                    (State::Asking { again: now + ASK_AGAIN }, Phrase::AskConsent)
+                    (State::Asking { again: now + ASK_AGAIN }, Prompt::AskConsent)
                 } else {
-                    (State::Waiting { next: now + STILL_WAITING }, Phrase::Waiting)
+                    let phrase = if encryption_ends { Prompt::EncryptionEnds } else { Prompt::Waiting };
+                    (State::Waiting { next: now + STILL_WAITING }, phrase)
                 };
                 // The same news again begins no prompt anew.
-                if std::mem::discriminant(&self.state) != std::mem::discriminant(&state) {
+                let is_new = std::mem::discriminant(&self.state) != std::mem::discriminant(&state);
+                if is_new || self.told_waiting != cause {
                     actions.extend(self.leave_waiting());
                     self.state = state;
+                    self.told_waiting = cause;
                     actions.extend((!consent_due).then_some(Action::WaitingTone(true)));
                     actions.extend([Action::Say(phrase), Action::Tell(PhoneState::Waiting, cause)]);
                 }
@@ -159,16 +165,16 @@ impl Seated {
         match self.keys.handle_key(key, now) {
             Some(Command::Mute) if self.state == State::In => {
                 self.muted = !self.muted;
-                let phrase = if self.muted { Phrase::Muted } else { Phrase::Unmuted };
+                let phrase = if self.muted { Prompt::Muted } else { Prompt::Unmuted };
                 vec![Action::Mute(self.muted), Action::Say(phrase)]
             }
             Some(Command::Hand) if self.state == State::In => {
                 self.hand = !self.hand;
-                let phrase = if self.hand { Phrase::HandUp } else { Phrase::HandDown };
+                let phrase = if self.hand { Prompt::HandUp } else { Prompt::HandDown };
                 vec![Action::Hand(self.hand), Action::Say(phrase)]
             }
-            Some(Command::Help) => vec![Action::Say(Phrase::Help)],
-            Some(Command::Leave) => self.end(Phrase::Goodbye, PhoneCause::HungUp, now),
+            Some(Command::Help) => vec![Action::Say(Prompt::Help)],
+            Some(Command::Leave) => self.end(Prompt::Goodbye, PhoneCause::HungUp, now),
             Some(Command::Mute | Command::Hand) | None => Vec::new(),
         }
     }
@@ -196,7 +202,7 @@ impl Seated {
     }
 
     /// Says the last words; the seat's place is given up at once.
-    fn end(&mut self, phrase: Phrase, cause: PhoneCause, now: Instant) -> Vec<Action> {
+    fn end(&mut self, phrase: Prompt, cause: PhoneCause, now: Instant) -> Vec<Action> {
         let mut actions = self.gone(cause);
         self.state = State::Ending { by: now + LAST_WORDS_MAX };
         actions.push(Action::Say(phrase));
@@ -224,16 +230,17 @@ impl Seated {
 }
 
 /// What is said to a telephone that may not stay, and told of it.
-pub(super) fn last_words(reason: OutReason) -> (Phrase, PhoneCause) {
+pub(super) fn last_words(reason: OutReason) -> (Prompt, PhoneCause) {
     match reason {
-        OutReason::Removed => (Phrase::Removed, PhoneCause::Removed),
-        OutReason::Declined => (Phrase::Declined, PhoneCause::Declined),
-        OutReason::Over => (Phrase::Over, PhoneCause::Over),
-        OutReason::EncryptionRequired => (Phrase::EncryptionRequired, PhoneCause::EncryptionRequired),
-        OutReason::LinesBusy => (Phrase::LinesBusy, PhoneCause::LinesBusy),
-        OutReason::BackToPage => (Phrase::Goodbye, PhoneCause::BackToPage),
-        OutReason::Replaced => (Phrase::Goodbye, PhoneCause::HungUp),
-        OutReason::Fault => (Phrase::Fault, PhoneCause::Fault),
+        OutReason::Removed => (Prompt::Removed, PhoneCause::Removed),
+        OutReason::Declined => (Prompt::Declined, PhoneCause::Declined),
+        OutReason::Over => (Prompt::Over, PhoneCause::Over),
+        OutReason::EncryptionRequired => (Prompt::EncryptionRequired, PhoneCause::EncryptionRequired),
+        OutReason::LinesBusy => (Prompt::LinesBusy, PhoneCause::LinesBusy),
+        OutReason::BackToPage => (Prompt::Goodbye, PhoneCause::BackToPage),
+        OutReason::Replaced => (Prompt::Goodbye, PhoneCause::HungUp),
+        OutReason::Cancelled => (Prompt::Goodbye, PhoneCause::Cancelled),
+        OutReason::Fault => (Prompt::Fault, PhoneCause::Fault),
     }
 }
 
@@ -260,7 +267,7 @@ mod tests {
     fn in_room() -> (Seated, Instant) {
         let (mut seated, now) = seated();
         let actions = seated.handle_input(&inside(), now);
-        assert_eq!(actions, [Action::Say(Phrase::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)]);
+        assert_eq!(actions, [Action::Say(Prompt::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)]);
         (seated, now)
     }
 
@@ -273,15 +280,26 @@ mod tests {
         let (mut seated, start) = seated();
         let told = seated.handle_input(&waiting(), start);
         let waits = Action::Tell(PhoneState::Waiting, None);
-        assert_eq!(told, [Action::WaitingTone(true), Action::Say(Phrase::Waiting), waits]);
+        assert_eq!(told, [Action::WaitingTone(true), Action::Say(Prompt::Waiting), waits]);
         assert_eq!(seated.handle_input(&waiting(), start), [], "the same news says nothing new");
         for minutes in 1..5 {
             let now = start + STILL_WAITING * minutes;
             assert_eq!(seated.poll_timeout(), Some(now));
             assert_eq!(seated.handle_timeout(now - Duration::from_millis(1)), []);
-            assert_eq!(seated.handle_timeout(now), [Action::Say(Phrase::StillWaiting)]);
+            assert_eq!(seated.handle_timeout(now), [Action::Say(Prompt::StillWaiting)]);
         }
         assert_eq!(seated.handle_input(&inside(), start)[0], Action::WaitingTone(false));
+    }
+
+    #[test]
+    fn a_telephone_that_ends_encryption_waits_with_words_of_its_own() {
+        let (mut seated, now) = seated();
+        let asks = Input::Room(RoomNews::Waiting { consent_due: false, encryption_ends: true });
+        let told = Action::Tell(PhoneState::Waiting, Some(PhoneCause::EncryptionEnds));
+        let expected = [Action::WaitingTone(true), Action::Say(Prompt::EncryptionEnds), told];
+        assert_eq!(seated.handle_input(&asks, now), expected);
+        assert_eq!(seated.handle_input(&asks, now), []);
+        assert!(seated.handle_input(&inside(), now).contains(&Action::Attach));
     }
 
     #[test]
@@ -303,28 +321,28 @@ mod tests {
         for (pressed, given) in [('1', true), ('2', false)] {
             let (mut seated, now) = seated();
             let asked = seated.handle_input(&due, now);
-            assert_eq!(asked, [Action::Say(Phrase::AskConsent), Action::Tell(PhoneState::Waiting, None)]);
+            assert_eq!(asked, [Action::Say(Prompt::AskConsent), Action::Tell(PhoneState::Waiting, None)]);
             assert_eq!(seated.handle_input(&key('5'), now), []);
-            assert_eq!(seated.handle_timeout(now + ASK_AGAIN), [Action::Say(Phrase::AskConsent)]);
+            assert_eq!(seated.handle_timeout(now + ASK_AGAIN), [Action::Say(Prompt::AskConsent)]);
             assert_eq!(seated.handle_input(&key(pressed), now), [Action::Hush, Action::Consent(given)]);
             assert_eq!(seated.handle_input(&key(pressed), now), [], "an answer is given once");
             let next = seated.handle_input(&waiting(), now);
-            assert_eq!(next[1], Action::Say(Phrase::Waiting));
+            assert_eq!(next[1], Action::Say(Prompt::Waiting));
         }
     }
 
     #[test]
     fn keys_do_what_they_say_in_the_room() {
         let (mut seated, now) = in_room();
-        assert_eq!(keys(&mut seated, "*6", now), [Action::Mute(true), Action::Say(Phrase::Muted)]);
-        assert_eq!(keys(&mut seated, "*6", now), [Action::Mute(false), Action::Say(Phrase::Unmuted)]);
-        assert_eq!(keys(&mut seated, "*9", now), [Action::Hand(true), Action::Say(Phrase::HandUp)]);
-        assert_eq!(keys(&mut seated, "*9", now), [Action::Hand(false), Action::Say(Phrase::HandDown)]);
-        assert_eq!(keys(&mut seated, "*0", now), [Action::Say(Phrase::Help)]);
+        assert_eq!(keys(&mut seated, "*6", now), [Action::Mute(true), Action::Say(Prompt::Muted)]);
+        assert_eq!(keys(&mut seated, "*6", now), [Action::Mute(false), Action::Say(Prompt::Unmuted)]);
+        assert_eq!(keys(&mut seated, "*9", now), [Action::Hand(true), Action::Say(Prompt::HandUp)]);
+        assert_eq!(keys(&mut seated, "*9", now), [Action::Hand(false), Action::Say(Prompt::HandDown)]);
+        assert_eq!(keys(&mut seated, "*0", now), [Action::Say(Prompt::Help)]);
         assert_eq!(keys(&mut seated, "123456789", now), []);
         let left = keys(&mut seated, "##", now);
         let told = Action::Tell(PhoneState::Left, Some(PhoneCause::HungUp));
-        assert_eq!(left, [Action::Detach, Action::Leave, told, Action::Say(Phrase::Goodbye)]);
+        assert_eq!(left, [Action::Detach, Action::Leave, told, Action::Say(Prompt::Goodbye)]);
         assert_eq!(seated.handle_input(&Input::Said, now), [Action::HangUp]);
         assert!(seated.is_over());
     }
@@ -334,15 +352,15 @@ mod tests {
         use PhoneCause as Cause;
         let out = |reason| Input::Room(RoomNews::Out(reason));
         for (input, phrase, cause) in [
-            (out(OutReason::Removed), Phrase::Removed, Cause::Removed),
-            (out(OutReason::Declined), Phrase::Declined, Cause::Declined),
-            (out(OutReason::Over), Phrase::Over, Cause::Over),
-            (out(OutReason::EncryptionRequired), Phrase::EncryptionRequired, Cause::EncryptionRequired),
-            (out(OutReason::LinesBusy), Phrase::LinesBusy, Cause::LinesBusy),
-            (out(OutReason::BackToPage), Phrase::Goodbye, Cause::BackToPage),
-            (out(OutReason::Fault), Phrase::Fault, Cause::Fault),
-            (Input::Cancelled(Cause::Cancelled), Phrase::Goodbye, Cause::Cancelled),
-            (Input::Draining, Phrase::Draining, Cause::Draining),
+            (out(OutReason::Removed), Prompt::Removed, Cause::Removed),
+            (out(OutReason::Declined), Prompt::Declined, Cause::Declined),
+            (out(OutReason::Over), Prompt::Over, Cause::Over),
+            (out(OutReason::EncryptionRequired), Prompt::EncryptionRequired, Cause::EncryptionRequired),
+            (out(OutReason::LinesBusy), Prompt::LinesBusy, Cause::LinesBusy),
+            (out(OutReason::BackToPage), Prompt::Goodbye, Cause::BackToPage),
+            (out(OutReason::Fault), Prompt::Fault, Cause::Fault),
+            (Input::Cancelled(Cause::Cancelled), Prompt::Goodbye, Cause::Cancelled),
+            (Input::Draining, Prompt::Draining, Cause::Draining),
         ] {
             for arrive in [None, Some(waiting()), Some(inside())] {
                 let (mut seated, now) = seated();
@@ -406,7 +424,7 @@ mod tests {
         let (mut seated, now) = in_room();
         assert_eq!(seated.poll_timeout(), Some(now + HOUR));
         let actions = seated.handle_timeout(now + HOUR);
-        assert!(actions.contains(&Action::Say(Phrase::TimeUp)) && actions.contains(&Action::Detach));
+        assert!(actions.contains(&Action::Say(Prompt::TimeUp)) && actions.contains(&Action::Detach));
     }
 
     #[test]

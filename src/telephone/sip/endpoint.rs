@@ -71,6 +71,8 @@ pub struct Timers {
     pub bye: Duration,
     /// For the answer of requests within a call, and for our own answer to a re-INVITE.
     pub request: Duration,
+    /// From a message's first byte to its last, on a stream: whoever trickles is let go.
+    pub message: Duration,
     /// Shortest session that we take part in (RFC 4028 section 5).
     pub session_min: Duration,
 }
@@ -82,6 +84,7 @@ impl Default for Timers {
             cancel: Duration::from_secs(5),
             bye: Duration::from_secs(5),
             request: Duration::from_secs(10),
+            message: Duration::from_secs(10),
             session_min: MIN_SE,
         }
     }
@@ -200,14 +203,15 @@ impl Endpoint {
         outbound::dial(&self.hub, trunk, number, offer, ring)
     }
 
-    /// Asks a trunk whether it is there; the time of the way there and back. Any answer but 408, 5xx counts.
+    /// Asks a trunk whether it is there; the time of the way there and back. Any answer but 408, 5xx counts: one that wants a
+    /// password for OPTIONS is there too.
     pub async fn probe(&self, trunk: &TrunkName, limit: Duration) -> Result<Duration, ProbeFailure> {
         let began = Instant::now();
-        let response = self.ask(trunk, Method::Options, &[], limit).await?;
-        match response.status_code.code() {
-            408 => Err(ProbeFailure::Silent),
-            status @ 500..=599 => Err(ProbeFailure::Status(status)),
-            _ => Ok(began.elapsed()),
+        match self.ask(trunk, Method::Options, &[], limit).await.map(|response| response.status_code.code()) {
+            Ok(408) => Err(ProbeFailure::Silent),
+            Ok(status @ 500..=599) => Err(ProbeFailure::Status(status)),
+            Ok(_) | Err(ProbeFailure::Auth) => Ok(began.elapsed()),
+            Err(failure) => Err(failure),
         }
     }
 

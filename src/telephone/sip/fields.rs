@@ -20,10 +20,42 @@ pub(super) fn checked(bytes: &[u8]) -> Option<SipMessage> {
     catch_unwind(AssertUnwindSafe(|| check(bytes))).ok().flatten()
 }
 
-/// For the fuzz target: whether these bytes would go on to the transactions.
+/// For the fuzz target: whether these bytes would go on to the transactions. All that is read of a message behind that is read here
+/// too, without the catch: a panic is to be found, not survived.
 #[must_use]
 pub fn looks_like_sip(bytes: &[u8]) -> bool {
-    quick_look(bytes) && check(bytes).is_some()
+    if !quick_look(bytes) {
+        return false;
+    }
+    let Some(message) = check(bytes) else { return false };
+    let SipMessage::Request(request) = &message else {
+        if let SipMessage::Response(response) = &message {
+            for name in ["WWW-Authenticate", "Proxy-Authenticate"] {
+                let _ = super::digest::Challenge::best(all(&response.headers, name).into_iter());
+            }
+        }
+        return true;
+    };
+    let _ = super::inbound::description(request);
+    let state = super::state::DialogState::from_request(request, "tag", "sip:a@192.0.2.1".to_owned());
+    if let Some(state) = state {
+        let _ = state.next_hop();
+        let _ = state.request("BYE", "192.0.2.1", SipTransport::Udp, &[], None).map(|request| request.to_bytes());
+    }
+    let session = one(&request.headers, "Session-Expires").and_then(super::session_timer::Said::parse);
+    let _ = super::session_timer::SessionTimer::answer(
+        session,
+        true,
+        std::time::Duration::from_secs(1_800),
+        super::session_timer::MIN_SE,
+        std::time::Instant::now(),
+    );
+    for name in ["From", "To", "Contact", "P-Asserted-Identity"] {
+        for address in all(&request.headers, name).into_iter().flat_map(split_list).filter_map(Address::parse) {
+            let _ = (address.user(), socket_of(&address.uri), address.param("tag"));
+        }
+    }
+    true
 }
 
 /// Cheap: the first line ends or begins as SIP's does. Most junk goes no further.

@@ -13,7 +13,7 @@ use rsipstack::transport::{SipAddr, SipConnection, TransportEvent};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::telephone::SipTransport;
@@ -145,6 +145,8 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn run(self, mut reader: impl AsyncRead + Unpin, pongs: mpsc::Sender<()>) {
         let mut buffer = Vec::new();
+        // When the message that is being read must be whole.
+        let mut whole_by = None;
         loop {
             // Keep-alives (RFC 5626 section 3.5.1) and blank lines between messages.
             while buffer.starts_with(b"\r\n") {
@@ -160,14 +162,20 @@ impl Reading<'_> {
                     if self.hand_on(&message).is_none() {
                         return;
                     }
+                    whole_by = None;
                     continue;
                 }
                 Frame::Broken => return self.hub.counters.record_dropped(Dropped::Junk),
                 Frame::Partial => {}
             }
-            let limit = if buffer.is_empty() { IDLE } else { MESSAGE };
+            let now = tokio::time::Instant::now();
+            let until = if buffer.is_empty() {
+                now + IDLE
+            } else {
+                *whole_by.get_or_insert(now + self.hub.settings.timers.message)
+            };
             let mut chunk = [0; 4_096];
-            match timeout(limit, reader.read(&mut chunk)).await {
+            match timeout_at(until, reader.read(&mut chunk)).await {
                 Ok(Ok(len)) if len > 0 => buffer.extend_from_slice(&chunk[..len]),
                 _ => return,
             }
@@ -269,8 +277,6 @@ impl Drop for Place {
 
 /// SIP's own limit for UDP; nobody's call needs more.
 const MESSAGE_MAX: usize = 64 * 1024;
-/// From the first byte of a message to the next piece of it: whoever trickles is let go.
-const MESSAGE: Duration = Duration::from_secs(10);
 /// Longer than half of any session timer, so that a quiet call's connection lives.
 const IDLE: Duration = Duration::from_secs(3_600);
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -12,8 +12,8 @@ use crate::telephone::sip::{DialFailure, ProbeFailure};
 #[derive(Debug)]
 pub struct Health {
     state: State,
-    /// Refused who we are: an alarm for the operator, whatever the state is.
-    auth_alarm: bool,
+    /// It refused who we are, last at that moment: an alarm for the operator, whatever the state is.
+    refused: Option<Instant>,
     /// Not before this moment, because it said so itself.
     rest_until: Option<Instant>,
     calls: u16,
@@ -58,7 +58,7 @@ impl Health {
     pub fn new(trunk: &TrunkConfig) -> Health {
         Health {
             state: State::Up,
-            auth_alarm: false,
+            refused: None,
             rest_until: None,
             calls: 0,
             calls_max: trunk.max_calls,
@@ -72,13 +72,13 @@ impl Health {
     pub fn handle_answer(&mut self) {
         self.state = State::Up;
         self.misses = 0;
-        self.auth_alarm = false;
+        self.refused = None;
     }
 
     /// A probe or registration failed.
     pub fn handle_probe_failure(&mut self, failure: ProbeFailure, now: Instant) {
         match failure {
-            ProbeFailure::Auth => self.auth_alarm = true,
+            ProbeFailure::Auth => self.refused = Some(now),
             ProbeFailure::Silent | ProbeFailure::Status(500..=599) => self.miss(now),
             // Something is there and speaks SIP.
             ProbeFailure::Status(_) => self.handle_answer(),
@@ -92,7 +92,7 @@ impl Health {
             DialFailure::TrunkBusy { retry_after } => {
                 self.rest_until = Some(now + retry_after.unwrap_or(REST));
             }
-            DialFailure::Auth => self.auth_alarm = true,
+            DialFailure::Auth => self.refused = Some(now),
             DialFailure::Cancelled => {}
             _ => self.handle_answer(),
         }
@@ -119,7 +119,7 @@ impl Health {
     /// The operator must look at the password.
     #[must_use]
     pub fn auth_alarm(&self) -> bool {
-        self.auth_alarm
+        self.refused.is_some()
     }
 
     /// Calls that run.
@@ -138,7 +138,9 @@ impl Health {
             State::Down { until, .. } if now >= until => 2,
             State::Down { .. } => 3,
         };
-        (free && !self.auth_alarm).then_some(rank)
+        // One refused number must not close the line for ever; the alarm stays until something goes well.
+        let trusted = self.refused.is_none_or(|refused| now >= refused + REFUSED_REST);
+        (free && trusted).then_some(rank)
     }
 
     /// Takes a place for a call; false: it would be one too many at once.
@@ -180,6 +182,8 @@ impl Health {
 /// 5, 10, 20 .. 300 s.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
+/// After a 401, 403 or 407.
+const REFUSED_REST: Duration = Duration::from_secs(120);
 /// After a 503 that says nothing.
 const REST: Duration = Duration::from_secs(5);
 
@@ -236,9 +240,10 @@ pub(super) mod tests {
         assert_eq!(health.rank(now + Duration::from_secs(29)), None);
         assert_eq!(health.rank(now + Duration::from_secs(30)), Some(0));
         health.handle_dial_failure(DialFailure::Auth, now);
-        assert!(health.auth_alarm() && health.rank(now + Duration::from_secs(60)).is_none());
+        assert!(health.auth_alarm() && health.rank(now + Duration::from_secs(119)).is_none());
+        assert!(health.auth_alarm() && health.rank(now + Duration::from_secs(120)).is_some());
         health.handle_answer();
-        assert_eq!(health.rank(now + Duration::from_secs(60)), Some(0));
+        assert!(!health.auth_alarm());
     }
 
     #[test]

@@ -7,5 +7,5 @@ mod driver;
 mod health;
 
 pub use check::check;
-pub use driver::{Dialled, Line, Trunks};
+pub use driver::{Dialled, Line, Place, Trunks};
 pub use health::{Health, State};

@@ -14,6 +14,7 @@ mod phone_place;
 mod queue;
 mod refusals;
 mod room;
+mod telephone;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,295 @@
+//! The telephone of a server: takes calls that come in, makes those that control asks for, and lets all of them end in peace.
+//!
+//! ```text
+//!   SIP endpoint --Incoming--> [a line free? sound agreed?] --> answered --> a task with its driver
+//!   control ------DialOrder--> [lines in order] ------------------------^
+//! ```
+//!
+//! What all calls share lives here: SIP, media threads, prompts, the way to control. Not here: one call (`call`).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use colloque_signaling::message::{Language, PhoneCause};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep_until;
+
+use crate::config::telephone::{TelephoneConfig, TrunkConfig, TrunkName};
+use crate::control::Consultations;
+use crate::control::phone::switchboard::{CallTicket, DialOrder, Switchboard};
+use crate::pii::Pii;
+
+use super::call::description::Description;
+use super::call::dial_in::DialIn;
+use super::call::dial_out::DialOut;
+use super::call::dialling::Dialling;
+use super::call::driver::{Caller, Driver, Machine, Whose};
+use super::call::line::LineTimes;
+use super::call::Times;
+use super::figures::Figures;
+use super::media::{Clip, LegSpec, MediaPool};
+use super::prompts::{Prompt, Prompts};
+use super::sdp::Rules;
+use super::sip::{Counters, Endpoint, Incoming, Refusal};
+use super::trunk::Trunks;
+
+/// What all calls share.
+pub struct Lines {
+    endpoint: Arc<Endpoint>,
+    trunks: Trunks,
+    media: MediaPool,
+    media_ip: IpAddr,
+    prompts: Prompts,
+    consultations: Arc<Consultations>,
+    board: Arc<Switchboard>,
+    config: Arc<TelephoneConfig>,
+    stop: watch::Sender<bool>,
+    running: Arc<AtomicUsize>,
+}
+
+/// What the telephone is made of.
+pub struct Parts {
+    /// SIP, started.
+    pub endpoint: Arc<Endpoint>,
+    /// Calls that come in.
+    pub incoming: mpsc::Receiver<Incoming>,
+    /// Media threads.
+    pub media: MediaPool,
+    /// Where the other side is to send sound.
+    pub media_ip: IpAddr,
+    /// What is said.
+    pub prompts: Prompts,
+    /// The use cases.
+    pub consultations: Arc<Consultations>,
+    /// The telephone as control knows it.
+    pub board: Arc<Switchboard>,
+    /// Calls that control asks for.
+    pub orders: mpsc::Receiver<DialOrder>,
+}
+
+/// A running call, counted.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Lines {
+    /// Takes and makes calls from now on.
+    #[must_use]
+    pub fn start(parts: Parts) -> Arc<Lines> {
+        let Parts { endpoint, mut incoming, media, media_ip, prompts, consultations, board, mut orders } = parts;
+        let config = Arc::clone(&board.config);
+        let lines = Arc::new(Lines {
+            endpoint: Arc::clone(&endpoint),
+            trunks: Trunks::start(Arc::clone(&endpoint), &config.trunks, config.dialout.ring),
+            media,
+            media_ip,
+            prompts,
+            consultations,
+            board,
+            config,
+            stop: watch::channel(false).0,
+            running: Arc::default(),
+        });
+        let figures = Figures::new(Arc::downgrade(&lines));
+        lines.consultations.metrics().register(Box::new(figures));
+        let taking = Arc::clone(&lines);
+        tokio::spawn(async move {
+            while let Some(call) = incoming.recv().await {
+                taking.spawn(Arc::clone(&taking).take(call));
+            }
+        });
+        let making = Arc::clone(&lines);
+        tokio::spawn(async move {
+            while let Some(order) = orders.recv().await {
+                making.spawn(Arc::clone(&making).make(order));
+            }
+        });
+        lines
+    }
+
+    /// Tells every call that the server stops, and waits until they have said goodbye, or for some seconds.
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        let deadline = tokio::time::Instant::now() + GOODBYES_MAX;
+        while self.running.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Calls that run now.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    fn spawn(&self, call: impl Future<Output = ()> + Send + 'static) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(Arc::clone(&self.running));
+        tokio::spawn(async move {
+            // A panic of one call ends this task alone: its owner's drop hangs up.
+            let _counted = counted;
+            call.await;
+        });
+    }
+
+    async fn take(self: Arc<Self>, incoming: Incoming) {
+        let Incoming { trunk, called: _, caller, offer, secure, call } = incoming;
+        let Some(config) = self.trunk(&trunk) else { return call.refuse(Refusal::NotFound).await };
+        if *self.stop.borrow() {
+            return call.refuse(Refusal::Overloaded).await;
+        }
+        let Some(place) = self.trunks.admit(&trunk) else { return call.refuse(Refusal::Busy).await };
+        let Ok((leg, sound)) = self.media.open(LegSpec { learnable: config.media_allow.clone() }) else {
+            return call.refuse(Refusal::Overloaded).await;
+        };
+        let rules = Rules { codecs: config.codecs.clone(), srtp: config.srtp, secure };
+        let mut description = self.describe(leg.port(), rules);
+        let Ok((connection, text)) = description.answer(offer.as_ref()) else {
+            return call.refuse(Refusal::Media).await;
+        };
+        call.ring().await;
+        // Whoever hung up meanwhile is gone.
+        let Ok(dialog) = call.answer(text).await else { return };
+        let (machine, first) = DialIn::new(self.times());
+        let language = self.config.languages.first().map_or(Language::Fr, |language| language_named(language));
+        let caller = Caller { mark: self.board.mark(caller.as_ref()), trunk: trunk.to_string() };
+        let mut driver = Driver::new(Arc::clone(&self), Machine::In(machine), (leg, sound), language);
+        driver.answered(dialog, (description, connection), caller, place);
+        driver.run(first).await;
+    }
+
+    async fn make(self: Arc<Self>, order: DialOrder) {
+        let DialOrder { consultation, seat, number, language, ticket, cancelled } = order;
+        let found = self.consultations.journal().seat(&seat).await;
+        let Ok(Some((consultation, seat))) = found.map(|found| found.filter(|(of, _)| of.id == consultation)) else {
+            return;
+        };
+        let Ok((leg, sound)) = self.media.open(LegSpec { learnable: self.media_networks() }) else {
+            let cause = Some(PhoneCause::LinesBusy);
+            let state = colloque_signaling::message::PhoneState::Failed;
+            return self.consultations.tell_phone(&consultation, &seat.id, state, cause);
+        };
+        let (machine, first) = DialOut::new(self.times(), Instant::now());
+        let dialling = Dialling::new(Arc::clone(&self), number);
+        let mut driver = Driver::new(Arc::clone(&self), Machine::Out(machine), (leg, sound), language);
+        driver.calls(Whose { consultation, seat }, dialling, ticket, cancelled);
+        driver.run(first).await;
+    }
+
+    /// Another attempt for the same seat, when its books allow it.
+    pub(super) fn call_again(self: &Arc<Self>, whose: &Whose) -> Result<(Dialling, CallTicket), PhoneCause> {
+        let (number, ticket) = self.board.call_again(&whose.consultation, &whose.seat)?;
+        Ok((Dialling::new(Arc::clone(self), number), ticket))
+    }
+
+    /// The seat that these digits open, always after the same time.
+    pub(super) async fn check_pin(self: Arc<Self>, digits: Pii<String>, caller: Caller) -> Option<Whose> {
+        let pace = self.board.pace(caller.mark, &caller.trunk);
+        let answer_at = Instant::now() + pace.answer_after;
+        let metrics = self.consultations.metrics();
+        let found = match self.consultations.open_pin(&digits).await {
+            Ok(found) => {
+                metrics.count_pin(match (&found, pace.barred) {
+                    (_, true) => "barred",
+                    (Some(_), false) => "right",
+                    (None, false) => "wrong",
+                });
+                if found.is_none() || pace.barred {
+                    self.board.handle_wrong_pin(caller.mark, &caller.trunk);
+                }
+                found.filter(|_| !pace.barred)
+            }
+            Err(error) => {
+                tracing::error!(%error, "no PIN can be checked");
+                None
+            }
+        };
+        sleep_until(answer_at.into()).await;
+        found.map(|(consultation, seat)| Whose { consultation, seat })
+    }
+
+    /// The clips of a prompt, with what belongs to it.
+    pub(super) fn clips(&self, prompt: Prompt, language: Language) -> Vec<Clip> {
+        let with = match prompt {
+            Prompt::Confirm => vec![prompt, Prompt::of_key(self.config.dialout.confirm_key).unwrap_or(Prompt::Key1)],
+            Prompt::Waiting => vec![prompt, Prompt::NotPrivate],
+            _ => vec![prompt],
+        };
+        with.into_iter().map(|prompt| self.clip(prompt, language)).collect()
+    }
+
+    fn clip(&self, prompt: Prompt, language: Language) -> Clip {
+        use colloque_sound::Rate;
+        let samples = |rate| Arc::clone(self.prompts.samples(language, prompt, rate));
+        Clip::new(samples(Rate::Narrow), samples(Rate::Wide))
+    }
+
+    /// Our side of the descriptions of a call whose sound comes to this port.
+    pub(super) fn describe(&self, port: u16, rules: Rules) -> Description {
+        Description::new(SocketAddr::new(self.media_ip, port), rules)
+    }
+
+    pub(super) fn media(&self) -> &MediaPool {
+        &self.media
+    }
+
+    pub(super) fn sip_counters(&self) -> &Counters {
+        self.endpoint.counters()
+    }
+
+    pub(super) fn trunks(&self) -> &Trunks {
+        &self.trunks
+    }
+
+    pub(super) fn board(&self) -> &Switchboard {
+        &self.board
+    }
+
+    pub(super) fn consultations(&self) -> &Arc<Consultations> {
+        &self.consultations
+    }
+
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    pub(super) fn line_times(&self) -> LineTimes {
+        LineTimes { silence: self.config.media_silence, lost: self.config.media_lost }
+    }
+
+    fn times(&self) -> Times {
+        let (pin, out) = (&self.config.pin, &self.config.dialout);
+        Times {
+            pin_tries: pin.tries,
+            pin_digits: pin.digits,
+            inter_digit: pin.inter_digit,
+            pin_total: pin.total,
+            ring: out.ring,
+            busy_retry: out.busy_retry,
+            confirm_key: out.confirm_key,
+            confirm: out.confirm,
+            call_max: out.max,
+        }
+    }
+
+    fn trunk(&self, name: &TrunkName) -> Option<&TrunkConfig> {
+        self.config.trunks.iter().find(|trunk| trunk.name == *name)
+    }
+
+    fn media_networks(&self) -> Vec<crate::config::telephone::Network> {
+        self.config.trunks.iter().flat_map(|trunk| trunk.media_allow.iter().copied()).collect()
+    }
+}
+
+fn language_named(name: &str) -> Language {
+    if name == "en" { Language::En } else { Language::Fr }
+}
+
+/// The longest goodbye that a stopping server waits for.
+const GOODBYES_MAX: Duration = Duration::from_secs(8);

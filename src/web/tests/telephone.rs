@@ -1,0 +1,227 @@
+//! Calls that pages, clinics and hosts ask for, with somebody in the telephone's place who only takes the orders.
+
+use colloque_signaling::message::{ErrorCode, PhoneCause, PhoneState};
+use tokio::sync::mpsc;
+
+use crate::config::Settings;
+use crate::control::phone::switchboard::{DialOrder, Switchboard};
+
+use super::room::id;
+use super::*;
+
+const NUMBER: &str = "+33123456789";
+
+impl Server {
+    /// With a telephone, whose orders come out here.
+    async fn with_telephone() -> (Server, mpsc::Receiver<DialOrder>) {
+        let text = "[telephone]\nenabled = true\nsip_udp = \"127.0.0.1:5060\"\n\
+                    [[telephone.trunk]]\nname = \"test\"\nuri = \"sip:127.0.0.1\"\nallow = [\"127.0.0.1\"]\n";
+        let settings: Settings = toml::from_str(text).unwrap();
+        let config = Arc::new(settings.resolve().unwrap().telephone.unwrap());
+        let (board, orders) = Switchboard::new(config, Some(NUMBER.to_owned()));
+        let board = Arc::new(board);
+        (Self::begin(|settings| ControlSettings { phones: Some(board), ..settings }).await, orders)
+    }
+
+    async fn book_with(&self, patient: Value, more: Value) -> (String, Vec<Value>) {
+        let mut body = json!({"act": "teleconsultation", "gates": no_gates(), "seats": [
+            {"role": "practitioner", "display_name": "Dr Planted"}, patient, {"role": "companion"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (status, body) = self.api("POST", "/v1/consultations", body).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        (body["id"].as_str().unwrap().to_owned(), body["seats"].as_array().unwrap().clone())
+    }
+
+    async fn call(&self, consultation: &str, seat: &Value, method: &str) -> (StatusCode, Value) {
+        let path = format!("/v1/consultations/{consultation}/seats/{}/call", id(seat));
+        self.api(method, &path, Value::Null).await
+    }
+
+    /// What somebody in the telephone's place tells.
+    async fn tells(&self, consultation: &str, seat: &Value, state: PhoneState, cause: Option<PhoneCause>) {
+        let (consultation, _) = self.store.consultation(consultation).await.unwrap().unwrap();
+        self.consultations.tell_phone(&consultation, id(seat), state, cause);
+    }
+}
+
+fn patient() -> Value {
+    json!({"role": "patient", "display_name": "Patricia Planted", "phone": "06 12 34 56 78"})
+}
+
+fn phone(seat: &Value, state: PhoneState, cause: Option<PhoneCause>, ending: Option<&str>) -> ServerMessage {
+    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending: ending.map(str::to_owned) }
+}
+
+fn about_telephones(messages: Vec<ServerMessage>) -> Vec<ServerMessage> {
+    let is_about = |message: &ServerMessage| matches!(message, ServerMessage::Phone { .. } | ServerMessage::DialIn { .. });
+    messages.into_iter().filter(is_about).collect()
+}
+
+#[tokio::test]
+async fn a_booking_says_how_to_dial_in_and_pages_know_what_concerns_them() {
+    let (server, _orders) = Server::with_telephone().await;
+    let (_, seats) = server.book_with(patient(), json!({})).await;
+    assert_eq!(seats[1]["dial_in"], NUMBER);
+    assert_eq!(seats[1]["pin"].as_str().unwrap().len(), 9);
+    let ready = phone(&seats[1], PhoneState::Ready, None, Some("78"));
+    let dial_in = |seat: &Value| ServerMessage::DialIn {
+        number: NUMBER.to_owned(),
+        pin: seat["pin"].as_str().unwrap().to_owned(),
+    };
+    let missing = |seat: &Value| phone(seat, PhoneState::Unavailable, Some(PhoneCause::NumberMissing), None);
+
+    let mut page = server.page(&seats[1]).await;
+    assert_eq!(about_telephones(page.settled().await), [dial_in(&seats[1]), ready.clone()]);
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let told = about_telephones(doctor.settled().await);
+    // The host hears before it is let in what concerns itself, and then of everybody.
+    assert!(told.contains(&ready) && told.contains(&missing(&seats[2])), "{told:?}");
+    // Somebody inside who is no host knows nothing of another's number.
+    doctor.say(&ClientMessage::Admit { seat: id(&seats[2]).into(), arrival: None }).await;
+    let mut companion = server.page(&seats[2]).await;
+    companion.is_let_in().await;
+    let told = about_telephones(companion.settled().await);
+    assert!(!told.iter().any(|message| matches!(message, ServerMessage::Phone { seat, .. } if seat == id(&seats[1]))), "{told:?}");
+}
+
+#[tokio::test]
+async fn the_patient_asks_for_a_call_and_both_sides_see_how_it_goes() {
+    let (server, mut orders) = Server::with_telephone().await;
+    let (consultation, seats) = server.book_with(patient(), json!({})).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let mut page = server.page(&seats[1]).await;
+    page.say(&ClientMessage::Call { seat: id(&seats[1]).into(), encryption_ends: false }).await;
+    let order = orders.recv().await.unwrap();
+    assert_eq!((order.seat.as_str(), order.number.e164()), (id(&seats[1]), "+33612345678"));
+    for (state, cause) in [
+        (PhoneState::Calling, None),
+        (PhoneState::Ringing, None),
+        (PhoneState::Confirming, None),
+        (PhoneState::Failed, Some(PhoneCause::NotConfirmed)),
+    ] {
+        server.tells(&consultation, &seats[1], state, cause).await;
+        page.hears(phone(&seats[1], state, cause, Some("78"))).await;
+        doctor.hears(phone(&seats[1], state, cause, Some("78"))).await;
+    }
+    drop(order);
+    let told = server.told(&consultation, &[&seats[0], &seats[1]]).await;
+    let calls: Vec<(&str, &Value)> =
+        told.iter().filter(|(kind, _)| kind.contains("phone.")).map(|(kind, data)| (kind.as_str(), data)).collect();
+    assert_eq!(calls[0], ("1 phone.called", &json!({"by": {"seat": id(&seats[1])}})));
+    assert_eq!(calls[1].0, "1 phone.answered");
+    assert_eq!(calls[2], ("1 phone.failed", &json!({"cause": "not_confirmed"})));
+    assert_eq!(calls.len(), 3);
+}
+
+#[tokio::test]
+async fn only_hosts_call_others_and_a_refusal_is_told() {
+    let (server, mut orders) = Server::with_telephone().await;
+    let (_, seats) = server.book_with(json!({"role": "patient", "phone": "08 99 12 34 56"}), json!({})).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let mut page = server.page(&seats[1]).await;
+    let call = |seat: &Value| ClientMessage::Call { seat: id(seat).into(), encryption_ends: false };
+    page.say(&call(&seats[2])).await;
+    assert_eq!(page.hear_error().await.1, ErrorCode::NotPermitted);
+    doctor.say(&call(&seats[1])).await;
+    doctor.hears(phone(&seats[1], PhoneState::Failed, Some(PhoneCause::NumberPremium), None)).await;
+    doctor.say(&call(&seats[2])).await;
+    doctor.hears(phone(&seats[2], PhoneState::Failed, Some(PhoneCause::NumberMissing), None)).await;
+    doctor.say(&ClientMessage::HangUp { seat: id(&seats[1]).into() }).await;
+    assert_eq!(doctor.hear_error().await.1, ErrorCode::OutOfOrder);
+    assert!(orders.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_clinic_calls_and_calls_off_within_its_limits() {
+    let (server, mut orders) = Server::with_telephone().await;
+    let (consultation, seats) = server.book_with(patient(), json!({})).await;
+    let refused = |cause: &str| (StatusCode::CONFLICT, json!(cause));
+    let outcome = |(status, body): (StatusCode, Value)| (status, body["detail"].clone());
+    let (status, body) = server.call(&consultation, &seats[1], "POST").await;
+    assert_eq!((status, &body["number_ending"]), (StatusCode::ACCEPTED, &json!("78")));
+    let mut order = orders.recv().await.unwrap();
+    assert_eq!(outcome(server.call(&consultation, &seats[1], "POST").await), refused("too_many_at_once"));
+    assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT);
+    assert_eq!(order.cancelled.recv().await, Some(PhoneCause::Cancelled));
+    drop(order);
+    assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT, "nothing to hang up");
+    for _ in 0..2 {
+        assert_eq!(server.call(&consultation, &seats[1], "POST").await.0, StatusCode::ACCEPTED);
+        drop(orders.recv().await);
+    }
+    assert_eq!(outcome(server.call(&consultation, &seats[1], "POST").await), refused("too_often"));
+    assert_eq!(outcome(server.call(&consultation, &seats[2], "POST").await), refused("number_missing"));
+    server.consultations.phones().unwrap().set_calls_allowed(false);
+    assert_eq!(outcome(server.call(&consultation, &seats[1], "POST").await), refused("switched_off"));
+    server.consultations.phones().unwrap().set_calls_allowed(true);
+    let path = format!("/v1/consultations/{consultation}");
+    server.api("DELETE", &path, Value::Null).await;
+    assert_eq!(server.call(&consultation, &seats[1], "POST").await.0, StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn encryption_that_is_required_lets_no_telephone_in_and_preferred_asks_the_host() {
+    let (server, mut orders) = Server::with_telephone().await;
+    let (required, seats) = server.book_with(patient(), json!({"e2ee": "required"})).await;
+    assert_eq!(seats[1]["dial_in"], Value::Null);
+    assert_eq!(server.call(&required, &seats[1], "POST").await.1["detail"], "encryption_required");
+    let mut page = server.page(&seats[1]).await;
+    page.hears(phone(&seats[1], PhoneState::Unavailable, Some(PhoneCause::EncryptionRequired), None)).await;
+
+    let (preferred, seats) = server.book_with(patient(), json!({"e2ee": "preferred"})).await;
+    assert_eq!(server.call(&preferred, &seats[1], "POST").await.1["detail"], "encryption_ends");
+    let mut page = server.page(&seats[1]).await;
+    let call = ClientMessage::Call { seat: id(&seats[1]).into(), encryption_ends: true };
+    page.say(&call).await;
+    page.hears(phone(&seats[1], PhoneState::Failed, Some(PhoneCause::EncryptionEnds), Some("78"))).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    doctor.say(&call).await;
+    assert_eq!(orders.recv().await.unwrap().seat, id(&seats[1]), "the host's word counts, not the patient's");
+}
+
+#[tokio::test]
+async fn a_pin_opens_its_seat_and_no_other_digits_do() {
+    let (server, _orders) = Server::with_telephone().await;
+    let (consultation, seats) = server.book_with(patient(), json!({})).await;
+    let opens = async |digits: &str| {
+        let found = server.consultations.open_pin(&Pii(digits.to_owned())).await.unwrap();
+        found.map(|(_, seat)| seat.id)
+    };
+    let pin = seats[1]["pin"].as_str().unwrap().to_owned();
+    assert_eq!(opens(&pin).await.as_deref(), Some(id(&seats[1])));
+    assert_eq!(opens(&pin[1..]).await, None);
+    assert_eq!(opens("").await, None);
+    let (_, later) = server.book_with(patient(), json!({"starts_at": "2099-01-01T09:00:00Z"})).await;
+    assert_eq!(opens(later[1]["pin"].as_str().unwrap()).await, None, "not yet");
+    server.on_seat(&consultation, &seats[1], "remove", Value::Null).await;
+    assert_eq!(opens(&pin).await, None, "removed");
+    server.api("DELETE", &format!("/v1/consultations/{consultation}"), Value::Null).await;
+    assert_eq!(opens(seats[0]["pin"].as_str().unwrap()).await, None, "over");
+}
+
+#[tokio::test]
+async fn a_server_without_a_telephone_says_so() {
+    let server = Server::start().await;
+    let (consultation, _, patient) = server.book().await;
+    assert_eq!(patient["dial_in"], Value::Null);
+    assert_eq!(server.call(&consultation, &patient, "POST").await.1["detail"], "switched_off");
+    assert_eq!(server.api("GET", "/capabilities", Value::Null).await.1["telephone"], "absent");
+    let (with, _orders) = Server::with_telephone().await;
+    let capabilities = with.api("GET", "/capabilities", Value::Null).await.1;
+    assert_eq!(capabilities["telephone"], json!({"dial_in": NUMBER, "calls": true}));
+    let mut page = server.page(&patient).await;
+    assert_eq!(about_telephones(page.settled().await), []);
+}
+
+#[tokio::test]
+async fn consent_to_be_called_needs_a_number() {
+    let (server, _orders) = Server::with_telephone().await;
+    let seats = json!([{"role": "patient", "phone_consent": true}]);
+    let body = json!({"act": "teleconsultation", "seats": seats});
+    assert_eq!(server.api("POST", "/v1/consultations", body).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let (consultation, seats) =
+        server.book_with(json!({"role": "patient", "phone": "0612345678", "phone_consent": true}), json!({})).await;
+    let view = server.view(&consultation).await;
+    assert_eq!((&view["seats"][1]["phone_consent"], &view["e2ee"]), (&json!(true), &json!("off")));
+    assert_eq!(view["seats"][1]["id"], id(&seats[1]));
+}
