@@ -30,17 +30,27 @@ impl Figures {
         let gauges = |name: &str, help: &str, labels: &[&str]| {
             IntGaugeVec::new(Opts::new(name, help), labels).expect("names and labels are valid")
         };
-        let seconds =
-            |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &["trunk"]).expect("names and labels are valid");
+        let seconds = |name: &str, help: &str| {
+            GaugeVec::new(Opts::new(name, help), &["trunk"]).expect("names and labels are valid")
+        };
         let counters = |name: &str, help: &str, labels: &[&str]| {
             IntCounterVec::new(Opts::new(name, help), labels).expect("names and labels are valid")
         };
         Self {
             lines,
-            calls: IntGauge::new("colloque_telephone_calls", "Telephone calls that run now").expect("the name is valid"),
-            trunk_up: gauges("colloque_telephone_trunk_state", "1 for the state that a trunk is in", &["trunk", "state"]),
+            calls: IntGauge::new("colloque_telephone_calls", "Telephone calls that run now")
+                .expect("the name is valid"),
+            trunk_up: gauges(
+                "colloque_telephone_trunk_state",
+                "1 for the state that a trunk is in",
+                &["trunk", "state"],
+            ),
             trunk_calls: gauges("colloque_telephone_trunk_calls", "Calls on a trunk now", &["trunk"]),
-            trunk_auth: gauges("colloque_telephone_trunk_auth_refused", "1 while a trunk refuses who we are", &["trunk"]),
+            trunk_auth: gauges(
+                "colloque_telephone_trunk_auth_refused",
+                "1 while a trunk refuses who we are",
+                &["trunk"],
+            ),
             registered: seconds("colloque_telephone_trunk_registered_seconds", "Age of the confirmed registration"),
             round_trip: seconds("colloque_telephone_trunk_round_trip_seconds", "Of the last probe (OPTIONS)"),
             refused: counters("colloque_telephone_sip_refused_total", "SIP that was refused or dropped", &["reason"]),

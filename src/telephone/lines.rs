@@ -21,13 +21,13 @@ use crate::control::Consultations;
 use crate::control::phone::switchboard::{CallTicket, DialOrder, Switchboard};
 use crate::pii::Pii;
 
+use super::call::Times;
 use super::call::description::Description;
 use super::call::dial_in::DialIn;
 use super::call::dial_out::DialOut;
 use super::call::dialling::Dialling;
 use super::call::driver::{Caller, Driver, Machine, Whose};
 use super::call::line::LineTimes;
-use super::call::Times;
 use super::figures::Figures;
 use super::media::{Clip, LegSpec, MediaPool};
 use super::prompts::{Prompt, Prompts};

@@ -18,8 +18,8 @@ use crate::control::facts::{Actor, Fact};
 use crate::control::room::RoomState;
 use crate::control::seat::{LiveSeat, Visit};
 
-use super::seat_phone::PhoneOut;
 use super::ladder::{Ladder, Move, Reading, Step, Telephone};
+use super::seat_phone::PhoneOut;
 
 /// What is seen of a seat that may be called.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -119,8 +119,7 @@ impl Watched {
         let since = |gone: bool, since: Option<Instant>| gone.then(|| since.unwrap_or(now));
         self.page_gone = since(sign.page_gone, self.page_gone);
         self.media_gone = since(sign.media_gone, self.media_gone);
-        let reading =
-            Reading { signalling_gone: self.page_gone, media_gone: self.media_gone, ..Reading::default() };
+        let reading = Reading { signalling_gone: self.page_gone, media_gone: self.media_gone, ..Reading::default() };
         let was_on_phone = std::mem::replace(&mut self.was_on_phone, sign.on_phone);
         let page_is_well = !sign.page_gone && !sign.media_gone;
         match (sign.on_phone, self.ladder.step()) {

@@ -38,7 +38,10 @@ impl Description {
     }
 
     /// Answers an offer; or, when there is none, makes ours, whose answer comes later.
-    pub(in crate::telephone) fn answer(&mut self, offer: Option<&Remote>) -> Result<(Option<Connection>, String), Refused> {
+    pub(in crate::telephone) fn answer(
+        &mut self,
+        offer: Option<&Remote>,
+    ) -> Result<(Option<Connection>, String), Refused> {
         self.local.version += 1;
         let Some(offer) = offer else { return Ok((None, self.offer())) };
         let (agreed, text) = offer.answer(&self.local, &self.rules)?;

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use super::line::LineNews;
 use super::seated::{LAST_WORDS_MAX, Seated};
 use super::{Action, Input, Times};
-use crate::telephone::prompts::Prompt;
 use crate::pii::Pii;
+use crate::telephone::prompts::Prompt;
 
 /// A call that came in.
 #[derive(Clone, Debug)]

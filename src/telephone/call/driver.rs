@@ -20,10 +20,10 @@ use colloque_signaling::message::{Language, PhoneCause, PhoneState};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, sleep_until};
 
+use crate::control::join::JoinError;
 use crate::control::phone::place::{PhonePlace, PhoneRefusal};
 use crate::control::phone::seat_phone::{Arrival, PhoneOut, PhoneStage};
 use crate::control::phone::switchboard::CallTicket;
-use crate::control::join::JoinError;
 use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord};
 use crate::telephone::lines::Lines;

@@ -54,7 +54,14 @@ impl Seated {
     /// From its arrival. `call_max`: hang up after so long.
     #[must_use]
     pub fn new(now: Instant, call_max: Duration) -> Self {
-        Self { state: State::Arriving, keys: Keys::default(), muted: false, hand: false, told_waiting: None, until: now + call_max }
+        Self {
+            state: State::Arriving,
+            keys: Keys::default(),
+            muted: false,
+            hand: false,
+            told_waiting: None,
+            until: now + call_max,
+        }
     }
 
     /// The call is over and was hung up.

@@ -4,7 +4,7 @@ use colloque_signaling::message::{HandOverReason, MediaSource, PhoneInfo, Presen
 
 use crate::control::facts::Departure;
 use crate::control::phone::place::{PhonePlace, PhoneRefusal};
-use crate::control::phone::seat_phone::{Arrival, PhoneOut, PhoneStage};
+use crate::control::phone::seat_phone::{Arrival, PhoneOut, PhoneStage, PhoneStanding};
 use crate::ids::{LegId, SeatId, TrackId};
 use crate::rtp::codec::Source;
 use crate::sfu::command::{Command, Event, SeatPolicy};
@@ -46,9 +46,13 @@ impl Server {
 }
 
 async fn stands(place: &mut PhonePlace, stage: PhoneStage) {
-    while place.standing().stage != stage {
+    until(place, |standing| standing.stage == stage).await;
+}
+
+async fn until(place: &mut PhonePlace, fits: impl Fn(PhoneStanding) -> bool) {
+    while !fits(place.standing()) {
         let changed = tokio::time::timeout(Duration::from_secs(5), place.changed());
-        changed.await.unwrap_or_else(|_| panic!("{:?}, not {stage:?}", place.standing()));
+        changed.await.unwrap_or_else(|_| panic!("still {:?}", place.standing()));
     }
 }
 
@@ -184,8 +188,8 @@ async fn what_removes_a_seat_or_ends_the_room_puts_its_telephone_out() {
 }
 
 #[tokio::test]
-async fn who_hangs_up_is_kept_for_the_grace_period_and_then_waits_again() {
-    let server = Server::start_with(Duration::from_millis(400), 10).await;
+async fn who_hangs_up_is_kept_and_let_in_when_calling_back() {
+    let server = Server::start().await;
     let (consultation, seats) = server.booked_roles("teleconsultation", &["practitioner", "patient"]).await;
     let mut doctor = server.page_inside(&seats[0]).await;
     let place = server.phone_inside(&seats[1], &mut doctor).await;
@@ -197,18 +201,33 @@ async fn who_hangs_up_is_kept_for_the_grace_period_and_then_waits_again() {
     let again = server.arrives(&seats[1], Arrival::DialledIn).await;
     assert_eq!(again.standing().stage, PhoneStage::Inside, "the PIN is good for coming back");
     sees(&mut doctor, &seats[1], Presence::Present, true).await;
-    // A line that breaks is kept as well; nobody comes back.
-    drop(again);
+    assert_eq!(of_patient(&server, &consultation, &seats).await, ["waiting", "admitted", "joined", "lost", "back"]);
+}
+
+#[tokio::test]
+async fn a_line_that_broke_is_given_up_after_the_grace_period_and_the_next_call_waits() {
+    let server = Server::start_with(Duration::from_millis(50), 10).await;
+    let (consultation, seats) = server.booked_roles("teleconsultation", &["practitioner", "patient"]).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let place = server.phone_inside(&seats[1], &mut doctor).await;
+    sees(&mut doctor, &seats[1], Presence::Present, true).await;
+    drop(place);
     sees(&mut doctor, &seats[1], Presence::Absent, false).await;
     let late = server.arrives(&seats[1], Arrival::DialledIn).await;
     assert_eq!(late.standing().stage, WAITS);
+    let told = of_patient(&server, &consultation, &seats).await;
+    assert_eq!(told, ["waiting", "admitted", "joined", "lost", "left", "waiting"]);
     let told = server.told(&consultation, &seats.iter().collect::<Vec<_>>()).await;
-    let of_patient: Vec<&str> = told.iter().filter_map(|(kind, _)| kind.strip_prefix("1 seat.")).collect();
-    let expected = ["waiting", "admitted", "joined", "lost", "back", "lost", "left", "waiting"];
-    let seen: Vec<&str> = of_patient.into_iter().filter(|kind| expected.contains(kind)).collect();
-    assert_eq!(seen, expected);
     let left = told.iter().find(|(kind, _)| kind == "1 seat.left").unwrap();
     assert_eq!(left.1, json!({"cause": Departure::Lost}));
+}
+
+/// What the journal tells of the second seat: where it was.
+async fn of_patient(server: &Server, consultation: &str, seats: &[Value]) -> Vec<String> {
+    let told = server.kinds(consultation, &seats.iter().collect::<Vec<_>>()).await;
+    let whereabouts = ["waiting", "admitted", "joined", "lost", "back", "left"];
+    let kinds = told.iter().filter_map(|kind| kind.strip_prefix("1 seat."));
+    kinds.filter(|kind| whereabouts.contains(kind)).map(str::to_owned).collect()
 }
 
 #[tokio::test]
@@ -231,19 +250,19 @@ async fn a_telephone_is_told_of_an_aside_and_of_a_host_who_mutes_it() {
     };
 
     doctor.say(&ClientMessage::Aside { on: true }).await;
-    assert!(place.changed().await.aside);
+    until(&mut place, |standing| standing.aside).await;
     assert_eq!(policy(&server), Some(SeatPolicy::default()), "nothing flows in either direction");
     assert!(!is_cut(&port), "the line stays");
     doctor.say(&ClientMessage::Aside { on: false }).await;
-    assert!(!place.changed().await.aside);
+    until(&mut place, |standing| !standing.aside).await;
     assert!(policy(&server).unwrap().hear);
 
     let mute = |muted| ClientMessage::Mute { seat: id(&seats[1]).into(), source: MediaSource::Microphone, muted };
     doctor.say(&mute(true)).await;
-    assert!(place.changed().await.silenced);
+    until(&mut place, |standing| standing.silenced).await;
     assert!(!policy(&server).unwrap().microphone);
     doctor.say(&mute(false)).await;
-    assert!(!place.changed().await.silenced);
+    until(&mut place, |standing| !standing.silenced).await;
 
     // Its own keys.
     sees(&mut doctor, &seats[1], Presence::Present, true).await;

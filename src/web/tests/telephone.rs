@@ -53,7 +53,8 @@ fn phone(seat: &Value, state: PhoneState, cause: Option<PhoneCause>, ending: Opt
 }
 
 fn about_telephones(messages: Vec<ServerMessage>) -> Vec<ServerMessage> {
-    let is_about = |message: &ServerMessage| matches!(message, ServerMessage::Phone { .. } | ServerMessage::DialIn { .. });
+    let is_about =
+        |message: &ServerMessage| matches!(message, ServerMessage::Phone { .. } | ServerMessage::DialIn { .. });
     messages.into_iter().filter(is_about).collect()
 }
 
@@ -81,7 +82,10 @@ async fn a_booking_says_how_to_dial_in_and_pages_know_what_concerns_them() {
     let mut companion = server.page(&seats[2]).await;
     companion.is_let_in().await;
     let told = about_telephones(companion.settled().await);
-    assert!(!told.iter().any(|message| matches!(message, ServerMessage::Phone { seat, .. } if seat == id(&seats[1]))), "{told:?}");
+    assert!(
+        !told.iter().any(|message| matches!(message, ServerMessage::Phone { seat, .. } if seat == id(&seats[1]))),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
