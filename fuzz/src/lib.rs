@@ -8,6 +8,7 @@
 mod channel;
 mod media;
 mod signalling;
+mod sound;
 mod telephone;
 
 /// A target: takes the bytes as the parser would get them from the network.
@@ -34,6 +35,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sdp_fragment", signalling::sdp_fragment),
     ("websocket", signalling::websocket),
     ("token", signalling::token),
+    ("telephone_event", sound::telephone_event),
+    ("jitter_buffer", sound::jitter_buffer),
+    ("reception", sound::reception),
+    ("wav", sound::wav),
     ("sip", telephone::sip),
     ("telephone_sdp", telephone::telephone_sdp),
 ];

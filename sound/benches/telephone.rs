@@ -5,7 +5,6 @@
 //! matters. Calls what the server calls. Not in the figures: datagrams, SRTP, the SFU.
 
 use std::f32::consts::TAU;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use colloque_sound::codec::Encoder;
@@ -63,13 +62,13 @@ fn main() {
         "{legs} telephones, each with one browser, {seconds} s of talk; CPU time of one leg's 20 ms in microseconds"
     );
     let mut head = format!("{:<26}{:>7}{:>11}", "", "all", "legs/core");
-    PARTS.iter().for_each(|part| drop(write!(head, "{part:>15}")));
+    head.extend(PARTS.iter().map(|part| format!("{part:>15}")));
     println!("{head}");
     for case in CASES {
         let parts = run(&case, legs, seconds);
         let all: f64 = parts.iter().sum();
         let mut row = format!("{:<26}{all:>7.1}{:>11.0}", case.name, 20_000.0 / all);
-        parts.iter().for_each(|part| drop(write!(row, "{part:>15.1}")));
+        row.extend(parts.iter().map(|part| format!("{part:>15.1}")));
         println!("{row}");
     }
 }

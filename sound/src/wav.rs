@@ -76,7 +76,7 @@ impl Wav {
         bytes.extend(16_u32.to_le_bytes());
         bytes.extend([PCM, 0, 1, 0]);
         bytes.extend(self.hz.to_le_bytes());
-        bytes.extend((2 * self.hz).to_le_bytes());
+        bytes.extend(self.hz.saturating_mul(2).to_le_bytes());
         bytes.extend([2, 0, 16, 0]);
         bytes.extend(b"data");
         bytes.extend(data_len.to_le_bytes());

@@ -100,7 +100,7 @@ impl Room {
             tell_clock(track, legs, LayerIndex(0), clock);
         }
         turn.counters.local_in += 1;
-        Ok(accepted.is_some_and(|accepted| self.await_fan_out(turn, track_key, accepted)))
+        Ok(accepted.is_some_and(|accepted| self.queue_for_fan_out(turn, track_key, accepted)))
     }
 
     /// The worst loss, 0 to 1, that a viewer of this leg's voice reported last.

@@ -95,12 +95,12 @@ impl Room {
             return Ok(false);
         };
         turn.counters.rtp_in += 1;
-        Ok(self.await_fan_out(turn, track_key, accepted))
+        Ok(self.queue_for_fan_out(turn, track_key, accepted))
     }
 
     /// Lists an accepted packet for the next fan-out. True when it is the room's first since the last one.
     #[inline]
-    pub(super) fn await_fan_out(&mut self, turn: &mut Turn<'_>, track_key: TrackKey, accepted: Accepted) -> bool {
+    pub(super) fn queue_for_fan_out(&mut self, turn: &mut Turn<'_>, track_key: TrackKey, accepted: Accepted) -> bool {
         let Some(track) = self.tracks.get_mut(track_key) else { return false };
         let stored = track.ingress.packet(accepted.layer, accepted.seq);
         let (numbers, size) =
