@@ -4,6 +4,7 @@ use colloque_signaling::message::{ErrorCode, PhoneCause, PhoneState};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
+use crate::store::Store;
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
 
 use super::room::id;
