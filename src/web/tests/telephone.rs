@@ -4,8 +4,8 @@ use colloque_signaling::message::{ErrorCode, PhoneCause, PhoneState};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
-use crate::store::Store;
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
+use crate::store::Store;
 
 use super::room::id;
 use super::*;
