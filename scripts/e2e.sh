@@ -3,7 +3,8 @@
 #
 #   scripts/e2e.sh test [PATTERN]         two Chromium and a Firefox in calls; PATTERN chooses tests by name
 #   scripts/e2e.sh screenshots [PATTERN]  every state of the pages in both languages and three sizes, to target/screenshots;
-#                                         PATTERN chooses scenes: before, call, gates, professionals, queue, removed, portal
+#                                         PATTERN chooses scenes: before, call, gates, professionals, queue, telephone,
+#                                         removed, portal
 #
 # Needs root, Chromium, Firefox ESR, PulseAudio (a Firefox without a sound device stays silent) and Node 20. The server
 # is target/debug/colloque unless COLLOQUE_BIN names another. E2E_VERBOSE=1 shows the server's log.

@@ -294,6 +294,10 @@ pub enum ServerMessage {
         cause: Option<PhoneCause>,
         /// The last digits of the number; to the seat itself and to hosts alone.
         number_ending: Option<String>,
+        /// Who called in did so from that number, or from another one; to hosts alone. Nothing when no number was shown, or for a
+        /// call that the server made.
+        #[serde(default)]
+        matches_file: Option<bool>,
     },
     /// How this seat comes in by telephone.
     DialIn {

@@ -267,6 +267,55 @@ async function queue(language) {
   await picture(language, "nobody-next", practitioner);
 }
 
+/**
+ * Every state of a telephone, as the server would tell it: a person's own in the waiting room and in the call, then another's as the host
+ * sees it. The calls themselves are the telephone tests'; here the pages are told by hand, because each state is to stand still.
+ */
+async function telephone(language) {
+  const booked = await book(language);
+  const [patient, practitioner] = [await seat(lab.b, looks(PATIENT)), await seat(lab.a, looks(PRACTITIONER))];
+  await patient.enter(booked.patient.link);
+  await patient.phase("waiting");
+  await practitioner.enter(booked.practitioner.link);
+  await practitioner.phase("in_call");
+  const id = await patient.seatId();
+  const tells = (page, ...messages) =>
+    page.page.evaluate((all) => all.forEach((message) => probe.call().call.apply({ kind: "server", message })), messages);
+  const phone = (state, cause = null, more = {}) =>
+    ({ type: "phone", seat: id, state, cause, number_ending: "78", matches_file: null, ...more });
+  const dialIn = { type: "dial_in", number: "+33123456789", pin: "471100815" };
+  await tells(patient, dialIn, phone("ready"));
+  await picture(language, "phone-waiting", patient);
+  await patient.press("phone");
+  await picture(language, "phone-dialog", patient);
+  await patient.press("cancel");
+  for (const [state, cause] of [["ringing"], ["confirming"], ["waiting"], ["failed", "not_confirmed"]]) {
+    await tells(patient, phone(state, cause));
+    await picture(language, `phone-waiting-${state}`, patient);
+  }
+  await tells(practitioner, phone("ready"), phone("waiting", null, { matches_file: true }));
+  await picture(language, "phone-host-waiting", practitioner);
+  await tells(practitioner, phone("waiting", "encryption_ends", { matches_file: false }));
+  await practitioner.page.setViewportSize(SIZES[2]);
+  await practitioner.press("phone-encryption");
+  await picture(language, "phone-host-encryption", practitioner);
+  await practitioner.press("cancel");
+  await lab.server.request("POST", `/v1/consultations/${booked.id}/seats/${booked.patient.id}/admit`);
+  await patient.phase("in_call");
+  await tells(patient, phone("ready"));
+  for (const [state, cause] of [["calling", "another_line"], ["in"], ["silent", "no_sound"], ["lost"], ["left", "line_dead"]]) {
+    await tells(patient, phone(state, cause));
+    await tells(practitioner, phone(state, state === "in" ? "encryption_ends" : cause));
+    await picture(language, `phone-call-${state}`, patient);
+    await picture(language, `phone-host-${state}`, practitioner);
+  }
+  await lab.link.cut();
+  await patient.phase("reconnecting");
+  await patient.press("dismiss");
+  await picture(language, "phone-reconnecting", patient);
+  await lab.link.heal();
+}
+
 async function removed(language) {
   const booked = await book(language);
   const patient = await seat(lab.b, looks(PATIENT));
@@ -296,7 +345,7 @@ async function portal() {
 try {
   await lab.open({ firefox: false });
   for (const language of ["fr", "en"]) {
-    for (const scenes of [before, call, gates, professionals, queue, removed].filter(({ name }) => ONLY.test(name))) {
+    for (const scenes of [before, call, gates, professionals, queue, telephone, removed].filter(({ name }) => ONLY.test(name))) {
       await scenes(language);
       await Promise.all(opened.splice(0).map((made) => made.close()));
     }

@@ -138,6 +138,13 @@ impl Consultations {
             room.lock().set_phone(seat, state, cause);
         }
     }
+
+    /// Whether the number that calls in is the one of the file, before it is told that it waits. Nothing when it is not shown.
+    pub fn tell_phone_match(&self, consultation: &str, seat: &str, matches_file: Option<bool>) {
+        if let Some(room) = self.live_room(consultation) {
+            room.lock().set_phone_match(seat, matches_file);
+        }
+    }
 }
 
 /// What is told of a state for good. Dialling is told by whoever wanted it, waiting by the room.

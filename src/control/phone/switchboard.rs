@@ -205,6 +205,13 @@ impl Switchboard {
         caller.map(|caller| CallerMark(self.marks.hash_one(caller.0.e164())))
     }
 
+    /// Whether a caller shows the number of the seat's file. Nothing when either has none.
+    #[must_use]
+    pub fn matches_file(&self, caller: Option<CallerMark>, seat: &SeatRecord) -> Option<bool> {
+        let number = numbers::read(&seat.phone.as_ref()?.0, self.config.country).ok()?;
+        caller.map(|caller| self.mark(Some(&Pii(number))) == Some(caller))
+    }
+
     /// What holds for whoever types PINs on this call.
     #[must_use]
     pub fn pace(&self, caller: Option<CallerMark>, trunk: &str) -> Pace {

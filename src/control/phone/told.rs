@@ -28,15 +28,32 @@ pub(in crate::control) struct Telephone {
     /// Its person agreed to be called when the connection fails.
     consent: bool,
     /// What it does.
-    doing: Option<(PhoneState, Option<PhoneCause>)>,
+    doing: Option<Doing>,
+    /// Who called in did so from the number of the file.
+    matches_file: Option<bool>,
+}
+
+/// What a telephone does, as pages are told it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Doing {
+    state: PhoneState,
+    cause: Option<PhoneCause>,
+    /// To hosts alone.
+    matches_file: Option<bool>,
+}
+
+impl Doing {
+    fn new(state: PhoneState, cause: Option<PhoneCause>) -> Self {
+        Self { state, cause, matches_file: None }
+    }
 }
 
 /// What one page was told of telephones, by seat.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(in crate::control) struct PhonesTold {
     dial_in: bool,
-    callable: HashMap<String, (PhoneState, Option<PhoneCause>)>,
-    doing: HashMap<String, (PhoneState, Option<PhoneCause>)>,
+    callable: HashMap<String, Doing>,
+    doing: HashMap<String, Doing>,
 }
 
 impl Telephone {
@@ -46,7 +63,7 @@ impl Telephone {
         let number = board.dial_in.clone().filter(|_| encryption != Encryption::Required);
         let ending = board.number_of(encryption, seat).map(|number| Pii(number.ending().to_owned()));
         let dial_in = number.map(|number| Pii((number, seat.pin.0.clone())));
-        Self { dial_in, callable: Some(ending), consent: seat.phone_consent, doing: None }
+        Self { dial_in, callable: Some(ending), consent: seat.phone_consent, ..Self::default() }
     }
 
     /// Whether the server may call it by itself.
@@ -62,9 +79,22 @@ impl Telephone {
 impl RoomState {
     /// A telephone does something else now.
     pub(in crate::control) fn set_phone(&mut self, id: &str, state: PhoneState, cause: Option<PhoneCause>) {
+        // As long as it is in, everybody knows what it ended.
+        let ends = self.encryption == Encryption::Preferred && state == PhoneState::In;
+        let cause = cause.or(ends.then_some(PhoneCause::EncryptionEnds));
         if let Some(seat) = self.seat_mut(id) {
-            seat.telephone.doing = Some((state, cause));
+            if matches!(state, PhoneState::Left | PhoneState::Failed) {
+                seat.telephone.matches_file = None;
+            }
+            seat.telephone.doing = Some(Doing::new(state, cause));
             self.tell_phones();
+        }
+    }
+
+    /// Whether the number that calls in is the one of the file; told with what the telephone does next.
+    pub(in crate::control) fn set_phone_match(&mut self, id: &str, matches_file: Option<bool>) {
+        if let Some(seat) = self.seat_mut(id) {
+            seat.telephone.matches_file = matches_file;
         }
     }
 
@@ -93,14 +123,15 @@ impl RoomState {
         for seat in &self.seats {
             let knows = Knows::of(page, seat);
             let ending = seat.telephone.ending().filter(|_| knows.number);
-            let mut tell = |told: &mut HashMap<_, _>, now: (PhoneState, Option<PhoneCause>)| {
+            let mut tell = |told: &mut HashMap<_, _>, now: Doing| {
                 if told.insert(seat.id.clone(), now) != Some(now) {
-                    let (state, cause) = now;
+                    let Doing { state, cause, matches_file } = now;
                     messages.push(ServerMessage::Phone {
                         seat: seat.id.clone(),
                         state,
                         cause,
                         number_ending: ending.clone(),
+                        matches_file,
                     });
                 }
             };
@@ -109,12 +140,13 @@ impl RoomState {
             {
                 let refusal = callable.as_ref().err().copied();
                 let state = if refusal.is_none() { PhoneState::Ready } else { PhoneState::Unavailable };
-                tell(&mut told.callable, (state, refusal));
+                tell(&mut told.callable, Doing::new(state, refusal));
             }
             if knows.doing
                 && let Some(doing) = seat.telephone.doing
             {
-                tell(&mut told.doing, doing);
+                let matches_file = seat.telephone.matches_file.filter(|_| knows.matching);
+                tell(&mut told.doing, Doing { matches_file, ..doing });
             }
         }
         self.seats[viewer].told.phones = told;
@@ -128,11 +160,14 @@ struct Knows {
     number: bool,
     /// What it does.
     doing: bool,
+    /// Whether it is the number of the file.
+    matching: bool,
 }
 
 impl Knows {
     fn of(page: &LiveSeat, seat: &LiveSeat) -> Self {
         let (own, inside) = (page.id == seat.id, page.stage.is_inside());
-        Knows { number: own || (inside && page.permissions().admit), doing: own || inside }
+        let host = inside && page.permissions().admit;
+        Knows { number: own || host, doing: own || inside, matching: host }
     }
 }

@@ -421,6 +421,10 @@ impl Driver {
         let arrived = place_of(Arc::clone(&self.lines), whose, dialled_in).await;
         let news = match arrived {
             Ok((place, ticket)) => {
+                if let (Some(caller), Some(Whose { consultation, seat })) = (&self.caller, &self.whose) {
+                    let matches = self.lines.board().matches_file(caller.mark, seat);
+                    self.lines.consultations().tell_phone_match(&consultation.id, &seat.id, matches);
+                }
                 let news = news(place.standing().stage);
                 self.place = Some(place);
                 self.tickets.extend(ticket);

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Settings;
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
-use crate::store::Store;
+use crate::store::Store as _;
 
 use super::room::id;
 use super::*;
@@ -50,7 +50,8 @@ fn patient() -> Value {
 }
 
 fn phone(seat: &Value, state: PhoneState, cause: Option<PhoneCause>, ending: Option<&str>) -> ServerMessage {
-    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending: ending.map(str::to_owned) }
+    let number_ending = ending.map(str::to_owned);
+    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending, matches_file: None }
 }
 
 fn about_telephones(messages: Vec<ServerMessage>) -> Vec<ServerMessage> {
@@ -229,4 +230,30 @@ async fn consent_to_be_called_needs_a_number() {
     let view = server.view(&consultation).await;
     assert_eq!((&view["seats"][1]["phone_consent"], &view["e2ee"]), (&json!(true), &json!("off")));
     assert_eq!(view["seats"][1]["id"], id(&seats[1]));
+}
+
+#[tokio::test]
+async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to_all() {
+    let (server, _orders) = Server::with_telephone().await;
+    let (consultation, seats) = server.book_with(patient(), json!({"e2ee": "preferred"})).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let mut page = server.page(&seats[1]).await;
+    server.consultations.tell_phone_match(&consultation, id(&seats[1]), Some(true));
+    let told = |state, cause, matches_file| ServerMessage::Phone {
+        seat: id(&seats[1]).to_owned(),
+        state,
+        cause,
+        number_ending: Some("78".to_owned()),
+        matches_file,
+    };
+    server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
+    doctor.hears(told(PhoneState::Waiting, None, Some(true))).await;
+    page.hears(told(PhoneState::Waiting, None, None)).await;
+    server.tells(&consultation, &seats[1], PhoneState::In, None).await;
+    let ends = Some(PhoneCause::EncryptionEnds);
+    doctor.hears(told(PhoneState::In, ends, Some(true))).await;
+    page.hears(told(PhoneState::In, ends, None)).await;
+    let left = Some(PhoneCause::HungUp);
+    server.tells(&consultation, &seats[1], PhoneState::Left, left).await;
+    doctor.hears(told(PhoneState::Left, left, None)).await;
 }

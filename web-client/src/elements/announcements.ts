@@ -2,8 +2,10 @@
 // its live region. Never announced: who speaks (it would talk over the person) and small changes of quality.
 
 import type { Permissions, SeatInfo } from "../protocol/generated.ts";
-import { isOnStage, isOver, othersPresent, seatsWaiting } from "../sdk/call-state.ts";
+import { isOnStage, isOver, othersPresent, seatsWaiting, speaksByPhone } from "../sdk/call-state.ts";
 import type { CallState } from "../sdk/call-state.ts";
+import { isOutcome } from "../sdk/phones.ts";
+import { causeText, otherPhoneText, outcomeText } from "./phone-words.ts";
 import type { Strings } from "./strings.ts";
 
 export function seatName(info: Pick<SeatInfo, "display_name" | "role">, strings: Strings): string {
@@ -12,7 +14,9 @@ export function seatName(info: Pick<SeatInfo, "display_name" | "role">, strings:
 
 export function announcements(before: CallState, now: CallState, strings: Strings): string[] {
   const said = [...phaseChange(before, now, strings), ...news(before, now, strings), ...ownSources(before, now, strings)];
-  if (before.seat === now.seat && !isOver(now.phase)) said.push(...seatChanges(before, now, strings));
+  if (before.seat === now.seat && !isOver(now.phase)) {
+    said.push(...seatChanges(before, now, strings), ...phoneChanges(before, now, strings));
+  }
   if (now.refusal === "not_permitted" && now.refusal !== before.refusal) said.push(strings.saidRefusal);
   if (now.quality === "poor" && before.quality !== "poor") said.push(strings.quality.poor);
   return said;
@@ -83,6 +87,30 @@ function ownSources(before: CallState, now: CallState, strings: Strings): string
   return said;
 }
 
+/** Every step of one's own telephone, and of others' as far as the page knows them. */
+function phoneChanges(before: CallState, now: CallState, strings: Strings): string[] {
+  const said: string[] = [];
+  const { phone: words } = strings;
+  for (const [seat, phone] of Object.entries(now.phones)) {
+    const old = before.phones[seat];
+    if (phone.doing === null || phone === old) continue;
+    const info = now.seats.find((other) => other.seat === seat);
+    const name = info === undefined ? words.title : seatName(info, strings);
+    if (phone.doing === old?.doing && phone.cause === old?.cause) continue;
+    if (seat !== now.seat) {
+      said.push(words.saidOther(name, otherPhoneText(phone, strings)));
+      if (phone.doing === "in" && phone.cause === "encryption_ends") said.push(words.encryptionOver(name));
+    } else if (isOutcome(phone)) {
+      said.push(`${words.outcome[phone.doing as "left" | "failed"]} ${outcomeText(phone, now.dialIn !== null, strings)}`);
+    } else {
+      said.push(words.own[phone.doing as keyof typeof words.own].join(" "));
+      if (phone.cause !== null) said.push(causeText(phone.cause, strings));
+    }
+  }
+  if (now.steady && !before.steady && speaksByPhone(now)) said.push(`${words.steady} ${words.back}.`);
+  return said;
+}
+
 function seatChanges(before: CallState, now: CallState, strings: Strings): string[] {
   const said: string[] = [];
   const waitedBefore = new Set(seatsWaiting(before).map((info) => info.seat));
@@ -96,6 +124,7 @@ function seatChanges(before: CallState, now: CallState, strings: Strings): strin
     const old = presentBefore.get(info.seat);
     if (old === undefined) said.push(strings.saidArrived(name, strings.roles[info.role]));
     else if (info.presence === "reconnecting" && old.presence === "present") said.push(strings.saidLost(name));
+    if (info.telephone?.hand && !old?.telephone?.hand) said.push(strings.phone.saidHand(name));
     if (info.screen && old !== undefined && !old.screen) said.push(strings.saidScreen(name));
   }
   for (const info of presentBefore.values()) {

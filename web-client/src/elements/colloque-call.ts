@@ -5,7 +5,7 @@
 //
 // Attributes: `token` (out of a join link) or `session` (already exchanged), `base-url` (default: the script's own
 // server), `language` (fr, en). Events, all composed: `colloque-phase`, `colloque-seats`, `colloque-ended`,
-// `colloque-problem`, `colloque-login`. Holds no rules of the call itself: those are in `Call` and its reducer.
+// `colloque-phone`, `colloque-problem`, `colloque-login`. Holds no rules of the call itself: those are in `Call` and its reducer.
 
 import { LitElement, html, type PropertyValues, type TemplateResult } from "lit";
 import type { Language } from "../protocol/generated.ts";
@@ -323,12 +323,21 @@ export class ColloqueCall extends LitElement {
       this.tell("colloque-phase", { phase: state.phase, failure: state.failure });
       if (isOver(state.phase)) this.tell("colloque-ended", { reason: state.failure ?? state.phase });
     }
+    if (before.phones !== state.phones) this.tellPhones(before, state);
     if (before.seats !== state.seats) {
       this.tell("colloque-seats", { seats: state.seats.map(({ seat, role, presence }) => ({ seat, role, presence })) });
     }
     this.requestUpdate();
     const { following } = this.call;
     if (state.phase === "next" && following !== null) void this.goOn(following.call, following.token);
+  }
+
+  /** To the embedding page: no numbers, no PINs. */
+  private tellPhones(before: CallState, now: CallState): void {
+    for (const [seat, { doing, cause }] of Object.entries(now.phones)) {
+      const old = before.phones[seat];
+      if (doing !== null && (doing !== old?.doing || cause !== old?.cause)) this.tell("colloque-phone", { seat, state: doing, cause });
+    }
   }
 
   /** The card of a professional who came later opens by itself, and closes once it is read. */

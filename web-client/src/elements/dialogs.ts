@@ -8,6 +8,7 @@ import { seatName } from "./announcements.ts";
 import { cardButton, cardList, declineQuestion } from "./gates.ts";
 import { ICONS } from "./icons.ts";
 import { vitalsQuestion } from "./messages.ts";
+import { encryptionQuestion, phoneDialog } from "./telephone.ts";
 import { mayWithdraw, type OpenDialog, type View } from "./view.ts";
 
 export function dialogView(view: View): TemplateResult | typeof nothing {
@@ -36,6 +37,10 @@ function content(view: View, dialog: OpenDialog): TemplateResult {
       return lateCard(view);
     case "menu":
       return menu(view);
+    case "phone":
+      return phoneDialog(view);
+    case "encryption":
+      return encryptionQuestion(view, dialog);
     case "vitals":
       return vitalsQuestion(view);
     case "invite":

@@ -4,9 +4,11 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { ErrorCode } from "../protocol/generated.ts";
 import { cardsPending, seatsWaiting, type Passing } from "../sdk/call-state.ts";
+import { endsEncryption } from "../sdk/phones.ts";
 import { handOverText, seatName } from "./announcements.ts";
 import { cardName } from "./gates.ts";
 import { ICONS } from "./icons.ts";
+import { othersPhoneNotice, ownPhoneNotice } from "./telephone.ts";
 import type { View } from "./view.ts";
 
 export function noticeList(view: View): TemplateResult {
@@ -15,7 +17,7 @@ export function noticeList(view: View): TemplateResult {
     state.stopped.includes("microphone") ? strings.saidStoppedMicrophone : null,
     state.stopped.includes("camera") ? strings.saidStoppedCamera : null,
   ].filter((sentence) => sentence !== null);
-  return html`${connection(view)} ${asideNotice(view)} ${soundNotice(view)}
+  return html`${connection(view)} ${ownPhoneNotice(view)} ${othersPhoneNotice(view)} ${asideNotice(view)} ${soundNotice(view)}
     ${stopped.map((sentence) => html`<div class="notice">${ICONS.microphoneOff}<span>${sentence}</span></div>`)}
     ${cardNotice(view)} ${handOverNotice(view)} ${arrivedNotice(view)} ${hostNotices(view)} ${waitingNotice(view)}`;
 }
@@ -100,14 +102,17 @@ function waitingNotice({ strings, state, call, panel, actions }: View): Template
   const waiting = seatsWaiting(state);
   const [first] = waiting;
   if (!state.permissions.admit || panel === "people" || first === undefined) return nothing;
-  if (waiting.length > 1) {
+  const phone = state.phones[first.seat];
+  if (waiting.length > 1 || (phone !== undefined && endsEncryption(phone))) {
     return html`<div class="notice arrival" data-notice="waiting">
       <span>${strings.peopleWaiting(waiting.length)}</span>
       <button class="primary" @click=${() => actions.togglePanel("people")}>${strings.people}</button>
     </div>`;
   }
+  const name = seatName(first, strings);
+  const phoned = phone?.doing === "waiting";
   return html`<div class="notice arrival" data-notice="waiting">
-    <span>${strings.saidWaiting(seatName(first, strings))}</span>
+    <span>${phoned ? `${strings.phone.waitsByPhone(name)} ${strings.phone.askIdentity}` : strings.saidWaiting(name)}</span>
     <button class="primary" data-action="admit" data-seat=${first.seat} @click=${() => call.admit(first.seat, first.arrival)}>${strings.admit}</button>
   </div>`;
 }

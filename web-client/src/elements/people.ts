@@ -4,10 +4,12 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 import type { SeatInfo } from "../protocol/generated.ts";
-import { othersPresent, seatsWaiting } from "../sdk/call-state.ts";
+import { othersPresent, seatsAbsentWithPhone, seatsWaiting } from "../sdk/call-state.ts";
+import { endsEncryption } from "../sdk/phones.ts";
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
 import type { Strings } from "./strings.ts";
+import { phoneLine } from "./telephone.ts";
 import { initials } from "./tiles.ts";
 import type { View } from "./view.ts";
 
@@ -36,8 +38,21 @@ export function peoplePanel(view: View): TemplateResult {
         ${identity(strings.you, state.role === null ? "" : strings.roles[state.role])}
       </li>
     </ul>
-    ${hostActions(view)}
+    ${absent(view)} ${hostActions(view)}
   </section>`;
+}
+
+/** Who has not come, or has gone, and could be called. */
+function absent(view: View): TemplateResult | typeof nothing {
+  const { strings, state } = view;
+  const seats = state.permissions.admit ? seatsAbsentWithPhone(state) : [];
+  if (seats.length === 0) return nothing;
+  return html`<h3>${strings.phone.notHere}</h3>
+    <ul data-list="absent">
+      ${repeat(seats, ({ seat }) => seat, (info) => html`<li class="person" data-seat=${info.seat}>
+        ${identity(seatName(info, strings), strings.roles[info.role])} ${phoneLine(view, info)}
+      </li>`)}
+    </ul>`;
 }
 
 /** What concerns the whole room; each only for whom it is allowed. */
@@ -86,11 +101,14 @@ function tags(info: SeatInfo, strings: Strings): TemplateResult | typeof nothing
 function waitingRow(view: View, info: SeatInfo): TemplateResult {
   const { strings, state, call, actions } = view;
   const name = seatName(info, strings);
+  const phone = state.phones[info.seat];
+  // Where a telephone would end encryption, that is asked first.
+  const admits = phone !== undefined && endsEncryption(phone) ? "secondary" : "primary";
   return html`<li class="person waits" data-seat=${info.seat}>
-    ${identity(name, strings.roles[info.role])} ${tags(info, strings)}
+    ${identity(name, strings.roles[info.role])} ${tags(info, strings)} ${phoneLine(view, info)}
     <div class="row">
       <button
-        class="primary"
+        class=${admits}
         data-action="admit"
         data-seat=${info.seat}
         aria-label=${strings.admitName(name)}
@@ -147,7 +165,7 @@ function presentRow(view: View, info: SeatInfo): TemplateResult {
           </button>`
         : nothing}
     </div>
-    ${tags(info, strings)}
+    ${tags(info, strings)} ${phoneLine(view, info)}
   </li>`;
 }
 

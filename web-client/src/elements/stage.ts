@@ -2,7 +2,7 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
-import { seatsWaiting } from "../sdk/call-state.ts";
+import { seatsWaiting, speaksByPhone } from "../sdk/call-state.ts";
 import { facesAway } from "../sdk/devices.ts";
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
@@ -10,6 +10,7 @@ import type { Point } from "./media-view.ts";
 import { messagesPanel, vitalsOf } from "./messages.ts";
 import { noticeList } from "./notices.ts";
 import { peoplePanel } from "./people.ts";
+import { phoneControl, phoneMark } from "./telephone.ts";
 import { initials, stageOf, type Tile } from "./tiles.ts";
 import { mayExchange, mayManage, mayWithdraw, type View } from "./view.ts";
 
@@ -66,8 +67,10 @@ function tileView(view: View, tile: Tile): TemplateResult {
     data-picture=${picture ? "on" : "off"}
     data-speaking=${tile.speaking && !screen ? "yes" : "no"}
     data-reconnecting=${tile.reconnecting ? "yes" : "no"}
+    data-phone=${tile.phone ? "yes" : "no"}
   >
     <colloque-media
+      .muted=${speaksByPhone(state)}
       .shape=${screen ? "whole" : "fit"}
       .label=${screen ? strings.screenOf(name) : name}
       .onView=${view.actions.reportView}
@@ -96,6 +99,7 @@ function tileView(view: View, tile: Tile): TemplateResult {
     <figcaption>
       <span class="name">${screen ? strings.screenOf(name) : name}</span>
       ${screen || tile.displayName === null ? nothing : html`<span class="role">${strings.roles[tile.role]}</span>`}
+      ${screen ? nothing : phoneMark(view, tile.seat)}
       ${tile.microphone || screen
         ? nothing
         : html`<span class="state">${ICONS.microphoneOff}<span class="unseen">${strings.microphoneOff}</span></span>`}
@@ -121,7 +125,8 @@ function selfTile(view: View): TemplateResult {
     ${camera.on ? nothing : html`<div class="avatar" aria-hidden="true">${ICONS.cameraOff}</div>`}
     <figcaption>
       <span class="name">${strings.you}</span>
-      ${microphone.on
+      ${phoneMark(view, view.state.seat)}
+      ${microphone.on || speaksByPhone(view.state)
         ? nothing
         : html`<span class="state">${ICONS.microphoneOff}<span class="unseen">${strings.microphoneOff}</span></span>`}
     </figcaption>
@@ -174,6 +179,7 @@ function controls(view: View): TemplateResult {
             : nothing}
         </button>`
       : nothing}
+    ${phoneControl(view)}
     ${mayWithdraw(state)
       ? html`<button data-action="menu" @click=${() => actions.openDialog({ kind: "menu" })}>
           <span class="disc">${ICONS.more}</span>
@@ -190,7 +196,8 @@ function controls(view: View): TemplateResult {
 function sourceButton(view: View, source: "microphone" | "camera" | "screen"): TemplateResult {
   const { strings, state, call, actions } = view;
   const { on, problem } = call.local[source];
-  const stopped = state.stopped.includes(source);
+  const phoned = source === "microphone" && speaksByPhone(state);
+  const stopped = phoned || state.stopped.includes(source);
   const words = {
     microphone: [strings.microphoneOn, strings.microphoneIsOn, strings.microphoneIsOff, strings.microphoneStopped],
     camera: [strings.cameraOn, strings.cameraIsOn, strings.cameraIsOff, strings.cameraStopped],
@@ -201,7 +208,7 @@ function sourceButton(view: View, source: "microphone" | "camera" | "screen"): T
     camera: [ICONS.camera, ICONS.cameraOff],
     screen: [ICONS.screenOff, ICONS.screen],
   }[source];
-  const action = stopped ? words[3] : on ? words[1] : words[2];
+  const action = phoned ? strings.phone.microphone : stopped ? words[3] : on ? words[1] : words[2];
   const does = problem === null ? action : `${action}. ${strings.problems[problem]}`;
   // A screen is off as a rule, so only the other two warn by their colour.
   const tone = source === "screen" ? (on ? "active" : "") : on ? "" : "off";

@@ -15,6 +15,7 @@ import { PICTURE } from "./styles/picture.ts";
 import { PREVIEW } from "./styles/preview.ts";
 import { SIGNS } from "./styles/signs.ts";
 import { STAGE } from "./styles/stage.ts";
+import { TELEPHONE } from "./styles/telephone.ts";
 import { TOKENS } from "./styles/tokens.ts";
 import { WAITING } from "./styles/waiting.ts";
 
@@ -32,4 +33,5 @@ export const STYLES: CSSResultGroup = [
   CONTROLS,
   PEOPLE,
   MESSAGES,
+  TELEPHONE,
 ];

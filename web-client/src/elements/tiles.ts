@@ -18,6 +18,8 @@ export interface Tile {
   readonly speaking: boolean;
   readonly reconnecting: boolean;
   readonly codecMissing: boolean;
+  /** Speaks by telephone. */
+  readonly phone: boolean;
 }
 
 export interface Stage {
@@ -37,6 +39,7 @@ export function stageOf(state: CallState): Stage {
       microphone: info.microphone,
       speaking: state.speaker === info.seat,
       reconnecting: info.presence === "reconnecting",
+      phone: info.telephone != null,
     };
     const face = slotOf(state, info.seat, "camera");
     seats.push({ ...common, ...face, key: info.seat, source: "camera", picture: info.camera });

@@ -13,6 +13,8 @@ export type OpenDialog =
   | { readonly kind: "decline"; readonly refusal: Refusal }
   | { readonly kind: "card" }
   | { readonly kind: "menu" }
+  | { readonly kind: "phone" }
+  | { readonly kind: "encryption"; readonly seat: string; readonly name: string }
   | { readonly kind: "vitals" }
   | { readonly kind: "invite" }
   | { readonly kind: "hand_over" }

@@ -3,6 +3,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { ICONS } from "./icons.ts";
 import { selfPicture } from "./preview.ts";
+import { ownPhoneNotice, phoneButton } from "./telephone.ts";
 import type { View } from "./view.ts";
 
 export function waitingScreen(view: View): TemplateResult {
@@ -23,6 +24,7 @@ export function waitingScreen(view: View): TemplateResult {
         ? html`<p class="notice" role="status">${ICONS.signal}<span>${strings.reconnectingShort}</span></p>`
         : nothing}
     </div>
+    <div class="waiting-phone">${ownPhoneNotice(view)} ${phoneButton(view)}</div>
     <aside class="emergency">
       <div>
         <strong>${strings.emergencyTitle}</strong>

@@ -19,6 +19,17 @@ export type Presence = "absent" | "waiting" | "present" | "reconnecting";
 /** State of a seat's media connection. */
 export type MediaState = "connected" | "silent" | "gone";
 
+/** What the telephone of a seat does. */
+export type PhoneState = "ready" | "unavailable" | "calling" | "ringing" | "confirming" | "waiting" | "in" | "silent" | "lost" | "left" | "failed";
+
+/** What others may know of a seat that takes part by telephone. Its voice is in `microphone`. */
+export type PhoneInfo = {
+  /** Its person has raised a hand by key. */
+  hand: boolean };
+
+/** Why a telephone does what it does. One at a time; pages have words for each. */
+export type PhoneCause = "switched_off" | "number_missing" | "number_unreadable" | "number_short" | "number_premium" | "number_emergency" | "number_not_allowed" | "encryption_required" | "encryption_ends" | "over" | "too_often" | "too_many_at_once" | "lines_busy" | "minutes_used" | "time_up" | "another_line" | "no_line" | "not_in_service" | "no_answer" | "busy" | "refused" | "not_confirmed" | "cancelled" | "no_sound" | "line_dead" | "hung_up" | "removed" | "declined" | "back_to_page" | "draining" | "fault";
+
 /** Stable error codes. */
 export type ErrorCode = "bad_message" | "bad_session" | "bad_version" | "out_of_order" | "not_permitted" | "bad_offer" | "not_found" | "too_many" | "unavailable";
 
@@ -44,6 +55,8 @@ export type SeatInfo = {
   other_device: boolean,
   /** What it declared of a third person in the room with it; nothing when it was not asked. */
   third_person: boolean | null,
+  /** There when its person takes part by telephone. */
+  telephone?: PhoneInfo | null,
   /** For those who may admit: names the device that opened the seat's link last, another one each time. */
   arrival?: number | null };
 
@@ -233,6 +246,14 @@ export type ClientMessage = { "type": "join",
   | { "type": "aside",
   /** True to begin. */
   on: boolean }
+  | { "type": "call",
+  /** Whose. */
+  seat: string,
+  /** The practitioner agrees that end-to-end encryption ends with the telephone; lets one in that waits for that already. */
+  encryption_ends: boolean }
+  | { "type": "hang_up",
+  /** Whose. */
+  seat: string }
   | { "type": "next" }
   | { "type": "end" }
   | { "type": "leave" }
@@ -318,6 +339,22 @@ export type ServerMessage = { "type": "welcome",
   | { "type": "next",
   /** To be exchanged like a link's. */
   token: string | null }
+  | { "type": "phone",
+  /** Whose. */
+  seat: string,
+  /** What it does. */
+  state: PhoneState,
+  /** Why, when there is something to say. */
+  cause: PhoneCause | null,
+  /** The last digits of the number; to the seat itself and to hosts alone. */
+  number_ending: string | null,
+  /** Who called in did so from that number, or from another one; to hosts alone. Nothing when no number was shown, or for a call that the server made. */
+  matches_file: boolean | null }
+  | { "type": "dial_in",
+  /** A telephone number or a SIP address. */
+  number: string,
+  /** To be typed there. */
+  pin: string }
   | { "type": "acts",
   /** This one included. */
   count: number,

@@ -18,6 +18,7 @@ import type {
   ServerMessage,
   SlotInfo,
 } from "../protocol/generated.ts";
+import { isIn, reducePhone, withoutOutcome, type DialIn, type Phone, type Phones } from "./phones.ts";
 
 export type Phase =
   | "connecting" // the link is being exchanged for a session, or the socket opened for the first time
@@ -81,7 +82,7 @@ export interface Invitation {
 }
 
 /** What the page tells once and the person reads or closes. */
-export type Passing = "arrived" | "handOver" | "invited" | "acts" | "next" | "refusal";
+export type Passing = "arrived" | "handOver" | "invited" | "acts" | "next" | "refusal" | "phone";
 
 export interface CallState {
   readonly phase: Phase;
@@ -127,6 +128,12 @@ export interface CallState {
   /** Other seats whose voice this seat stopped, so that it can let them speak again. */
   readonly silenced: readonly string[];
   readonly quality: Quality;
+  /** The telephones that this page may know of, by seat; its own one first of all. */
+  readonly phones: Phones;
+  /** How this seat comes in by telephone; nothing on a server without one. */
+  readonly dialIn: DialIn | null;
+  /** The person is on the telephone, and this page has been good for so long that it could take over again. */
+  readonly steady: boolean;
   /** The last request the server refused, until the next one is accepted. */
   readonly refusal: ErrorCode | null;
 }
@@ -149,6 +156,7 @@ export type CallEvent =
   | { readonly kind: "sending"; readonly sending: Sending }
   | { readonly kind: "silenced"; readonly seat: string; readonly silenced: boolean }
   | { readonly kind: "quality"; readonly quality: Quality }
+  | { readonly kind: "steady" }
   | { readonly kind: "answered"; readonly gate: Gate["gate"] }
   | { readonly kind: "asked_next" }
   | { readonly kind: "read"; readonly what: Passing }
@@ -206,6 +214,9 @@ export const INITIAL_STATE: CallState = {
   stopped: [],
   silenced: [],
   quality: "good",
+  phones: {},
+  dialIn: null,
+  steady: false,
   refusal: null,
 };
 
@@ -223,6 +234,11 @@ export function isOnStage(phase: Phase): boolean {
 
 export function reduce(state: CallState, event: CallEvent): CallState {
   if (isOver(state.phase)) return state;
+  const next = reduceEvent(state, event);
+  return next.steady && !couldTakeOver(next) ? { ...next, steady: false } : next;
+}
+
+function reduceEvent(state: CallState, event: CallEvent): CallState {
   switch (event.kind) {
     case "session":
       return { ...state, ...withoutUndefined(event.facts), phase: "preview" };
@@ -236,6 +252,7 @@ export function reduce(state: CallState, event: CallEvent): CallState {
     case "asked_next":
       return { ...state, next: "asked" };
     case "read":
+      if (event.what === "phone") return state.seat === null ? state : { ...state, phones: withoutOutcome(state.phones, state.seat) };
       return { ...state, [event.what]: event.what === "next" ? "none" : null };
     case "left":
       return { ...state, phase: "left", socket: "idle", media: "none" };
@@ -249,6 +266,8 @@ export function reduce(state: CallState, event: CallEvent): CallState {
       return { ...state, silenced: withOrWithout(state.silenced, event.seat, event.silenced) };
     case "quality":
       return event.quality === state.quality ? state : { ...state, quality: event.quality };
+    case "steady":
+      return { ...state, steady: true };
     case "server":
       return reduceMessage(state, event.message);
   }
@@ -301,6 +320,10 @@ function reduceNews(state: CallState, message: ServerMessage): CallState {
     }
     case "aside":
       return { ...state, aside: message.on ? (message.outside ? "outside" : "inside") : "none" };
+    case "phone":
+      return { ...state, phones: reducePhone(state.phones, message) };
+    case "dial_in":
+      return { ...state, dialIn: { number: message.number, pin: message.pin } };
     case "acts":
       return { ...state, acts: { count: message.count, limit: message.limit } };
     default:
@@ -328,8 +351,8 @@ function reduceEnd(state: CallState, message: ServerMessage): CallState {
 
 function welcomed(state: CallState, message: Extract<ServerMessage, { type: "welcome" }>): CallState {
   const { seat, role, consultation, language, admitted, permissions, act, media } = message;
-  const { gates, gatesTotal, queue, locked, aside, handOver, slots, seats, speaker, stopped } = INITIAL_STATE;
-  const fresh = { gates, gatesTotal, queue, locked, aside, handOver, slots, seats, speaker, stopped };
+  const { gates, gatesTotal, queue, locked, aside, handOver, slots, seats, speaker, stopped, phones } = INITIAL_STATE;
+  const fresh = { gates, gatesTotal, queue, locked, aside, handOver, slots, seats, speaker, stopped, phones };
   // A server of an earlier version says nothing of the act.
   const known = { seat, role, consultation, language, admitted, permissions, act: act ?? null, hints: media ?? null };
   return { ...state, ...fresh, ...known, phase: admitted ? state.phase : "waiting" };
@@ -382,6 +405,32 @@ export function seatsWaiting(state: CallState): SeatInfo[] {
 /** The cards of professionals that are still to be read. */
 export function cardsPending(state: CallState): readonly Card[] {
   return state.gates.flatMap((gate) => (gate.gate === "card" ? gate.cards : []));
+}
+
+/** This person's own telephone. */
+export function ownPhone({ seat, phones }: CallState): Phone | undefined {
+  return seat === null ? undefined : phones[seat];
+}
+
+/** The person is in the room by telephone: the page's microphone and sound are off, or they would hear themselves. */
+export function speaksByPhone(state: CallState): boolean {
+  return isIn(ownPhone(state));
+}
+
+/** On the telephone, with a page that works: the voice could come back to it. */
+export function couldTakeOver(state: CallState): boolean {
+  return speaksByPhone(state) && state.phase === "in_call" && state.quality !== "poor";
+}
+
+/** The page alone will not do, for now: what the telephone is for. */
+export function isStruggling({ phase, socket, quality }: CallState): boolean {
+  return phase === "reconnecting" || socket === "lost" || (phase === "in_call" && quality === "poor");
+}
+
+/** Whom a host may see who is not here, and could have called or is on the line already. */
+export function seatsAbsentWithPhone(state: CallState): SeatInfo[] {
+  const known = ({ seat }: SeatInfo) => state.phones[seat]?.callable === true || state.phones[seat]?.doing != null;
+  return state.seats.filter((info) => info.seat !== state.seat && info.presence === "absent" && known(info));
 }
 
 export function isHost(role: Role | null): boolean {

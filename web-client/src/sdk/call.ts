@@ -12,7 +12,7 @@
 // "exchange" when a message, file, point or vital sign came or went.
 
 import type { ClientMessage, GateAnswer, HandOverReason, MediaHints, MediaSource, Role, ServerMessage } from "../protocol/generated.ts";
-import { INITIAL_STATE, isHost, isOver, othersPresent, reduce, slotsNeeded } from "./call-state.ts";
+import { INITIAL_STATE, couldTakeOver, isHost, isOver, othersPresent, reduce, slotsNeeded, speaksByPhone } from "./call-state.ts";
 import type { CallEvent, CallState, Passing, SessionFacts } from "./call-state.ts";
 import { facesAway, isHandheld, openBoth, openCamera, openMicrophone, openRearCamera, openScreen } from "./devices.ts";
 import type { DeviceChoice, DeviceProblem, Opened } from "./devices.ts";
@@ -39,6 +39,10 @@ export interface LocalSource {
 const CLOSED: LocalSource = { track: null, on: false, problem: null };
 /** How often the connection's quality is judged: often enough to help, seldom enough not to flicker. */
 const QUALITY_EVERY_MS = 4000;
+/** So long a page must have been good before the voice is offered back to it: a shorter spell is often none. */
+const STEADY_MS = 20_000;
+/** A socket that comes back knows of no telephone until it is told again: not so soon is the microphone on. */
+const BACK_MS = 500;
 
 export class Call extends EventTarget {
   state: CallState = INITIAL_STATE;
@@ -56,6 +60,10 @@ export class Call extends EventTarget {
   private readonly media: MediaConnection;
   private readonly views = new Map<number, { width: number; height: number }>();
   private qualityTimer: ReturnType<typeof setInterval> | undefined;
+  private backTimer: ReturnType<typeof setTimeout> | undefined;
+  private steadyTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The microphone was on when the telephone took over: it is on again when the telephone has left. */
+  private spokeBefore = false;
   private lastReading: Reading | null = null;
   private readonly listening = new AbortController();
 
@@ -220,6 +228,19 @@ export class Call extends EventTarget {
     this.apply({ kind: "read", what });
   }
 
+  /**
+   * Has a seat's telephone called: one's own, or as a host another's. `encryptionEnds`: the host agrees that end-to-end encryption ends
+   * with it; lets one in that waits for that already. How it goes is in `state.phones`.
+   */
+  callPhone(seat: string | null = this.state.seat, encryptionEnds = false): void {
+    if (seat !== null) this.command({ type: "call", seat, encryption_ends: encryptionEnds });
+  }
+
+  /** Calls the call off, or hangs up; when it is one's own telephone in the room, this page takes over again. */
+  hangUpPhone(seat: string | null = this.state.seat): void {
+    if (seat !== null) this.command({ type: "hang_up", seat });
+  }
+
   endForEveryone(): void {
     this.command({ type: "end" });
   }
@@ -233,6 +254,8 @@ export class Call extends EventTarget {
   close(): void {
     this.listening.abort();
     clearInterval(this.qualityTimer);
+    clearTimeout(this.steadyTimer);
+    clearTimeout(this.backTimer);
     this.signalling?.close();
     this.media.stop();
     this.exchanges.clear();
@@ -355,6 +378,8 @@ export class Call extends EventTarget {
       else this.replaceLocal(source, { track: null, problem: null }, false);
       return;
     }
+    // By telephone and from the page at once, a voice would be heard twice.
+    if (source === "microphone" && speaksByPhone(this.state)) return;
     if (this.state.stopped.includes(source)) return;
     if (current.track !== null && device === undefined) this.setLocal(source, { ...current, on: true });
     else if (open !== undefined) this.replaceLocal(source, await open(device), true, current);
@@ -385,7 +410,11 @@ export class Call extends EventTarget {
     this.setLocal(source, { track: null, on: false, problem });
   }
 
-  private setLocal(source: MediaSource, local: LocalSource): void {
+  private setLocal(source: MediaSource, wanted: LocalSource): void {
+    // A device that is opened meanwhile, as after a reload: it is on once the telephone has left.
+    const held = source === "microphone" && wanted.on && speaksByPhone(this.state);
+    if (held) this.spokeBefore = true;
+    const local = held ? { ...wanted, on: false } : wanted;
     this.local = { ...this.local, [source]: local };
     if (local.track !== null) local.track.enabled = local.on;
     void this.media.setTrack(source, local.on ? local.track : null).catch(() => undefined);
@@ -440,7 +469,24 @@ export class Call extends EventTarget {
     this.state = reduce(before, event);
     if (this.state === before) return;
     if (before.phase !== this.state.phase) this.handlePhase();
+    this.followPhone(before);
     this.dispatchEvent(new Event("state"));
+  }
+
+  /** While the telephone speaks, the page's microphone is off; afterwards it is what it was. */
+  private followPhone(before: CallState): void {
+    const phoned = speaksByPhone(this.state);
+    if (phoned && !speaksByPhone(before)) {
+      this.spokeBefore = this.local.microphone.on;
+      void this.setSource("microphone", false);
+      clearTimeout(this.backTimer);
+    } else if (!phoned && speaksByPhone(before) && this.spokeBefore) {
+      this.backTimer = setTimeout(() => isOver(this.state.phase) || void this.setMicrophone(true), BACK_MS);
+    }
+    const calm = couldTakeOver(this.state);
+    if (calm === (this.steadyTimer !== undefined)) return;
+    clearTimeout(this.steadyTimer);
+    this.steadyTimer = calm ? setTimeout(() => this.apply({ kind: "steady" }), STEADY_MS) : undefined;
   }
 
   private handlePhase(): void {

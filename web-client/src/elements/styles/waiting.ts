@@ -64,7 +64,7 @@ export const WAITING = css`
     .screen.waiting {
       max-width: 60rem;
       display: grid;
-      grid-template: "intro self" auto "emergency self" auto "leave self" 1fr / minmax(0, 1.2fr) minmax(0, 1fr);
+      grid-template: "intro self" auto "phone self" auto "emergency self" auto "leave self" 1fr / minmax(0, 1.2fr) minmax(0, 1fr);
       gap: 1.25rem 2.5rem;
       align-items: start;
     }

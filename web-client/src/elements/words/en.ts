@@ -1,6 +1,7 @@
 // English words; the French dictionary is their type.
 
 import type { Strings } from "../strings.ts";
+import { enPhone } from "./en-phone.ts";
 
 export const en: Strings = {
   otherLanguage: "Français",
@@ -318,5 +319,7 @@ export const en: Strings = {
   saidAllowed: "You may turn it on again.",
   saidPermissions: "What you may do in the consultation has changed.",
   saidRefusal: "That was not possible.",
+
+  phone: enPhone,
 };
 

@@ -3,6 +3,7 @@
 import type { VitalName } from "../../sdk/exchange.ts";
 import type { DeviceProblem } from "../../sdk/devices.ts";
 import type { FailureReason, Quality } from "../../sdk/call-state.ts";
+import { frPhone } from "./fr-phone.ts";
 import type { Choice, HandOverReason, Role } from "../../protocol/generated.ts";
 
 export const fr = {
@@ -324,5 +325,7 @@ export const fr = {
   saidAllowed: "Vous pouvez de nouveau l’activer.",
   saidPermissions: "Ce que vous pouvez faire dans la consultation a changé.",
   saidRefusal: "Cette action n’a pas été possible.",
+
+  phone: frPhone,
 };
 
