@@ -45,9 +45,11 @@ bench-worker: ## runs the real worker beside the physical limit: CPU per forward
 	@scripts/setup.sh test
 	scripts/bench-worker.sh
 
-bench-telephone: ## CPU of one telephone leg, by codec and complexity: make bench-telephone LEGS=90
+bench-telephone: ## CPU of one telephone leg, by codec and complexity, then whole calls with their sockets: make bench-telephone LEGS=90
 	@scripts/setup.sh run
 	$(CARGO) bench -q --package colloque-sound --bench telephone -- --legs $(LEGS)
+	$(CARGO) build --release --workspace --bin bench-telephone
+	target/release/bench-telephone
 
 load: ## runs every load scenario for a few seconds (scripts/load.sh runs one)
 	@scripts/setup.sh run

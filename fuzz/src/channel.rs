@@ -81,7 +81,8 @@ pub fn data_envelope(input: &[u8]) {
     assert!(Message::read(true, &stamped).is_err(), "a stamped message is no message: senders are never claimed");
 }
 
-fn pieces(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Cuts the input by a length byte before each piece.
+pub(crate) fn pieces(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (&len, after) = rest.split_first()?;
         let (piece, after) = after.split_at(usize::from(len).min(after.len()));

@@ -5,6 +5,7 @@
 //! `fuzz/corpus/<name>/`. `scripts/fuzz.sh` and `tests/corpus.rs` then find it. Not here: how inputs are made
 //! (libFuzzer does that) and round trips that need no hostile bytes (the tests beside the code).
 
+mod call_packets;
 mod channel;
 mod media;
 mod signalling;
@@ -41,6 +42,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("wav", sound::wav),
     ("sip", telephone::sip),
     ("telephone_sdp", telephone::telephone_sdp),
+    ("telephone_packets", call_packets::telephone_packets),
 ];
 
 /// The target of that name.

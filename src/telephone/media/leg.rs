@@ -200,10 +200,13 @@ impl Leg {
     }
 
     fn receive(&mut self, turn: &mut Turn<'_>) {
+        // The kernel tells how long each has waited here: the tick sees packets late, their jitter and round trip must not.
+        let now = turn.now;
+        let arrival = |age: Duration| now.checked_sub(age).unwrap_or(now);
         for _ in 0..BATCHES_MAX {
             let more = turn.batch.receive(&self.ports.rtp);
             turn.batch.for_each(|from, age, datagram| {
-                self.handle_datagram(turn.now - age, from, datagram, turn.counters);
+                self.handle_datagram(arrival(age), from, datagram, turn.counters);
             });
             if !more {
                 break;
@@ -211,8 +214,8 @@ impl Leg {
         }
         if self.frame.is_multiple_of(REPORTS_LOOKED_FOR) {
             turn.batch.receive(&self.ports.rtcp);
-            turn.batch.for_each(|from, _, datagram| {
-                self.handle_datagram(turn.now, from, datagram, turn.counters);
+            turn.batch.for_each(|from, age, datagram| {
+                self.handle_datagram(arrival(age), from, datagram, turn.counters);
             });
         }
     }

@@ -22,7 +22,7 @@ use crate::rtp::rtcp::{Rtcp, packets};
 use crate::rtp::seq::SeqNo;
 use crate::transport::local::DownlinkFrame;
 use crate::transport::srtp::{EgressSrtp, IngressSrtp, OVERHEAD_MAX, Profile};
-use crate::worker::local::{WorkerPort, line_for_tests};
+use crate::worker::local::{WorkerPort, line_by_hand};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const EVENTS: PayloadType = PayloadType(101);
@@ -348,29 +348,39 @@ fn keys_are_read_from_events_and_each_press_counts_once() {
     assert_eq!(call.keys(), "0477#");
 }
 
+/// The sum of a key's two tones.
+fn key_frame(key: Key, frame: i32) -> Vec<i16> {
+    let (row, column) = key.tones();
+    let at = |n: f64, hz: u32| (TAU * f64::from(hz) * n / 8_000.0).sin();
+    let samples = (0..160).map(|sample| f64::from(frame * 160 + sample));
+    samples.map(|n| (5_000.0 * (at(n, row) + at(n, column))) as i16).collect()
+}
+
 #[test]
-fn keys_are_read_from_tones_on_lines_without_events() {
+fn keys_are_read_from_tones_on_lines_without_events_and_the_room_hears_little_of_them() {
     let pool = pool(1);
     let mut call = Call::connected(&pool, Codec::Pcma);
-    call.say(Say::Tone(0.0), 10);
+    let (port, worker) = line_by_hand(LegId(1)).unwrap();
+    let mut room = Room::new(worker, 440.0);
+    call.leg.attach(port);
+    call.say_into(&mut room, Say::Tone(0.0), 10);
+    let before = room.sequences.len();
     for label in "471".chars() {
-        let (row, column) = Key::from_label(label).unwrap().tones();
-        for n in 0..6 {
-            let at = |n: f64, hz: u32| (TAU * f64::from(hz) * n / 8_000.0).sin();
-            let frame: Vec<i16> = (0..160)
-                .map(|sample| f64::from(n * 160 + sample))
-                .map(|n| (5_000.0 * (at(n, row) + at(n, column))) as i16)
-                .collect();
+        for n in 0..10 {
             let mut payload = [0; 160];
+            let frame = key_frame(Key::from_label(label).unwrap(), n);
             call.telephone.encoder.encode(&frame, &mut payload).unwrap();
             let timestamp = call.telephone.timestamp;
             call.telephone.send(PayloadType(8), timestamp, &payload);
-            call.say(Say::Nothing, 1);
+            call.say_into(&mut room, Say::Nothing, 1);
         }
-        call.say(Say::Tone(0.0), 6);
+        call.say_into(&mut room, Say::Tone(0.0), 10);
     }
-    call.say(Say::Tone(0.0), 10);
+    call.say_into(&mut room, Say::Tone(0.0), 10);
     assert_eq!(call.keys(), "471");
+    // Of each press the tone's 10 frames and 3 behind them are cut, but for what came before a block was full.
+    let (passed, published) = (70, room.sequences.len() - before);
+    assert!(passed - published >= 3 * 9, "{published} of {passed} frames reached the room");
 }
 
 #[test]
@@ -379,7 +389,7 @@ fn telephone_and_room_hear_each_other_from_the_moment_of_attaching_and_not_befor
         let pool = pool(1);
         let mut call = Call::connected(&pool, codec);
         call.say(Say::Tone(700.0), 30);
-        let (port, worker) = line_for_tests(LegId(1));
+        let (port, worker) = line_by_hand(LegId(1)).unwrap();
         let mut room = Room::new(worker, 440.0);
         call.say_into(&mut room, Say::Tone(700.0), 10);
         assert!(room.heard.is_empty() && call.telephone.hears(440.0) < 100.0, "not attached yet");
@@ -399,7 +409,7 @@ fn telephone_and_room_hear_each_other_from_the_moment_of_attaching_and_not_befor
 fn a_muted_or_holding_telephone_is_not_published_and_the_numbers_go_on() {
     let pool = pool(1);
     let mut call = Call::connected(&pool, Codec::Pcma);
-    let (port, worker) = line_for_tests(LegId(1));
+    let (port, worker) = line_by_hand(LegId(1)).unwrap();
     let mut room = Room::new(worker, 440.0);
     call.leg.attach(port);
     call.say_into(&mut room, Say::Tone(700.0), 30);
@@ -430,7 +440,7 @@ fn a_muted_or_holding_telephone_is_not_published_and_the_numbers_go_on() {
 fn another_codec_in_the_middle_of_a_call_is_heard_both_ways_under_the_same_numbers() {
     let pool = pool(1);
     let mut call = Call::connected(&pool, Codec::Pcma);
-    let (port, worker) = line_for_tests(LegId(1));
+    let (port, worker) = line_by_hand(LegId(1)).unwrap();
     let mut room = Room::new(worker, 440.0);
     call.leg.attach(port);
     call.say_into(&mut room, Say::Tone(700.0), 40);
@@ -453,7 +463,7 @@ fn a_telephone_may_change_among_the_agreed_codecs_without_asking_and_is_followed
     call.leg.connect(Connection { formats: formats.to_vec(), ..call.connection() });
     call.say(Say::Tone(700.0), 10);
     call.telephone.set_codec(Codec::Pcmu);
-    let (port, worker) = line_for_tests(LegId(1));
+    let (port, worker) = line_by_hand(LegId(1)).unwrap();
     let mut room = Room::new(worker, 440.0);
     call.leg.attach(port);
     call.say_into(&mut room, Say::Tone(700.0), 60);
@@ -472,7 +482,7 @@ fn an_encrypted_call_is_heard_both_ways_and_nothing_in_the_clear_gets_in() {
         call.telephone.open = theirs.new_ingress(None);
         call.telephone.next = SeqNo(100);
         call.leg.connect(Connection { keys: Some(keys), ..call.connection() });
-        let (port, worker) = line_for_tests(LegId(1));
+        let (port, worker) = line_by_hand(LegId(1)).unwrap();
         let mut room = Room::new(worker, 440.0);
         call.leg.attach(port);
         for n in 0..75u32 {
@@ -496,7 +506,7 @@ fn an_encrypted_call_is_heard_both_ways_and_nothing_in_the_clear_gets_in() {
 fn packets_of_strangers_are_not_heard() {
     let pool = pool(1);
     let mut call = Call::connected(&pool, Codec::Pcma);
-    let (port, worker) = line_for_tests(LegId(1));
+    let (port, worker) = line_by_hand(LegId(1)).unwrap();
     let mut room = Room::new(worker, 440.0);
     call.leg.attach(port);
     let mut stranger = Telephone::new((LOOPBACK, call.leg.port()).into(), Codec::Pcma);

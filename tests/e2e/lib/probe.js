@@ -130,6 +130,8 @@
   /** What the barcode on the picture says, or null. */
   function readFrame(video) {
     if (video.videoWidth === 0) return null;
+    // Before its first picture an element draws nothing: what was read last, of whomever, must not be read again.
+    reader.clearRect(0, 0, scratch.width, scratch.height);
     reader.drawImage(video, 0, 0, video.videoWidth, video.videoHeight / 4, 0, 0, scratch.width, scratch.height);
     const { data } = reader.getImageData(0, 0, scratch.width, scratch.height);
     const bits = [];
