@@ -9,7 +9,7 @@ import { endsEncryption } from "../sdk/phones.ts";
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
 import type { Strings } from "./strings.ts";
-import { phoneLine } from "./telephone.ts";
+import { phoneButton, phoneLine } from "./telephone.ts";
 import { initials } from "./tiles.ts";
 import type { View } from "./view.ts";
 
@@ -56,7 +56,8 @@ function absent(view: View): TemplateResult | typeof nothing {
 }
 
 /** What concerns the whole room; each only for whom it is allowed. */
-function hostActions({ strings, state, call, actions }: View): TemplateResult {
+function hostActions(view: View): TemplateResult {
+  const { strings, state, call, actions } = view;
   const { admit, invite, hand_over: handOver, aside, end } = state.permissions;
   const apart = state.aside === "inside";
   const button = (action: string, text: string, act: () => void) =>
@@ -80,6 +81,7 @@ function hostActions({ strings, state, call, actions }: View): TemplateResult {
           ${strings.nextPatient}
         </button>`
       : nothing}
+    ${phoneButton(view, "secondary")}
     ${end
       ? html`<button class="end" data-action="end" @click=${() => actions.openDialog({ kind: "leave" })}>
           ${strings.endForAll}

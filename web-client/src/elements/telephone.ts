@@ -8,7 +8,7 @@ import { dialLink, endsEncryption, isBeingCalled, isBusy, isIn, isOutcome, type 
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
 import { causeText, otherPhoneText, outcomeText } from "./phone-words.ts";
-import type { View } from "./view.ts";
+import { mayManage, type View } from "./view.ts";
 
 /** There is something to say about this person's own telephone: it can be called, or calls, or it is said why not. */
 export function mayPhone(state: CallState): boolean {
@@ -16,11 +16,11 @@ export function mayPhone(state: CallState): boolean {
   return state.dialIn !== null || phone?.callable === true || isBusy(phone) || phone?.obstacle === "encryption_required";
 }
 
-/** The way to the dialog, in the waiting room. */
-export function phoneButton({ strings, state, actions }: View): TemplateResult | typeof nothing {
+/** The way to the dialog, in the waiting room and in a host's list of people. */
+export function phoneButton({ strings, state, actions }: View, looks = "secondary large"): TemplateResult | typeof nothing {
   // What it does, or how it ended, has its own notice with its own buttons.
   if (!mayPhone(state) || ownPhone(state)?.doing != null) return nothing;
-  return html`<button class="secondary large" data-action="phone" @click=${() => actions.openDialog({ kind: "phone" })}>
+  return html`<button class=${looks} data-action="phone" @click=${() => actions.openDialog({ kind: "phone" })}>
     ${ICONS.phone}${strings.phone.title}
   </button>`;
 }
@@ -219,9 +219,12 @@ export function phoneMark({ strings, state }: View, seat: string | null): Templa
     ${telephone.hand ? html`<span class="hand">${ICONS.hand}<span class="unseen">${strings.phone.hand}</span></span>` : nothing}`;
 }
 
-/** The control in the call: the dialog, or nothing while the telephone is in use and its notice says all. */
+/**
+ * The control in the call: the dialog, or nothing while the telephone is in use and its notice says all. Who sees the list of people has it
+ * there: a seventh control would stand alone in a second row of a narrow window.
+ */
 export function phoneControl({ strings, state, actions }: View): TemplateResult | typeof nothing {
-  if (!mayPhone(state) || isBusy(ownPhone(state))) return nothing;
+  if (!mayPhone(state) || isBusy(ownPhone(state)) || mayManage(state)) return nothing;
   return html`<button data-action="phone" title=${strings.phone.title} @click=${() => actions.openDialog({ kind: "phone" })}>
     <span class="disc">${ICONS.phone}</span>
     <span class="word" aria-hidden="true">${strings.phone.word}</span>
