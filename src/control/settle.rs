@@ -23,9 +23,9 @@ use super::hand_over::{GIVEN_AWAY, HandOver};
 use super::lock::{self, Comer};
 use super::room::RoomState;
 use super::seat::{self, Attendance, LiveSeat, Visit};
-use super::stage::{Obstacle, Stage};
+use super::stage::Stage;
 use super::yearly::ActsOfYear;
-use super::{aside, clock, gates};
+use super::{aside, clock};
 
 impl RoomState {
     /// Works out what follows from what has changed, and tells everyone whom it concerns.

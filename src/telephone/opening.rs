@@ -77,7 +77,7 @@ fn dial_in(config: &TelephoneConfig, endpoint: &Endpoint) -> Option<String> {
     number.map(|number| number.0.e164().to_owned()).or_else(|| {
         let transports = [SipTransport::Udp, SipTransport::Tcp, SipTransport::Tls];
         let bound = transports.into_iter().find_map(|transport| endpoint.listening(transport))?;
-        Some(format!("sip:{}", SocketAddr::new(public(config, bound.ip()), bound.port())))
+        Some(format!("sip:appointment@{}", SocketAddr::new(public(config, bound.ip()), bound.port())))
     })
 }
 

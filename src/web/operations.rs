@@ -189,7 +189,7 @@ fn write_media_counters(state: &AppState, text: &mut String) {
 }
 
 fn suffix(name: &str) -> &'static str {
-    if matches!(name, "rooms" | "legs" | "legs_connected" | "tracks") { "" } else { "_total" }
+    if matches!(name, "rooms" | "legs" | "legs_connected" | "legs_local" | "tracks") { "" } else { "_total" }
 }
 
 /// Refuses new rooms from now on; running calls go on.

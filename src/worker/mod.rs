@@ -17,6 +17,8 @@ pub mod grants;
 mod kernel_drops;
 pub mod local;
 mod locals;
+#[cfg(test)]
+mod locals_tests;
 mod mailbox;
 pub mod pool;
 mod run_loop;

@@ -10,6 +10,7 @@ mod events;
 mod facts;
 mod gates;
 mod hosting;
+mod phone_place;
 mod queue;
 mod refusals;
 mod room;
