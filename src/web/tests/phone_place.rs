@@ -77,7 +77,8 @@ async fn a_telephone_may_come_first_and_nothing_reaches_it_before_it_is_let_in()
     assert!(place.attach().is_none());
     assert_eq!(server.view(&consultation).await["seats"][1]["presence"], "waiting");
 
-    let mut doctor = server.page_inside(&practitioner).await;
+    // Not `page_inside`: the roster that tells of the telephone comes before the answer to an offer.
+    let mut doctor = server.page(&practitioner).await;
     sees(&mut doctor, &patient, Presence::Waiting, false).await;
     admits(&mut doctor, &patient).await;
     doctor.settled().await;
@@ -234,7 +235,7 @@ async fn of_patient(server: &Server, consultation: &str, seats: &[Value]) -> Vec
 async fn a_telephone_is_told_of_an_aside_and_of_a_host_who_mutes_it() {
     let server = Server::start().await;
     let roles = ["practitioner", "patient", "expert"];
-    let (consultation, seats) = server.booked_roles("teleconsultation", &roles).await;
+    let (consultation, seats) = server.booked_roles("tele_expertise", &roles).await;
     server.on_seat(&consultation, &seats[2], "admit", Value::Null).await;
     let mut doctor = server.page_inside(&seats[0]).await;
     let _expert = server.page_inside(&seats[2]).await;

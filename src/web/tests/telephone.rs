@@ -75,7 +75,7 @@ async fn a_booking_says_how_to_dial_in_and_pages_know_what_concerns_them() {
 
     let mut page = server.page(&seats[1]).await;
     assert_eq!(about_telephones(page.settled().await), [dial_in(&seats[1]), ready.clone()]);
-    let mut doctor = server.page_inside(&seats[0]).await;
+    let mut doctor = server.page(&seats[0]).await;
     let told = about_telephones(doctor.settled().await);
     // The host hears before it is let in what concerns itself, and then of everybody.
     assert!(told.contains(&ready) && told.contains(&missing(&seats[2])), "{told:?}");
