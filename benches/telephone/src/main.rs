@@ -112,8 +112,8 @@ impl Outcome {
             core * 100.0,
             self.late as f64 * 100.0 / self.frames.max(1) as f64,
             self.made_up * 100.0,
-            self.to_room.to_text(),
-            self.to_telephone.to_text(),
+            self.to_room.describe(),
+            self.to_telephone.describe(),
         );
     }
 }
