@@ -20,11 +20,12 @@ checks=not_a_server_error,status_code_conformance,content_type_conformance,respo
 checks+=,response_schema_conformance,negative_data_rejection,unsupported_method
 cp tests/api/hooks.py "$scratch/"
 st=$PWD/target/venv-api/bin/st
+# The feed of events may be asked to wait for longer than the tool would.
 cd "$scratch"
 if ! SCHEMATHESIS_HOOKS=hooks timeout --kill-after=10 $((${API_SECONDS:-60} + 120)) \
   "$st" run "$base/openapi.json" --header "Authorization: Bearer $(field api_key)" \
   --checks "$checks" --phases examples,coverage,fuzzing --max-time "${API_SECONDS:-60}" --max-examples 60 \
-  --exclude-path /ws --exclude-path-regex '^/admin/' --no-color --warnings off "$@"; then
+  --request-timeout 40 --exclude-path /ws --exclude-path-regex '^/admin/' --no-color --warnings off "$@"; then
   echo "--- the server's log" >&2
   tail -n 40 "$scratch/err" >&2
   exit 1

@@ -101,7 +101,8 @@ impl Consultations {
     /// A page calls off or hangs up its own telephone, or a host another's.
     pub(in crate::control) fn page_hangs_up(&self, visit: &Attachment, seat: &str) {
         let own = seat == visit.seat;
-        if !own && !(visit.may(|may| may.admit) && visit.knows(seat)) {
+        let may = own || (visit.may(|may| may.admit) && visit.knows(seat));
+        if !may {
             return;
         }
         let in_room = visit.room.lock().seat(seat).is_some_and(|seat| seat.stage.is_inside());
