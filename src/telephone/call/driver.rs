@@ -89,6 +89,8 @@ pub(in crate::telephone) struct Driver {
     held: bool,
     /// The line broke: nobody hung up.
     broken: bool,
+    /// Inside, and its worker had no room for the command: asked again with the next beat.
+    attach_due: bool,
     muted: bool,
     inputs: VecDeque<Input>,
     beat: Interval,
@@ -179,6 +181,7 @@ impl Driver {
             answered: None,
             held: false,
             broken: false,
+            attach_due: false,
             muted: false,
             inputs: VecDeque::new(),
             beat,
@@ -256,7 +259,12 @@ impl Driver {
                 let actions = self.machine.handle_timeout(Instant::now());
                 self.act(actions).await;
             }
-            Came::Beat => self.watch_line(),
+            Came::Beat => {
+                self.watch_line();
+                if self.attach_due {
+                    self.attach();
+                }
+            }
         }
     }
 
@@ -369,6 +377,7 @@ impl Driver {
                 Action::Consent(accepted) => self.with_place(|place| place.consent(accepted)),
                 Action::Attach => self.attach(),
                 Action::Detach => {
+                    self.attach_due = false;
                     self.leg.detach();
                     self.with_place(PhonePlace::detach);
                 }
@@ -437,7 +446,9 @@ impl Driver {
 
     fn attach(&mut self) {
         let inside = self.place.as_ref().filter(|place| place.standing().stage == PhoneStage::Inside);
-        if let Some(port) = inside.and_then(PhonePlace::attach) {
+        let port = inside.map(PhonePlace::attach);
+        self.attach_due = matches!(port, Some(None));
+        if let Some(port) = port.flatten() {
             self.leg.attach(port);
         }
     }
