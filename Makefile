@@ -55,8 +55,9 @@ load: ## runs every load scenario for a few seconds (scripts/load.sh runs one)
 	@scripts/setup.sh run
 	scripts/load.sh all
 
-soak: ## load scenario `soak` for ten minutes, or SOAK_SECONDS=N; 1,000 kills of the store, or KILLS=N
+soak: ## load scenario `soak` for ten minutes, or SOAK_SECONDS=N; 1,000 kills of the store, or KILLS=N; a call in five minutes of silence
 	@scripts/setup.sh test
+	$(CARGO) test --workspace --test calls -- --ignored
 	COLLOQUE_KILLS=$(KILLS) $(CARGO) test --workspace --test store_kill
 	scripts/load.sh soak --seconds $(SOAK_SECONDS)
 

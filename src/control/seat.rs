@@ -321,6 +321,11 @@ impl LiveSeat {
         matches!(self.attendance(), Attendance::Present | Attendance::Lost)
     }
 
+    /// Whether it is inside a room and could unlock it: a telephone has no key for that.
+    pub(super) fn keeps_the_lock(&self) -> bool {
+        self.belongs && self.attends() && self.visit != Visit::Absent && self.permissions().admit
+    }
+
     /// What it really sends: tracks that the media plane has and forwards, and that the page does not say are off.
     pub(super) fn media(&self) -> Media {
         let (policy, said) = (self.policy(), self.sending.unwrap_or(EVERYTHING));

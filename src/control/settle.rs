@@ -47,11 +47,8 @@ impl RoomState {
         let cards = self.cards();
         let mut all_pending = Vec::with_capacity(self.seats.len());
         for index in 0..self.seats.len() {
-            let keeper_inside = self
-                .seats
-                .iter()
-                .enumerate()
-                .any(|(other, seat)| other != index && seat.belongs && seat.attends() && seat.permissions().admit);
+            let keeper_inside =
+                self.seats.iter().enumerate().any(|(other, seat)| other != index && seat.keeps_the_lock());
             let seat = &mut self.seats[index];
             // Whoever has gone is no longer of those whom the lock found inside.
             seat.belongs &= seat.is_taken() || seat.entered.attendance == Attendance::Absent;

@@ -362,7 +362,7 @@ impl Sfu {
     }
 
     fn add_local_leg(&mut self, now: Instant, room: RoomId, seat: SeatId, leg: LegId) {
-        let Some(&key) = self.room_keys.get(&room) else { return };
+        let Some(&key) = self.room_keys.get(&room) else { return self.events.push(Event::LegGone(leg)) };
         if self.has_leg(leg) {
             return;
         }

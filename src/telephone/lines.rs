@@ -184,10 +184,10 @@ impl Lines {
         driver.run(first).await;
     }
 
-    /// Another attempt for the same seat, when its books allow it.
-    pub(super) fn call_again(self: &Arc<Self>, whose: &Whose) -> Result<(Dialling, CallTicket), PhoneCause> {
-        let (number, ticket) = self.board.call_again(&whose.consultation, &whose.seat)?;
-        Ok((Dialling::new(Arc::clone(self), number), ticket))
+    /// Another attempt of the same call, when its books allow it.
+    pub(super) fn call_again(self: &Arc<Self>, whose: &Whose, ticket: &CallTicket) -> Result<Dialling, PhoneCause> {
+        let number = self.board.call_again(&whose.consultation, &whose.seat, ticket)?;
+        Ok(Dialling::new(Arc::clone(self), number))
     }
 
     /// The seat that these digits open, always after the same time.

@@ -274,6 +274,17 @@ fn a_telephone_without_a_seat_is_refused_and_told() {
     assert!(!world.sfu.has_local_leg(leg));
 }
 
+/// A room that its worker does not know was passed over in silence: the telephone would have waited for its sound for ever.
+#[test]
+fn a_telephone_without_a_room_is_refused_and_told() {
+    let mut world = World::with(seed(24), [Page::new()]);
+    let (room, seat, leg) = (colloque::ids::RoomId(9_999), colloque::ids::SeatId(1), LegId(9_999));
+    world.sfu.handle_command(world.now, Command::AddLocalLeg { room, seat, leg });
+    world.run(100);
+    assert_eq!(world.events_of(|event| matches!(event, Event::LegGone(gone) if *gone == leg)), 1);
+    assert!(!world.sfu.has_local_leg(leg));
+}
+
 #[test]
 fn what_listeners_lose_is_known() {
     let mut world = call(seed(22), [Page::new(), Page::new().link(Link { loss: 0.2, ..Link::GOOD })]);

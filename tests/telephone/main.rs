@@ -2,6 +2,7 @@
 //!
 //! Not here: sound. Each test has an endpoint, ports and peers of its own.
 
+mod authority;
 mod crossing;
 mod inbound;
 mod kamailio;

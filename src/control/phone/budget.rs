@@ -126,25 +126,24 @@ impl Budget {
     /// Whether this call may be made now. An allowed one is in the books from here on, as an attempt and as running; it has to be ended
     /// with [`Budget::handle_end`].
     pub fn ask(&mut self, asked: Asked<'_>, now: Instant, today: i64) -> Result<CallId, BudgetRefusal> {
-        let Allowance { enabled, attempts, at_once, daily_minutes, .. } = self.allowance;
-        self.forget_old_attempts(now);
-        let tried = self.attempts.get(asked.seat).map_or(0, Vec::len);
-        let has = |count: u32, max: u32| count >= max;
-        if !enabled {
-            return Err(BudgetRefusal::SwitchedOff);
-        }
-        if tried >= attempts as usize || self.attempts.len() >= SEATS_MAX && tried == 0 {
-            return Err(BudgetRefusal::TooOften);
-        }
-        if has(self.count(|running| running.by.as_deref() == Some(asked.by)), at_once) {
+        self.check_attempt(asked.seat, now)?;
+        if self.count(|running| running.by.as_deref() == Some(asked.by)) >= self.allowance.at_once {
             return Err(BudgetRefusal::TooManyAtOnce);
         }
         self.check_lines(asked.clinic)?;
-        if self.spent(asked.clinic, now, today) >= minutes(daily_minutes) {
-            return Err(BudgetRefusal::MinutesUsed);
-        }
+        self.check_minutes(asked.clinic, now, today)?;
         self.attempts.entry(asked.seat.to_owned()).or_default().push(now);
         Ok(self.book(asked.clinic, Some(asked.by)))
+    }
+
+    /// Whether a running call may try its seat once more: another attempt, and still one call.
+    pub fn ask_again(&mut self, call: CallId, seat: &str, now: Instant, today: i64) -> Result<(), BudgetRefusal> {
+        self.check_attempt(seat, now)?;
+        if let Some(clinic) = self.running.get(&call).map(|running| running.clinic.clone()) {
+            self.check_minutes(&clinic, now, today)?;
+        }
+        self.attempts.entry(seat.to_owned()).or_default().push(now);
+        Ok(())
     }
 
     /// A telephone that dialled in takes a line, and costs the clinic nothing. Refused when there is none.
@@ -199,6 +198,21 @@ impl Budget {
         clinics.sort();
         clinics.dedup();
         clinics
+    }
+
+    fn check_attempt(&mut self, seat: &str, now: Instant) -> Result<(), BudgetRefusal> {
+        self.forget_old_attempts(now);
+        let tried = self.attempts.get(seat).map_or(0, Vec::len);
+        if !self.allowance.enabled {
+            return Err(BudgetRefusal::SwitchedOff);
+        }
+        let too_often = tried >= self.allowance.attempts as usize || self.attempts.len() >= SEATS_MAX && tried == 0;
+        if too_often { Err(BudgetRefusal::TooOften) } else { Ok(()) }
+    }
+
+    fn check_minutes(&self, clinic: &str, now: Instant, today: i64) -> Result<(), BudgetRefusal> {
+        let used = self.spent(clinic, now, today) >= minutes(self.allowance.daily_minutes);
+        if used { Err(BudgetRefusal::MinutesUsed) } else { Ok(()) }
     }
 
     fn check_lines(&self, clinic: &str) -> Result<(), BudgetRefusal> {
@@ -313,6 +327,23 @@ mod tests {
         budget.handle_end(first, now, TODAY);
         assert!(budget.ask(asked("c", "s4", "host"), now, TODAY).is_ok());
         assert_eq!(budget.handle_end(first, now, TODAY), None, "an end is counted once");
+    }
+
+    /// A busy telephone was called again beside its first attempt, which was still in the books: who may have one call at a time, or
+    /// the clinic's last line, was refused for itself.
+    #[test]
+    fn a_second_attempt_is_one_more_attempt_of_one_call() {
+        let (mut budget, now) = (Budget::new(Allowance { at_once: 1, legs_per_clinic: 1, ..ALLOWANCE }), Instant::now());
+        let call = budget.ask(asked("c", "s", "host"), now, TODAY).unwrap();
+        for _ in 0..2 {
+            assert_eq!(budget.ask_again(call, "s", now, TODAY), Ok(()));
+        }
+        assert_eq!(budget.ask_again(call, "s", now, TODAY), Err(BudgetRefusal::TooOften));
+        assert_eq!(budget.ask(asked("c", "t", "host"), now, TODAY), Err(BudgetRefusal::TooManyAtOnce));
+        budget.handle_end(call, now, TODAY);
+        assert!(budget.ask(asked("c", "t", "host"), now, TODAY).is_ok(), "nothing is left in the books");
+        budget.set_allowance(Allowance { enabled: false, ..ALLOWANCE });
+        assert_eq!(budget.ask_again(call, "u", now, TODAY), Err(BudgetRefusal::SwitchedOff));
     }
 
     #[test]

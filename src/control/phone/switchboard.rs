@@ -175,16 +175,16 @@ impl Switchboard {
         Ok(number)
     }
 
-    /// Another attempt of the same call (it was busy): counted like any other.
+    /// Another attempt of the same call (it was busy): counted like any other, and still one call in the books.
     pub fn call_again(
         &self,
         consultation: &ConsultationRecord,
         seat: &SeatRecord,
-    ) -> Result<(Number, CallTicket), PhoneCause> {
+        ticket: &CallTicket,
+    ) -> Result<Number, PhoneCause> {
         let number = self.number_of(Encryption::from_name(&consultation.e2ee), seat)?;
-        let asked = Asked { clinic: &consultation.clinic, seat: &seat.id, by: &seat.id };
-        let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
-        Ok((number, self.ticket(call, None)))
+        lock(&self.budget).ask_again(ticket.call, &seat.id, Instant::now(), today()).map_err(cause_of_budget)?;
+        Ok(number)
     }
 
     /// A call came in for this clinic's seat: it takes a line.

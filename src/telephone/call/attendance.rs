@@ -19,6 +19,7 @@ use crate::store::{ConsultationRecord, SeatRecord};
 use crate::telephone::lines::Lines;
 use crate::worker::local::LocalPort;
 
+use super::dialling::Dialling;
 use super::machine::Machine;
 use super::{OutReason, RoomNews};
 
@@ -44,10 +45,10 @@ pub(super) struct Attendance {
     checking: Option<Checking>,
     whose: Option<Whose>,
     place: Option<PhonePlace>,
-    /// In the books as long as the call; a second attempt is there too.
-    tickets: Vec<CallTicket>,
+    /// In the books as long as the call.
+    ticket: Option<CallTicket>,
     cancelled: Option<mpsc::Receiver<PhoneCause>>,
-    /// Inside, and its worker had no room for the command: to be asked again.
+    /// Perhaps inside, and without the room's sound: its worker did not take the command, or let the leg go. To be asked again.
     attach_due: bool,
 }
 
@@ -72,7 +73,7 @@ impl Attendance {
             checking: None,
             whose: None,
             place: None,
-            tickets: Vec::new(),
+            ticket: None,
             cancelled: None,
             attach_due: false,
         }
@@ -85,23 +86,18 @@ impl Attendance {
 
     /// The call is made for this seat.
     pub(super) fn set_seat(&mut self, whose: Whose, ticket: CallTicket, cancelled: mpsc::Receiver<PhoneCause>) {
-        self.whose = Some(whose);
-        self.tickets.push(ticket);
-        self.cancelled = Some(cancelled);
+        (self.whose, self.ticket, self.cancelled) = (Some(whose), Some(ticket), Some(cancelled));
     }
 
-    pub(super) fn whose(&self) -> Option<&Whose> {
-        self.whose.as_ref()
+    /// Another attempt of a call that we make, when its books allow it.
+    pub(super) fn call_again(&self) -> Result<Dialling, PhoneCause> {
+        let (Some(whose), Some(ticket)) = (&self.whose, &self.ticket) else { return Err(PhoneCause::Fault) };
+        self.lines.call_again(whose, ticket)
     }
 
-    /// Another attempt is in the books.
-    pub(super) fn add_ticket(&mut self, ticket: CallTicket) {
-        self.tickets.push(ticket);
-    }
-
-    /// The last attempt was answered: its minutes count.
+    /// The call that we make was answered: its minutes count.
     pub(super) fn handle_answer(&self) {
-        if let Some(ticket) = self.tickets.last() {
+        if let Some(ticket) = &self.ticket {
             ticket.handle_answer();
         }
     }
@@ -141,7 +137,7 @@ impl Attendance {
                 }
                 let news = news(place.standing().stage);
                 self.place = Some(place);
-                self.tickets.extend(ticket);
+                self.ticket = ticket.or(self.ticket.take());
                 news
             }
             Err(reason) => RoomNews::Out(reason),
@@ -156,7 +152,12 @@ impl Attendance {
         port.flatten()
     }
 
-    /// Whether the sound of the room was asked for in vain.
+    /// The sound of the room is gone: ask for it with the next beat, and not sooner, for it may go again.
+    pub(super) fn set_attach_due(&mut self) {
+        self.attach_due = true;
+    }
+
+    /// Whether the sound of the room was asked for in vain, or went.
     pub(super) fn is_attach_due(&self) -> bool {
         self.attach_due
     }

@@ -11,7 +11,8 @@
 //! here: how a call comes to its task (`telephone::lines`).
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,8 @@ use crate::store::ConsultationRecord;
 use crate::telephone::lines::Lines;
 use crate::telephone::media::{Connection, MediaEvent, MediaLeg};
 use crate::telephone::prompts::Prompt;
-use crate::telephone::sip::{Dialog, DialogEvent, EndCause, Reason};
+use crate::telephone::sdp::Remote;
+use crate::telephone::sip::{Dialog, DialogEvent, EndCause, Reason, ReofferFailure};
 use crate::telephone::trunk::Place;
 
 use super::attendance::{Attendance, Attended, Caller, Whose};
@@ -45,6 +47,9 @@ pub(in crate::telephone) struct Driver {
     dialog: Option<Dialog>,
     /// A call that was not answered yet.
     dialling: Option<Dialling>,
+    /// What the other side was asked, and has not answered: whether it is there, and our new description.
+    probing: Option<Asking<bool>>,
+    offering: Option<Asking<Result<Remote, ReofferFailure>>>,
     /// Its place on its trunk, as long as the call.
     line: Option<Place>,
     /// Nothing once it was told.
@@ -56,9 +61,14 @@ pub(in crate::telephone) struct Driver {
     beat: Interval,
 }
 
+/// A question to the other side, which may take its time.
+type Asking<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// What came first.
 enum Came {
     Dialog(DialogEvent),
+    Probed(bool),
+    Offered(Result<Remote, ReofferFailure>),
     Progress(Step),
     Sound(Option<MediaEvent>),
     Attended(Attended),
@@ -85,6 +95,8 @@ impl Driver {
             machine,
             dialog: None,
             dialling: None,
+            probing: None,
+            offering: None,
             line: None,
             language,
             broken: false,
@@ -139,6 +151,8 @@ impl Driver {
         let due = self.machine.poll_timeout();
         let came = tokio::select! {
             event = next_of_dialog(&mut self.dialog) => Came::Dialog(event),
+            alive = answered(&mut self.probing) => Came::Probed(alive),
+            answer = answered(&mut self.offering) => Came::Offered(answer),
             step = next_of_call(&mut self.dialling) => Came::Progress(step),
             event = self.sound.next() => Came::Sound(event),
             attended = self.attendance.next() => Came::Attended(attended),
@@ -148,6 +162,10 @@ impl Driver {
         };
         match came {
             Came::Dialog(event) => self.handle_dialog(event),
+            Came::Probed(true) => self.sound.handle_proof(Instant::now()),
+            Came::Offered(Ok(remote)) => self.sound.accept(&remote),
+            // The watch and the dialog's end say what follows.
+            Came::Probed(false) | Came::Offered(Err(_)) => {}
             Came::Progress(step) => self.handle_progress(step),
             Came::Sound(event) => self.handle_sound(event),
             Came::Attended(Attended::Pin(whose)) => self.handle_pin(*whose),
@@ -173,7 +191,7 @@ impl Driver {
             DialogEvent::Answer(remote) => self.sound.accept(&remote),
             DialogEvent::Digit(digit) => self.inputs.push_back(Input::Key(Pii(digit))),
             DialogEvent::Ended(cause) => {
-                self.dialog = None;
+                (self.dialog, self.probing, self.offering) = (None, None, None);
                 self.broken |= !matches!(cause, EndCause::Bye | EndCause::ByUs);
                 self.inputs.push_back(Input::HungUp);
             }
@@ -207,8 +225,8 @@ impl Driver {
                     self.inputs.push_back(Input::Said);
                 }
             }
-            // Its worker's room was lost and opened again.
-            Some(MediaEvent::Unplugged) => self.attach(),
+            // Its worker's room was lost and opened again, or has no place for it.
+            Some(MediaEvent::Unplugged) => self.attendance.set_attach_due(),
             // A fax machine hears no question.
             Some(MediaEvent::Fax) => self.inputs.push_back(Input::Cancelled(PhoneCause::NotConfirmed)),
             Some(MediaEvent::FirstPacket) => {}
@@ -269,8 +287,8 @@ impl Driver {
                     self.attendance.with_place(|place| place.set_muted(muted));
                 }
                 Action::Hand(up) => self.attendance.with_place(|place| place.set_hand(up)),
-                Action::Probe => self.probe().await,
-                Action::Renegotiate => self.renegotiate().await,
+                Action::Probe => self.probe(),
+                Action::Renegotiate => self.renegotiate(),
                 Action::Tell(state, cause) => self.attendance.tell(&self.machine, state, cause),
                 Action::Leave => self.attendance.leave(self.broken),
                 Action::HangUp => self.hang_up().await,
@@ -280,14 +298,9 @@ impl Driver {
 
     fn dial(&mut self) {
         // A second attempt is in the books like the first one.
-        if self.dialling.is_none()
-            && let Some(whose) = self.attendance.whose()
-        {
-            match self.lines.call_again(whose) {
-                Ok((dialling, ticket)) => {
-                    self.dialling = Some(dialling);
-                    self.attendance.add_ticket(ticket);
-                }
+        if self.dialling.is_none() {
+            match self.attendance.call_again() {
+                Ok(dialling) => self.dialling = Some(dialling),
                 Err(cause) => self.inputs.push_back(Input::NotTaken(NotTaken::NotAllowed(cause))),
             }
         }
@@ -306,20 +319,15 @@ impl Driver {
         }
     }
 
-    async fn probe(&mut self) {
-        if let Some(dialog) = &self.dialog
-            && dialog.probe().await
-        {
-            self.sound.handle_proof(Instant::now());
-        }
+    fn probe(&mut self) {
+        self.probing = self.dialog.as_ref().map(|dialog| Box::pin(dialog.probe()) as Asking<_>);
     }
 
-    async fn renegotiate(&mut self) {
+    fn renegotiate(&mut self) {
         if let Some(dialog) = &self.dialog
             && let Some(offer) = self.sound.offer()
-            && let Ok(remote) = dialog.reoffer(offer).await
         {
-            self.sound.accept(&remote);
+            self.offering = Some(Box::pin(dialog.reoffer(offer)));
         }
     }
 
@@ -346,6 +354,14 @@ async fn next_of_call(dialling: &mut Option<Dialling>) -> Step {
         Some(dialling) => dialling.next().await,
         None => pending().await,
     }
+}
+
+/// What a question came to, once: then there is none.
+async fn answered<T>(asking: &mut Option<Asking<T>>) -> T {
+    let Some(answer) = asking else { return pending().await };
+    let answer = answer.await;
+    *asking = None;
+    answer
 }
 
 async fn stopped(stopping: &mut Option<watch::Receiver<bool>>) {

@@ -83,13 +83,18 @@ impl Dialog {
         }
     }
 
-    /// Offers another description; theirs comes back. An offer that crosses theirs (491) is repeated.
-    pub async fn reoffer(&self, sdp: String) -> Result<Remote, ReofferFailure> {
+    /// Offers another description; theirs comes back. An offer that crosses theirs (491) is repeated. It is under way at once, and the
+    /// call goes on meanwhile.
+    pub fn reoffer(&self, sdp: String) -> impl Future<Output = Result<Remote, ReofferFailure>> + Send + use<> {
         let (done, answer) = oneshot::channel();
-        self.commands.send(Command::Reoffer { sdp, done }).await.map_err(|_| ReofferFailure::Lost)?;
-        match timeout(REOFFER_MAX, answer).await {
-            Ok(Ok(answer)) => answer,
-            _ => Err(ReofferFailure::Lost),
+        // Full: the task has more to do than a call can ask of it.
+        let asked = self.commands.try_send(Command::Reoffer { sdp, done });
+        async move {
+            asked.map_err(|_| ReofferFailure::Lost)?;
+            match timeout(REOFFER_MAX, answer).await {
+                Ok(Ok(answer)) => answer,
+                _ => Err(ReofferFailure::Lost),
+            }
         }
     }
 
@@ -101,11 +106,11 @@ impl Dialog {
         }
     }
 
-    /// Whether the other side still knows the call.
-    pub async fn probe(&self) -> bool {
+    /// Whether the other side still knows the call. It is asked at once, and the call goes on meanwhile.
+    pub fn probe(&self) -> impl Future<Output = bool> + Send + use<> {
         let (done, alive) = oneshot::channel();
-        let asked = self.commands.send(Command::Probe { done }).await.is_ok();
-        asked && matches!(timeout(PROBE_MAX, alive).await, Ok(Ok(true)))
+        let asked = self.commands.try_send(Command::Probe { done }).is_ok();
+        async move { asked && matches!(timeout(PROBE_MAX, alive).await, Ok(Ok(true))) }
     }
 }
 

@@ -288,6 +288,27 @@ async fn a_locked_room_keeps_a_telephone_out_until_it_is_let_in_by_hand() {
     stands(&mut place, PhoneStage::Inside).await;
 }
 
+/// A room whose only host went on by telephone stayed shut for the colleague too, and nobody inside could open it.
+#[tokio::test]
+async fn a_host_who_is_there_by_telephone_alone_keeps_no_colleague_out_of_a_locked_room() {
+    let server = Server::start_with(Duration::from_millis(50), 10).await;
+    let (_, seats) = server.booked_roles("teleconsultation", &["practitioner", "patient", "practitioner"]).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let own = server.phone_inside(&seats[0], &mut doctor).await;
+    doctor.say(&ClientMessage::Lock { locked: true }).await;
+    doctor.settled().await;
+    let mut colleague = server.page_on(&seats[2], "").await;
+    colleague.settled().await;
+    sees(&mut doctor, &seats[2], Presence::Waiting, false).await;
+    drop(doctor);
+    colleague.is_let_in().await;
+    assert_eq!(own.standing().stage, PhoneStage::Inside);
+    let mut patient = server.page(&seats[1]).await;
+    sees(&mut colleague, &seats[1], Presence::Waiting, false).await;
+    patient.settled().await;
+    own.hang_up();
+}
+
 #[tokio::test]
 async fn a_second_call_takes_the_place_and_waits_and_the_first_one_can_do_nothing_more() {
     let server = Server::start().await;
