@@ -16,20 +16,25 @@ const MODULES = ["g711.so", "aufile.so", "aubridge.so", "sndfile.so"];
 const APPLICATIONS = ["account.so", "contact.so", "menu.so", "ctrl_tcp.so"];
 
 export class Softphone {
-  /** `namespace`: where; `address`, `number`: its own; `hz`: its voice; `port`: for SIP, `control`: for this class. */
-  static async start({ namespace, address, number, hz, port = 5060, control = 4444 }) {
+  /**
+   * `namespace`: where; `address`, `number`: its own; `hz`: its voice; `port`: for SIP, `control`: for this class. `dumb`: it sends no sound
+   * until `speak`, and its keys by SIP.
+   */
+  static async start({ namespace, address, number, hz, port = 5060, control = 4444, dumb = false }) {
     const directory = mkdtempSync(join(process.env.E2E_DIRECTORY ?? tmpdir(), "softphone-"));
     const recordings = join(directory, "recordings");
     mkdirSync(recordings);
-    writeFileSync(join(directory, "voice.wav"), wav(tone(hz, 120)));
-    writeFileSync(join(directory, "accounts"), `<sip:${number}@${address}:${port}>;regint=0;answermode=manual;audio_codecs=PCMA\n`);
+    const voice = join(directory, "voice.wav");
+    writeFileSync(voice, wav(tone(hz, 120)));
+    writeFileSync(join(directory, "accounts"), `<sip:${number}@${address}:${port}>;regint=0;answermode=manual;audio_codecs=PCMA${dumb ? ";dtmfmode=info" : ""}\n`);
     writeFileSync(join(directory, "contacts"), "");
     writeFileSync(
       join(directory, "config"),
       [
         `sip_listen ${address}:${port}`,
         "poll_method epoll",
-        `audio_source aufile,${join(directory, "voice.wav")}`,
+        // Without its file it has nothing to send.
+        `audio_source aufile,${dumb ? join(directory, "none.wav") : voice}`,
         "audio_player aubridge,ear",
         "audio_alert aubridge,bell",
         "audio_buffer 20-160",
@@ -45,13 +50,13 @@ export class Softphone {
     const said = [];
     createInterface({ input: child.stdout }).on("line", (line) => said.push(line));
     const wire = spawn(...inside(namespace, "python3", "-c", RELAY, address, String(control)), { stdio: ["pipe", "pipe", "inherit"] });
-    const phone = new Softphone(child, wire, recordings, said);
+    const phone = new Softphone(child, wire, { recordings, said, voice });
     await until("the softphone's control socket", () => phone.connected, { describe: () => said.slice(-3).join(" | ") });
     return phone;
   }
 
-  constructor(child, wire, recordings, said) {
-    Object.assign(this, { child, wire, recordings, said, events: [], connected: false });
+  constructor(child, wire, places) {
+    Object.assign(this, { child, wire, ...places, events: [], connected: false, answered: 0 });
     createInterface({ input: wire.stdout }).on("line", (line) => {
       if (line === "connected") this.connected = true;
       else this.events.push(JSON.parse(line));
@@ -77,7 +82,13 @@ export class Softphone {
   }
 
   accept() {
+    this.answered += 1;
     this.command("accept");
+  }
+
+  /** Begins to send its voice in the call that runs. */
+  speak() {
+    this.command("ausrc", `aufile,${this.voice}`);
   }
 
   hangUp() {
