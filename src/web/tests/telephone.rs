@@ -275,7 +275,6 @@ async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
     let mut doctor = server.page_inside(&seats[0]).await;
     let patient = id(&seats[1]);
     let ready = phone(&seats[1], PhoneState::Ready, None, Some("78"));
-    doctor.hears(ready.clone()).await;
     let own = match ready {
         ServerMessage::Phone { seat, state, cause, number_ending, matches_file, .. } => {
             ServerMessage::Phone { seat, state, cause, number_ending, matches_file, seconds: Some(2) }
