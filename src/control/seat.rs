@@ -326,9 +326,11 @@ impl LiveSeat {
         let (policy, said) = (self.policy(), self.sending.unwrap_or(EVERYTHING));
         let of_page = |leg| self.page_leg.as_ref().is_some_and(|page| page.leg == leg);
         let of_phone = |leg| self.phone.leg() == Some(leg);
+        // Whoever went on by telephone is there, but the picture of a page that is gone stands still.
+        let gone = self.is_on_phone() && self.page_leg.as_ref().is_some_and(|page| page.quiet_since.is_some());
         let sends = |source, said: bool| {
             let mut tracks = self.tracks.iter().filter(|track| track.source == source && !of_phone(track.leg));
-            policy.may_publish(source) && tracks.any(|track| said || !of_page(track.leg))
+            policy.may_publish(source) && tracks.any(|track| !of_page(track.leg) || (said && !gone))
         };
         let speaks = self.tracks.iter().any(|track| of_phone(track.leg));
         Media {
