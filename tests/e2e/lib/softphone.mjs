@@ -16,25 +16,21 @@ const MODULES = ["g711.so", "aufile.so", "aubridge.so", "sndfile.so"];
 const APPLICATIONS = ["account.so", "contact.so", "menu.so", "ctrl_tcp.so"];
 
 export class Softphone {
-  /**
-   * `namespace`: where; `address`, `number`: its own; `hz`: its voice; `port`: for SIP, `control`: for this class. `dumb`: it sends no sound
-   * until `speak`, and its keys by SIP.
-   */
-  static async start({ namespace, address, number, hz, port = 5060, control = 4444, dumb = false }) {
+  /** `namespace`: where; `address`, `number`: its own; `hz`: its voice; `port`: for SIP, `control`: for this class. */
+  static async start({ namespace, address, number, hz, port = 5060, control = 4444 }) {
     const directory = mkdtempSync(join(process.env.E2E_DIRECTORY ?? tmpdir(), "softphone-"));
     const recordings = join(directory, "recordings");
     mkdirSync(recordings);
     const voice = join(directory, "voice.wav");
     writeFileSync(voice, wav(tone(hz, 120)));
-    writeFileSync(join(directory, "accounts"), `<sip:${number}@${address}:${port}>;regint=0;answermode=manual;audio_codecs=PCMA${dumb ? ";dtmfmode=info" : ""}\n`);
+    writeFileSync(join(directory, "accounts"), `<sip:${number}@${address}:${port}>;regint=0;answermode=manual;audio_codecs=PCMA\n`);
     writeFileSync(join(directory, "contacts"), "");
     writeFileSync(
       join(directory, "config"),
       [
         `sip_listen ${address}:${port}`,
         "poll_method epoll",
-        // Without its file it has nothing to send.
-        `audio_source aufile,${dumb ? join(directory, "none.wav") : voice}`,
+        `audio_source aufile,${voice}`,
         "audio_player aubridge,ear",
         "audio_alert aubridge,bell",
         "audio_buffer 20-160",
@@ -86,9 +82,9 @@ export class Softphone {
     this.command("accept");
   }
 
-  /** Begins to send its voice in the call that runs. */
-  speak() {
-    this.command("ausrc", `aufile,${this.voice}`);
+  /** Sends its voice in the call that runs, or no packet at all: a bridge with nothing at its other end gives no sound. */
+  speak(on) {
+    this.command("ausrc", on ? `aufile,${this.voice}` : "aubridge,nothing");
   }
 
   hangUp() {

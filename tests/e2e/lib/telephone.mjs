@@ -11,11 +11,11 @@ export const NUMBER = "+33612345678";
 export const DOCTOR = { role: "practitioner", display_name: "Dr Ada Martin" };
 export const PERSON = { role: "patient", display_name: "Noé Petit", phone: NUMBER };
 
-/** A telephone where the server's calls arrive; `booked` says how to dial in. Further options are the softphone's. */
-export async function softphone(t, booked, options = {}) {
+/** A telephone where the server's calls arrive; `booked` says how to dial in. */
+export async function softphone(t, booked) {
   const address = /^sip:(?:\w+@)?([\d.]+):\d+$/.exec(booked.patient.dial_in)?.[1];
   assert.ok(address, `a SIP address to dial in: ${booked.patient.dial_in}`);
-  const phone = await Softphone.start({ namespace: "sfu", address, number: NUMBER, hz: CALLER.hz, ...options });
+  const phone = await Softphone.start({ namespace: "sfu", address, number: NUMBER, hz: CALLER.hz });
   t.after(() => phone.stop());
   return phone;
 }
