@@ -7,10 +7,11 @@
 //!
 //! A detector is sure of a tone only when it has heard it for some time; the delay that the jitter buffer has anyway is that time, so that
 //! nothing waits for it. Opus is not decoded twice for it: it is too dear, and telephones that speak it send telephone-events. Its tones
-//! are found as they are played, and leak.
+//! are found as they are played.
 //!
-//! What the room hears of a key all the same, as so many milliseconds of its full tone (measured by the tests below, for a line without
-//! jitter): **LEAK**. Not here: telephone-events, what keys do. Pure.
+//! What the room hears of a key all the same, in milliseconds of its whole tone, wherever in a packet it begins (`incoming` measures it, on
+//! a steady line): nothing of G.711 and G.722, where a detector behind the buffer let 16 and 24 through at worst, and of Opus 12 on
+//! average and 22 at worst. Five minutes of speech, the prompts, lose no frame. Not here: telephone-events, what keys do. Pure.
 
 use std::time::Duration;
 

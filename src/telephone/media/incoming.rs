@@ -218,9 +218,8 @@ mod tests {
 
     #[test]
     fn of_a_key_that_is_played_as_tones_the_room_hears_hardly_a_click() {
-        for (codec, most) in [(Codec::Pcma, 100.0), (Codec::Pcmu, 100.0), (Codec::G722, 100.0), (Codec::Opus, 100.0)] {
+        for (codec, most) in [(Codec::Pcma, 0.1), (Codec::Pcmu, 0.1), (Codec::G722, 0.1), (Codec::Opus, 25.0)] {
             let (worst, mean) = leak(codec);
-            eprintln!("{codec:?}: {worst} {mean}");
             assert!(worst <= most, "{codec:?}: {worst:.1} ms at worst, {mean:.1} ms on average");
         }
     }
@@ -229,7 +228,7 @@ mod tests {
     fn a_lost_packet_makes_no_second_key_of_one() {
         for lost in 18..28 {
             let (_, _, keys) = press(Codec::Pcma, 0, |number| number == lost);
-            assert!(keys.chars().all(|key| key == '5') && keys.len() <= 1, "{lost}: {} keys", keys.len());
+            assert_eq!(keys, "5", "{lost}");
         }
     }
 }
