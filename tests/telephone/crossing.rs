@@ -200,8 +200,12 @@ async fn a_call_that_comes_on_two_ways_rings_once() {
     let mut server = Server::start(9, "udp", "").await;
     let port = server.port(SipTransport::Udp);
     let body = sdp(4000, "");
-    let rest = format!("Contact: <sip:c@HERE>\nContent-Type: application/sdp\nContent-Length: {}\n\n{body}", body.len() + body.lines().count());
-    let invite = written(&torture::request("INVITE sip:user@example.com SIP/2.0", "1 INVITE", &rest), peer.port(), "merged");
+    let rest = format!(
+        "Contact: <sip:c@HERE>\nContent-Type: application/sdp\nContent-Length: {}\n\n{body}",
+        body.len() + body.lines().count()
+    );
+    let invite =
+        written(&torture::request("INVITE sip:user@example.com SIP/2.0", "1 INVITE", &rest), peer.port(), "merged");
     peer.send(invite.as_bytes(), port).await;
     let call = server.call().await;
     // Another proxy's branch is another transaction, and the same call (RFC 3261 section 8.2.2.2).

@@ -88,7 +88,8 @@ impl Sound {
         let said = [&[0x80, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9][..], &[0xd5; 160]].concat();
         let ours = (LOCALHOST, self.leg.port());
         let (mut heard, from) = ([0; 400], self.phone.try_clone().unwrap());
-        let (len, source) = soon(tokio::task::spawn_blocking(move || from.recv_from(&mut heard))).await.unwrap().unwrap();
+        let (len, source) =
+            soon(tokio::task::spawn_blocking(move || from.recv_from(&mut heard))).await.unwrap().unwrap();
         assert_eq!((len, source), (172, ours.into()));
         // Until the leg has taken up what was agreed, it hears nobody.
         soon(async {

@@ -17,7 +17,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use colloque::config::Settings as Configured;
-use colloque::config::telephone::{CountryCode, Number, SipTransport, SrtpPolicy, TelephoneCodec, TrunkConfig, TrunkName};
+use colloque::config::telephone::{
+    CountryCode, Number, SipTransport, SrtpPolicy, TelephoneCodec, TrunkConfig, TrunkName,
+};
 use colloque::pii::Pii;
 use colloque::telephone::sdp::{Direction, Local, Offered, Remote, Rules};
 use colloque::telephone::sip::{Dialog, DialogEvent, Endpoint, Incoming, Settings};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use colloque::config::telephone::SipTransport;
 use colloque::telephone::sip::Refusal;
 
-use super::raw::Raw;
 use super::Server;
+use super::raw::Raw;
 
 /// One message of the document.
 struct Case {
@@ -72,7 +72,8 @@ fn valid() -> Vec<Case> {
          m:\"Quoted string \\\"\\\"\" <sip:jdrosen@example.com> ; newparam =\n      newvalue ;\n  secondparam ; q = 0.33\n\n{SDP}"
     );
     let odd = "!interesting-Method0123456789_*+`.%indeed'~";
-    let odd_uri = "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com";
+    let odd_uri =
+        "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com";
     let odd = format!(
         "{odd} {odd_uri} SIP/2.0\nVia: SIP/2.0/UDP HERE;branch=z9hG4bK-.!%66*_+`'~\n\
          To: \"BEL:\\\u{7} NUL:\\\0 DEL:\\\u{7f}\" <sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*@example.com>\n\
@@ -85,7 +86,13 @@ fn valid() -> Vec<Case> {
                  0\u{82}1R\n--7a9cbec02ceef655--\n";
     let parts_len = parts.len() + parts.lines().count();
     vec![
-        case("3.1.1.1", "wsinv", 400, "allowed, but blanks within `SIP / 2.0` are more than our parser reads, and nobody sends them", &folded),
+        case(
+            "3.1.1.1",
+            "wsinv",
+            400,
+            "allowed, but blanks within `SIP / 2.0` are more than our parser reads, and nobody sends them",
+            &folded,
+        ),
         case("3.1.1.2", "intmeth", 501, "an endpoint says that it does not know the method", &odd),
         case(
             "3.1.1.3",
@@ -103,14 +110,22 @@ fn valid() -> Vec<Case> {
             "escnull",
             405,
             "well-formed, but nobody registers here",
-            &request(REGISTER, "14398234 REGISTER", "Contact: <sip:%00@host5.example.com>\nContact: <sip:%00%00@host5.example.com>\nL:0\n"),
+            &request(
+                REGISTER,
+                "14398234 REGISTER",
+                "Contact: <sip:%00@host5.example.com>\nContact: <sip:%00%00@host5.example.com>\nL:0\n",
+            ),
         ),
         case(
             "3.1.1.5",
             "esc02",
             501,
             "a method is not escaped: this one is unknown",
-            &request("RE%47IST%45R sip:registrar.example.com SIP/2.0", "29344 RE%47IST%45R", "Contact: <sip:alias1@host1.example.com>\nL:0\n"),
+            &request(
+                "RE%47IST%45R sip:registrar.example.com SIP/2.0",
+                "29344 RE%47IST%45R",
+                "Contact: <sip:alias1@host1.example.com>\nL:0\n",
+            ),
         ),
         case(
             "3.1.1.6",
@@ -127,7 +142,9 @@ fn valid() -> Vec<Case> {
             &call(
                 &format!("INVITE sip:user@{}.example.com;unknown_{long}=value SIP/2.0", "a".repeat(60)),
                 "3882340 INVITE",
-                &contact(&format!("Unknown-{long}: {long};{long}={long}\nVia: SIP/2.0/TCP sip33.example.com;branch=z9hG4bK{long}\n")),
+                &contact(&format!(
+                    "Unknown-{long}: {long};{long}={long}\nVia: SIP/2.0/TCP sip33.example.com;branch=z9hG4bK{long}\n"
+                )),
             ),
         ),
         case(
@@ -169,7 +186,9 @@ fn valid() -> Vec<Case> {
             &request(
                 "MESSAGE sip:kumiko@example.org SIP/2.0",
                 "1 MESSAGE",
-                &format!("Content-Type: multipart/mixed;boundary=7a9cbec02ceef655\nContent-Length: {parts_len}\n\n{parts}"),
+                &format!(
+                    "Content-Type: multipart/mixed;boundary=7a9cbec02ceef655\nContent-Length: {parts_len}\n\n{parts}"
+                ),
             ),
         ),
         case(
@@ -179,7 +198,13 @@ fn valid() -> Vec<Case> {
             "an answer to nothing of ours",
             &request("SIP/2.0 200 = 2**3 * 5**2 \u{43d}\u{43e} \u{441}\u{442}\u{43e}", "35 INVITE", EMPTY),
         ),
-        case("3.1.1.13", "noreason", SILENCE, "an answer to nothing of ours", &request("SIP/2.0 100 ", "35 INVITE", EMPTY)),
+        case(
+            "3.1.1.13",
+            "noreason",
+            SILENCE,
+            "an answer to nothing of ours",
+            &request("SIP/2.0 100 ", "35 INVITE", EMPTY),
+        ),
     ]
 }
 
@@ -199,28 +224,44 @@ fn invalid() -> Vec<Case> {
             "clerr",
             400,
             "the body is shorter than it says",
-            &request(INVITE, "8 INVITE", &format!("{CONTACT}Content-Type: application/sdp\nContent-Length: 9999\n\n{SDP}")),
+            &request(
+                INVITE,
+                "8 INVITE",
+                &format!("{CONTACT}Content-Type: application/sdp\nContent-Length: 9999\n\n{SDP}"),
+            ),
         ),
         case(
             "3.1.2.3",
             "ncl",
             400,
             "no length is negative",
-            &request(INVITE, "8 INVITE", &format!("{CONTACT}Content-Type: application/sdp\nContent-Length: -999\n\n{SDP}")),
+            &request(
+                INVITE,
+                "8 INVITE",
+                &format!("{CONTACT}Content-Type: application/sdp\nContent-Length: -999\n\n{SDP}"),
+            ),
         ),
         case(
             "3.1.2.4",
             "scalar02",
             400,
             "a number of a request has 31 bits",
-            &request(REGISTER, "36893488147419103232 REGISTER", "Max-Forwards: 300\nExpires: 10000000000000000000000\nContent-Length: 0\n"),
+            &request(
+                REGISTER,
+                "36893488147419103232 REGISTER",
+                "Max-Forwards: 300\nExpires: 10000000000000000000000\nContent-Length: 0\n",
+            ),
         ),
         case(
             "3.1.2.5",
             "scalarlg",
             SILENCE,
             "no answer to an answer",
-            &request("SIP/2.0 503 Service Unavailable", "9292394834772304023312 OPTIONS", "Retry-After: 949302838503028349304023988\nContent-Length: 0\n"),
+            &request(
+                "SIP/2.0 503 Service Unavailable",
+                "9292394834772304023312 OPTIONS",
+                "Retry-After: 949302838503028349304023988\nContent-Length: 0\n",
+            ),
         ),
         case(
             "3.1.2.6",
@@ -229,9 +270,27 @@ fn invalid() -> Vec<Case> {
             "a quote that never ends spoils a name that nobody looks at: the address behind it can be read",
             &call(INVITE, "8 INVITE", CONTACT).replace("To: <", "To: \"Mr. J. User <"),
         ),
-        case("3.1.2.7", "ltgtruri", 400, "no brackets in the first line", &call("INVITE <sip:user@example.com> SIP/2.0", "1 INVITE", CONTACT)),
-        case("3.1.2.8", "lwsruri", 400, "no blanks within its address", &call("INVITE sip:user@example.com; lr SIP/2.0", "1 INVITE", CONTACT)),
-        case("3.1.2.9", "lwsstart", 400, "one blank between its parts", &call("INVITE  sip:user@example.com  SIP/2.0", "8893884 INVITE", CONTACT)),
+        case(
+            "3.1.2.7",
+            "ltgtruri",
+            400,
+            "no brackets in the first line",
+            &call("INVITE <sip:user@example.com> SIP/2.0", "1 INVITE", CONTACT),
+        ),
+        case(
+            "3.1.2.8",
+            "lwsruri",
+            400,
+            "no blanks within its address",
+            &call("INVITE sip:user@example.com; lr SIP/2.0", "1 INVITE", CONTACT),
+        ),
+        case(
+            "3.1.2.9",
+            "lwsstart",
+            400,
+            "one blank between its parts",
+            &call("INVITE  sip:user@example.com  SIP/2.0", "8893884 INVITE", CONTACT),
+        ),
         case(
             "3.1.2.10",
             "trws",
@@ -258,25 +317,43 @@ fn invalid() -> Vec<Case> {
             "regbadct",
             405,
             "its address is wrong, and nobody registers here anyway",
-            &request(REGISTER, "2934 REGISTER", &empty("Contact: sip:user@example.com?Route=%3Csip:sip.example.com%3E\n")),
+            &request(
+                REGISTER,
+                "2934 REGISTER",
+                &empty("Contact: sip:user@example.com?Route=%3Csip:sip.example.com%3E\n"),
+            ),
         ),
         case(
             "3.1.2.14",
             "badaspec",
             200,
             "blanks within brackets: nobody looks into that address",
-            &request(OPTIONS, "3923239 OPTIONS", "l: 0\n").replace("<sip:user@example.com>", "\"Watson, Thomas\" < sip:t.watson@example.org >"),
+            &request(OPTIONS, "3923239 OPTIONS", "l: 0\n")
+                .replace("<sip:user@example.com>", "\"Watson, Thomas\" < sip:t.watson@example.org >"),
         ),
         case(
             "3.1.2.15",
             "baddn",
             200,
             "names without quotes that need them: nobody looks at them",
-            &request(OPTIONS, "3923239 OPTIONS", "Contact: <sip:c@HERE>\nl: 0\n").replace("From: <", "From:    Bell, Alexander <"),
+            &request(OPTIONS, "3923239 OPTIONS", "Contact: <sip:c@HERE>\nl: 0\n")
+                .replace("From: <", "From:    Bell, Alexander <"),
         ),
-        case("3.1.2.16", "badvers", 505, "there is no other version", &request("OPTIONS sip:t.watson@example.org SIP/7.0", "20 OPTIONS", EMPTY)),
+        case(
+            "3.1.2.16",
+            "badvers",
+            505,
+            "there is no other version",
+            &request("OPTIONS sip:t.watson@example.org SIP/7.0", "20 OPTIONS", EMPTY),
+        ),
         case("3.1.2.17", "mismatch01", 400, "two methods", &request(OPTIONS, "8 INVITE", EMPTY)),
-        case("3.1.2.18", "mismatch02", 501, "an unknown method and another one", &request("NEWMETHOD sip:user@example.com SIP/2.0", "8 INVITE", EMPTY)),
+        case(
+            "3.1.2.18",
+            "mismatch02",
+            501,
+            "an unknown method and another one",
+            &request("NEWMETHOD sip:user@example.com SIP/2.0", "8 INVITE", EMPTY),
+        ),
         case(
             "3.1.2.19",
             "bigcode",
@@ -305,8 +382,20 @@ fn semantic() -> Vec<Case> {
             "no From, no To, no Call-ID",
             &format!("{INVITE}\nCSeq: 193942 INVITE\nVia: SIP/2.0/UDP HERE;branch=z9hG4bKins\nContent-Length: 0\n\n"),
         ),
-        case("3.3.2", "unkscm", 416, "an unknown kind of address", &request("OPTIONS nobodyKnowsThisScheme:totallyopaquecontent SIP/2.0", "3923423 OPTIONS", EMPTY)),
-        case("3.3.3", "novelsc", 416, "a known kind that is no telephone", &request("OPTIONS soap.beep://192.0.2.103:3002 SIP/2.0", "3923423 OPTIONS", EMPTY)),
+        case(
+            "3.3.2",
+            "unkscm",
+            416,
+            "an unknown kind of address",
+            &request("OPTIONS nobodyKnowsThisScheme:totallyopaquecontent SIP/2.0", "3923423 OPTIONS", EMPTY),
+        ),
+        case(
+            "3.3.3",
+            "novelsc",
+            416,
+            "a known kind that is no telephone",
+            &request("OPTIONS soap.beep://192.0.2.103:3002 SIP/2.0", "3923423 OPTIONS", EMPTY),
+        ),
         case(
             "3.3.4",
             "unksm2",
@@ -321,42 +410,68 @@ fn semantic() -> Vec<Case> {
             "bext01",
             420,
             "extensions that nobody has",
-            &request(OPTIONS, "8 OPTIONS", "Require: nothingSupportsThis, nothingSupportsThisEither\nProxy-Require: noProxiesSupportThis\nContent-Length: 0\n"),
+            &request(
+                OPTIONS,
+                "8 OPTIONS",
+                "Require: nothingSupportsThis, nothingSupportsThisEither\nProxy-Require: noProxiesSupportThis\nContent-Length: 0\n",
+            ),
         ),
         case(
             "3.3.6",
             "invut",
             415,
             "no description",
-            &request(INVITE, "8 INVITE", &format!("{CONTACT}Content-Type: application/unknownformat\nContent-Length: 3\n\nabc")),
+            &request(
+                INVITE,
+                "8 INVITE",
+                &format!("{CONTACT}Content-Type: application/unknownformat\nContent-Length: 3\n\nabc"),
+            ),
         ),
         case(
             "3.3.7",
             "regaut01",
             405,
             "nobody registers here, with whatever proof",
-            &request(REGISTER, "9338 REGISTER", "Authorization: NoOneKnowsThisScheme opaque-data=here\nContent-Length:0\n"),
+            &request(
+                REGISTER,
+                "9338 REGISTER",
+                "Authorization: NoOneKnowsThisScheme opaque-data=here\nContent-Length:0\n",
+            ),
         ),
         case(
             "3.3.8",
             "multi01",
             400,
             "which of two names is meant cannot be known",
-            &call(INVITE, "5 INVITE", &contact("CSeq: 59 INVITE\nCall-ID: another.0ha0isndaksdj\nTo: <sip:other@example.com>\nFrom: <sip:other@example.com>;tag=9\n")),
+            &call(
+                INVITE,
+                "5 INVITE",
+                &contact(
+                    "CSeq: 59 INVITE\nCall-ID: another.0ha0isndaksdj\nTo: <sip:other@example.com>\nFrom: <sip:other@example.com>;tag=9\n",
+                ),
+            ),
         ),
         case(
             "3.3.9",
             "mcl01",
             400,
             "which of two lengths is meant cannot be known",
-            &request(OPTIONS, "5 OPTIONS", "Content-Length: 13\nContent-Length: 5\n\nThere's no way to know how many octets are supposed to be here."),
+            &request(
+                OPTIONS,
+                "5 OPTIONS",
+                "Content-Length: 13\nContent-Length: 5\n\nThere's no way to know how many octets are supposed to be here.",
+            ),
         ),
         case(
             "3.3.10",
             "bcast",
             SILENCE,
             "an answer to nothing of ours",
-            &request("SIP/2.0 200 OK", "8 INVITE", &format!("Via: SIP/2.0/UDP 255.255.255.255;branch=z9hG4bKsaj9\n{EMPTY}")),
+            &request(
+                "SIP/2.0 200 OK",
+                "8 INVITE",
+                &format!("Via: SIP/2.0/UDP 255.255.255.255;branch=z9hG4bKsaj9\n{EMPTY}"),
+            ),
         ),
         case(
             "3.3.11",
@@ -370,21 +485,33 @@ fn semantic() -> Vec<Case> {
             "cparam01",
             405,
             "nobody registers here",
-            &request(REGISTER, "9338012 REGISTER", "Contact: sip:+19725552222@gw1.example.net;unknownparam\nContent-Length: 0\n"),
+            &request(
+                REGISTER,
+                "9338012 REGISTER",
+                "Contact: sip:+19725552222@gw1.example.net;unknownparam\nContent-Length: 0\n",
+            ),
         ),
         case(
             "3.3.13",
             "cparam02",
             405,
             "nobody registers here",
-            &request(REGISTER, "9338013 REGISTER", "Contact: <sip:+19725552222@gw1.example.net;unknownparam>\nContent-Length: 0\n"),
+            &request(
+                REGISTER,
+                "9338013 REGISTER",
+                "Contact: <sip:+19725552222@gw1.example.net;unknownparam>\nContent-Length: 0\n",
+            ),
         ),
         case(
             "3.3.14",
             "regescrt",
             405,
             "nobody registers here, and the route in the address is not followed",
-            &request(REGISTER, "14398234 REGISTER", "Contact: <sip:user@example.com?Route=%3Csip:sip.example.com%3E>\nL:0\n"),
+            &request(
+                REGISTER,
+                "14398234 REGISTER",
+                "Contact: <sip:user@example.com?Route=%3Csip:sip.example.com%3E>\nL:0\n",
+            ),
         ),
         case(
             "3.3.15",
@@ -440,7 +567,8 @@ async fn each_message_of_rfc_4475_has_its_answer() {
             faults.push(format!("{section} {name}: {status:?} and not {expected:?} ({why})"));
         }
         // The bucket of answers to what cannot be read fills again.
-        tokio::time::sleep(Duration::from_millis(if matches!(expected, Some(400 | 501 | 505)) { 220 } else { 0 })).await;
+        tokio::time::sleep(Duration::from_millis(if matches!(expected, Some(400 | 501 | 505)) { 220 } else { 0 }))
+            .await;
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     super::is_empty(&endpoint).await;

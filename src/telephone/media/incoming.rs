@@ -138,11 +138,51 @@ mod tests {
     use std::time::Duration;
 
     use colloque_sound::codec::Encoder;
+    use colloque_sound::measure::{amplitude_of, gaps};
     use colloque_sound::tones::Tone;
 
     use super::*;
     use crate::ids::{PayloadType, Ssrc};
     use crate::rtp::packet::{HEADER_LEN_MIN, HeaderFields, HeaderWriter};
+
+    fn header(sequence: u16, timestamp: u32) -> RtpHeader {
+        let mut bytes = [0; HEADER_LEN_MIN];
+        let fields = HeaderFields { marker: false, payload_type: PayloadType(8), sequence, timestamp, ssrc: Ssrc(7) };
+        let _ = HeaderWriter::new(&mut bytes, fields, false).finish();
+        RtpHeader::parse(&bytes).unwrap()
+    }
+
+    /// A hold of twelve minutes, in which nothing comes; the far end counts its packets on meanwhile, or does not.
+    #[test]
+    fn a_call_that_was_held_for_long_is_heard_again_at_once() {
+        let held = 12 * 60 * 50;
+        for counted in [0, held] {
+            let mut incoming = Incoming::new(Codec::Pcma, 1).unwrap();
+            let mut tone = Tone::new(440.0, 8_000.0, Rate::Narrow);
+            let (begun, mut heard) = (Instant::now(), Vec::new());
+            for frame in 0..50 + held + 50 {
+                let now = begun + Duration::from_millis(20 * u64::from(frame));
+                let is_held = (50..50 + held).contains(&frame);
+                if !is_held {
+                    let (mut samples, mut payload) = ([0; 160], [0; 160]);
+                    tone.fill(&mut samples);
+                    colloque_sound::g711::encode_a_law(&samples, &mut payload);
+                    let number = if frame < 50 { frame } else { frame - held + counted };
+                    incoming.handle_sound(now, &header(number as u16, frame * 160), &payload);
+                }
+                let mut out = [0; 160];
+                incoming.poll_frame(now + Duration::from_millis(3), &mut out);
+                if frame >= 50 + held {
+                    heard.extend(out);
+                }
+            }
+            // All but a frame or two of the second behind the hold.
+            let level = amplitude_of(&heard[5 * 160..], 8_000, 440.0);
+            assert!(level > 2_000.0, "{counted}: {level}");
+            assert_eq!(gaps(&heard[5 * 160..], 8_000, -30.0), 0, "{counted}");
+            assert!(incoming.buffer().delay(begun + Duration::from_secs(722)) < Duration::from_millis(100));
+        }
+    }
 
     /// What a line that sounds so makes of itself, frame by frame of 20 ms.
     fn listen(codec: Codec, line: &[i16], is_lost: impl Fn(usize) -> bool, mut heard: impl FnMut(&[i16], Noticed)) {
@@ -150,17 +190,9 @@ mod tests {
         let begun = Instant::now();
         for (number, frame) in line.chunks(codec.rate().frame_samples()).enumerate() {
             let now = begun + Duration::from_millis(20 * number as u64);
-            let (mut payload, mut header) = ([0; 400], [0; HEADER_LEN_MIN]);
+            let mut payload = [0; 400];
             let payload_len = encoder.encode(frame, &mut payload).unwrap();
-            let fields = HeaderFields {
-                marker: false,
-                payload_type: PayloadType(8),
-                sequence: number as u16,
-                timestamp: number as u32 * codec.clock_hz() / 50,
-                ssrc: Ssrc(7),
-            };
-            let _ = HeaderWriter::new(&mut header, fields, false).finish();
-            let header = RtpHeader::parse(&header).unwrap();
+            let header = header(number as u16, number as u32 * codec.clock_hz() / 50);
             let key = if is_lost(number) { None } else { incoming.handle_sound(now, &header, &payload[..payload_len]) };
             let mut out = vec![0; frame.len()];
             let noticed = incoming.poll_frame(now + Duration::from_millis(3), &mut out);

@@ -90,12 +90,8 @@ mod tests {
             'life1: 'async_trait,
             Self: 'async_trait,
         {
-            let record = |target: &str, port, priority, weight| SrvRecord {
-                target: target.to_owned(),
-                port,
-                priority,
-                weight,
-            };
+            let record =
+                |target: &str, port, priority, weight| SrvRecord { target: target.to_owned(), port, priority, weight };
             let known = name == "_sip._udp.trunk.example";
             Box::pin(async move {
                 if !known {

@@ -184,9 +184,8 @@ mod tests {
     #[test]
     fn an_address_is_told_of_five_faults_a_second_and_they_cost_it_no_calls() {
         let (mut screen, start) = (screen(), Instant::now());
-        let told = (0..2_000).filter(|millisecond| {
-            screen.handle_fault(ip(TRUNK), start + Duration::from_millis(*millisecond)).is_ok()
-        });
+        let told = (0..2_000)
+            .filter(|millisecond| screen.handle_fault(ip(TRUNK), start + Duration::from_millis(*millisecond)).is_ok());
         assert!((14..=15).contains(&told.count()));
         assert_eq!(screen.handle_fault(ip("198.51.100.1"), start), Err(Dropped::Address));
         assert!(screen.handle_message(ip(TRUNK), true, start + Duration::from_secs(2)).is_ok());
