@@ -45,6 +45,8 @@ test("where encryption is required there is no telephone, neither by the page no
   const page = await lab.seat(t, lab.b, { devices: PATIENT });
   await page.enter(booked.patient.link);
   await page.phase("waiting");
+  await page.reads(OWN, /call did not work.*telephone is not possible/s);
+  await page.press("dismiss");
   await page.press("phone");
   await page.reads("dialog", /end-to-end encrypted: the telephone is not possible/);
   assert.equal(await page.shows("dialog [data-action=call-me]"), false, "no button, a reason");

@@ -5,7 +5,7 @@ import type { Permissions, SeatInfo } from "../protocol/generated.ts";
 import { isCallAwaited, isOnStage, isOver, othersPresent, seatsWaiting, speaksByPhone } from "../sdk/call-state.ts";
 import type { CallState } from "../sdk/call-state.ts";
 import { isOutcome } from "../sdk/phones.ts";
-import { causeText, otherPhoneText, outcomeText } from "./phone-words.ts";
+import { causeText, otherPhoneText, outcomeText, outcomeTitle } from "./phone-words.ts";
 import type { Strings } from "./strings.ts";
 
 export function seatName(info: Pick<SeatInfo, "display_name" | "role">, strings: Strings): string {
@@ -105,7 +105,7 @@ function phoneChanges(before: CallState, now: CallState, strings: Strings): stri
       said.push(words.saidOther(name, otherPhoneText(phone, strings)));
       if (phone.doing === "in" && phone.cause === "encryption_ends") said.push(words.encryptionOver(name));
     } else if (isOutcome(phone)) {
-      said.push(`${words.outcome[phone.doing as "left" | "failed"]} ${outcomeText(phone, now.dialIn !== null, strings)}`);
+      said.push(`${outcomeTitle(phone, strings)} ${outcomeText(phone, now.dialIn !== null, strings)}`);
     } else {
       said.push(words.own[phone.doing as keyof typeof words.own].join(" "));
       if (phone.cause !== null) said.push(causeText(phone.cause, strings));

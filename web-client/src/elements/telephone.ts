@@ -8,7 +8,7 @@ import { dialLink, endsEncryption, isBeingCalled, isBusy, isIn, isOutcome, type 
 import { seatName } from "./announcements.ts";
 import "./countdown.ts";
 import { ICONS } from "./icons.ts";
-import { causeText, otherPhoneText, outcomeText } from "./phone-words.ts";
+import { causeText, otherPhoneText, outcomeText, outcomeTitle } from "./phone-words.ts";
 import { mayManage, type View } from "./view.ts";
 
 /** There is something to say about this person's own telephone: it can be called, or calls, or it is said why not. */
@@ -164,7 +164,7 @@ function outcome(view: View, phone: Phone): TemplateResult {
   const again = phone.callable && phone.cause !== "encryption_ends" && phone.cause !== "back_to_page";
   return html`<div class="notice phone" data-notice="phone" data-phone=${phone.doing} data-cause=${phone.cause ?? ""}>
     ${ICONS.phone}
-    <span><strong>${words.outcome[phone.doing as "left" | "failed"]}</strong> ${outcomeText(phone, state.dialIn !== null, strings)}</span>
+    <span><strong>${outcomeTitle(phone, strings)}</strong> ${outcomeText(phone, state.dialIn !== null, strings)}</span>
     ${dismissal(view, () => call.dismiss("phone"))}
     ${again || dials
       ? html`<div class="row">${again ? callButton(view, "primary", words.callMeAgain) : nothing} ${dials ? otherWay(view) : nothing}</div>`
