@@ -43,7 +43,9 @@ impl Scene {
         let authority = Authority::new();
         let files = authority.certify("server", "127.0.0.1", 2090);
         let (port, phone_port) = (free_port().await, free_port().await);
-        let secure = trunk("secure", phone_port, "transport = \"tls\"\nsrtp = \"require\"\npriority = 1");
+        // baresip names an address of the machine in its descriptions, and sends from loopback, as from behind a NAT.
+        let lines = "transport = \"tls\"\nsrtp = \"require\"\npriority = 1\nmedia_allow = [\"127.0.0.1\"]";
+        let secure = trunk("secure", phone_port, lines);
         let telephone = format!(
             "sip_tls = \"127.0.0.1:{port}\"\ntls_cert = \"{}\"\ntls_key = \"{}\"\n",
             files.cert.display(),
@@ -107,8 +109,6 @@ async fn a_secure_line_takes_a_call_of_ours_and_both_sides_are_heard() {
     phone.sees("CALL_ESTABLISHED").await;
     scene.doctor.is_told(&scene.booked.seats[1], PhoneState::Confirming, None).await;
     phone.press("1").await;
-    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
-    println!("COUNTED {}", scene.server.counted());
     scene.doctor.is_told(&scene.booked.seats[1], PhoneState::In, None).await;
     scene.hear_each_other(&mut phone).await;
 }

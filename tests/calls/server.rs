@@ -229,18 +229,6 @@ impl Server {
         }
     }
 
-    /// What media threads have counted, for a person who reads that something was not heard.
-    pub fn counted(&self) -> String {
-        let families = self.consultations.gather_metrics();
-        let media = families.iter().find(|family| family.name() == "colloque_telephone_media_total");
-        let lines = media.iter().flat_map(|family| family.get_metric()).filter(|metric| metric.get_counter().get_value() > 0.0);
-        let shown = lines.map(|metric| {
-            let labels: Vec<&str> = metric.get_label().iter().map(|label| label.value()).collect();
-            format!("{} {}", labels.join(" "), metric.get_counter().get_value())
-        });
-        shown.collect::<Vec<_>>().join(", ")
-    }
-
     async fn api(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
         let request = Request::builder()
             .method(method)
