@@ -198,6 +198,17 @@ impl MediaLeg {
         self.desk.wish(|wishes| wishes.muted = Some(muted));
     }
 
+    /// Whether the telephone hears its own voice a second late, while nothing else is said to it. Each begin listens anew for a voice.
+    pub fn set_echo(&self, on: bool) {
+        self.desk.wish(|wishes| wishes.echo = Some(on));
+    }
+
+    /// When a packet of sound left for the telephone last.
+    #[must_use]
+    pub fn last_sent(&self) -> Option<Instant> {
+        self.desk.last_sent()
+    }
+
     /// When the telephone was heard last.
     #[must_use]
     pub fn last_heard(&self) -> LastHeard {
