@@ -35,7 +35,7 @@ use super::media::{Clip, LegSpec, MediaEvent, MediaLeg, MediaPool, OpenError};
 use super::prompts::{Prompt, Prompts};
 use super::sdp::Rules;
 use super::sip::{Counters, Endpoint, InboundCall, Incoming, Refusal};
-use super::tally::{CallFigures, RefusedHere};
+use super::tally::{CallFigures, RefusedHere, Tally};
 use super::trunk::Trunks;
 
 /// What all calls share.
@@ -275,6 +275,11 @@ impl Lines {
     pub(super) fn open_on(&self, trunk: &TrunkName) -> Result<(MediaLeg, mpsc::Receiver<MediaEvent>), OpenError> {
         let learnable = self.trunk(trunk).map(|config| config.media_allow.clone()).unwrap_or_default();
         self.media.open(LegSpec { learnable })
+    }
+
+    /// For one call.
+    pub(super) fn tally(&self, direction: &'static str) -> Tally {
+        Tally::new(Arc::clone(&self.figures), Arc::clone(&self.consultations) as _, direction)
     }
 
     /// What calls add to the figures.

@@ -97,7 +97,7 @@ struct Day {
 }
 
 /// What was used today, of all clinics: which one it was is told in the log and by an alarm, never by a metric.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Usage {
     /// Of calls that the server made, what runs included.
     pub spent: Duration,
@@ -209,11 +209,14 @@ impl Budget {
         let spent: Vec<Duration> = self.clinics().iter().map(|clinic| self.spent(clinic, now, today)).collect();
         let whole = minutes(self.allowance.daily_minutes);
         let share = |spent: &Duration| spent.as_secs_f64() / whole.as_secs_f64().max(1.0);
-        let past = |mark: u8| spent.iter().filter(|spent| !spent.is_zero() && **spent * 100 >= whole * u32::from(mark));
+        let past = |mark: u8| {
+            let passed = spent.iter().filter(|spent| !spent.is_zero() && **spent * 100 >= whole * u32::from(mark));
+            (Percent(mark), passed.count())
+        };
         Usage {
             spent: spent.iter().sum(),
             most: spent.iter().map(share).fold(0.0, f64::max),
-            past: ALARMS.map(|mark| (Percent(mark), past(mark).count())),
+            past: ALARMS.map(past),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Test calls that the operator makes: one at a time, to a number of his own, through one line.
+//! Test calls that the operator makes: to a number of his own, through one line, as many at once as one person may make.
 //!
 //! Not here: making them (`telephone`). A test call has no seat and no consultation: there is nothing that it could be let into. It is
 //! bound by the same rules as every other call: the switch, the numbers that may be called, attempts and minutes.
@@ -75,8 +75,8 @@ pub enum TestRefusal {
     /// Not now.
     #[error(transparent)]
     Budget(#[from] BudgetRefusal),
-    /// Another one runs, or nobody makes calls yet.
-    #[error("a test call is running already")]
+    /// Another one begins just now, or nobody makes calls yet.
+    #[error("the telephone takes no test call just now")]
     Busy,
 }
 
@@ -129,7 +129,7 @@ fn number_of(config: &TelephoneConfig, given: Option<&Pii<String>>) -> Result<Nu
 
 /// In the place of a clinic in the books: no clinic has a name with brackets.
 const OPERATOR: &str = "(operator)";
-/// The one that runs keeps its place in the channel until it is taken up; another one waits for nobody.
+/// Taken up at once.
 const ORDERS_MAX: usize = 1;
 
 #[cfg(test)]

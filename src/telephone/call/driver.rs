@@ -26,10 +26,11 @@ use crate::control::phone::seat_phone::{Arrival, PhoneOut, PhoneStage};
 use crate::control::phone::switchboard::CallTicket;
 use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord};
-use crate::telephone::lines::Lines;
+use crate::telephone::lines::{Lines, Opened};
 use crate::telephone::media::{Connection, MediaEvent, MediaLeg, PlayId};
 use crate::telephone::prompts::Prompt;
 use crate::telephone::sip::{Dialog, DialogEvent, EndCause, Reason};
+use crate::telephone::tally::Tally;
 use crate::telephone::trunk::Place;
 
 use super::description::Description;
@@ -87,12 +88,15 @@ pub(in crate::telephone) struct Driver {
     /// Since when the call stands.
     answered: Option<Instant>,
     held: bool,
+    /// It wants to hear something.
+    listens: bool,
     /// The line broke: nobody hung up.
     broken: bool,
     /// Inside, and its worker had no room for the command: asked again with the next beat.
     attach_due: bool,
     muted: bool,
     inputs: VecDeque<Input>,
+    tally: Tally,
     beat: Interval,
 }
 
@@ -102,7 +106,7 @@ enum Came {
     Progress(Step),
     Sound(Option<MediaEvent>),
     Room(PhoneStage),
-    Pin(Box<Option<Whose>>),
+    Pin(Opened),
     Cancelled(PhoneCause),
     Stopping,
     Due,
@@ -110,7 +114,7 @@ enum Came {
 }
 
 /// A PIN on its way through the store.
-type Checking = Pin<Box<dyn Future<Output = Option<Whose>> + Send>>;
+type Checking = Pin<Box<dyn Future<Output = Opened> + Send>>;
 
 impl Machine {
     fn handle_input(&mut self, input: &Input, now: Instant) -> Vec<Action> {
@@ -162,6 +166,7 @@ impl Driver {
         Self {
             stopping: Some(lines.stopping()),
             watch: Watch::new(lines.line_times()),
+            tally: lines.tally(machine.direction()),
             lines,
             machine,
             leg,
@@ -180,6 +185,7 @@ impl Driver {
             playing: None,
             answered: None,
             held: false,
+            listens: false,
             broken: false,
             attach_due: false,
             muted: false,
@@ -196,6 +202,7 @@ impl Driver {
         caller: Caller,
         line: Place,
     ) {
+        self.tally.set_trunk(line.trunk());
         self.line = Some(line);
         (self.dialog, self.description, self.caller) = (Some(dialog), Some(description), Some(caller));
         if let Some(connection) = connection {
@@ -223,7 +230,9 @@ impl Driver {
         self.act(first).await;
         loop {
             while let Some(input) = self.inputs.pop_front() {
-                let actions = self.machine.handle_input(&input, Instant::now());
+                let now = Instant::now();
+                self.tally.handle_input(&input, now);
+                let actions = self.machine.handle_input(&input, now);
                 self.act(actions).await;
             }
             if self.machine.is_over() {
@@ -241,7 +250,7 @@ impl Driver {
             step = next_of_call(&mut self.dialling) => Came::Progress(step),
             event = next_of_sound(&mut self.sound) => Came::Sound(event),
             stage = next_of_place(&mut self.place) => Came::Room(stage),
-            whose = checked(&mut self.checking) => Came::Pin(Box::new(whose)),
+            whose = checked(&mut self.checking) => Came::Pin(whose),
             cause = next_cancel(&mut self.cancelled) => Came::Cancelled(cause),
             () = stopped(&mut self.stopping) => Came::Stopping,
             () = wake(due) => Came::Due,
@@ -252,7 +261,7 @@ impl Driver {
             Came::Progress(step) => self.handle_progress(step),
             Came::Sound(event) => self.handle_sound(event),
             Came::Room(stage) => self.inputs.push_back(Input::Room(news(stage))),
-            Came::Pin(whose) => self.handle_pin(*whose),
+            Came::Pin(whose) => self.handle_pin(whose),
             Came::Cancelled(cause) => self.inputs.push_back(Input::Cancelled(cause)),
             Came::Stopping => self.inputs.push_back(Input::Draining),
             Came::Due => {
@@ -285,7 +294,10 @@ impl Driver {
                     self.connect(connection);
                 }
             }
-            DialogEvent::Digit(digit) => self.inputs.push_back(Input::Key(Pii(digit))),
+            DialogEvent::Digit(digit) => {
+                self.tally.record_key_by_info();
+                self.inputs.push_back(Input::Key(Pii(digit)));
+            }
             DialogEvent::Ended(cause) => {
                 self.dialog = None;
                 self.broken |= !matches!(cause, EndCause::Bye | EndCause::ByUs);
@@ -295,6 +307,9 @@ impl Driver {
     }
 
     fn handle_progress(&mut self, progress: Step) {
+        if let Some(trunk) = self.dialling.as_ref().and_then(Dialling::trunk) {
+            self.tally.set_trunk(trunk);
+        }
         match progress {
             Step::Ringing => self.inputs.push_back(Input::Ringing),
             Step::AnotherLine => self.inputs.push_back(Input::AnotherLine),
@@ -328,8 +343,8 @@ impl Driver {
             // A fax machine hears no question.
             Some(MediaEvent::Fax) => self.inputs.push_back(Input::Cancelled(PhoneCause::NotConfirmed)),
             Some(MediaEvent::PromptDone(_) | MediaEvent::FirstPacket) => {}
-            // Told by the media threads' own figures.
-            Some(MediaEvent::Quality(_)) => {}
+            Some(MediaEvent::Quality(quality)) => self.tally.record_quality(&quality),
+            Some(MediaEvent::Spoke) => self.inputs.push_back(Input::Spoke),
             // The thread is gone: nothing will ever be heard.
             None => {
                 self.broken = true;
@@ -339,20 +354,24 @@ impl Driver {
         }
     }
 
-    fn handle_pin(&mut self, whose: Option<Whose>) {
+    fn handle_pin(&mut self, opened: Opened) {
         self.checking = None;
-        let right = whose.is_some();
-        if let Some(whose) = whose {
-            self.language = language_of(&whose.consultation);
-            self.whose = Some(whose);
-        }
-        self.inputs.push_back(if right { Input::PinRight } else { Input::PinWrong });
+        self.inputs.push_back(match opened {
+            Opened::Seat(whose) => {
+                self.language = language_of(&whose.consultation);
+                self.whose = Some(*whose);
+                Input::PinRight
+            }
+            Opened::Echo => Input::SelfTest,
+            Opened::Nothing => Input::PinWrong,
+        });
     }
 
     fn watch_line(&mut self) {
         let Some(since) = self.answered.filter(|_| self.dialog.is_some()) else { return };
         let last = self.leg.last_heard();
-        let heard = Heard { since, rtp: last.sound, rtcp: last.report, held: self.held };
+        let (sent, listens) = (self.leg.last_sent(), self.listens);
+        let heard = Heard { since, rtp: last.sound, rtcp: last.report, held: self.held, sent, listens };
         if let Some(news) = self.watch.handle_reading(heard, Instant::now()) {
             self.broken |= news == LineNews::GivenUp;
             self.inputs.push_back(Input::Line(news));
@@ -361,6 +380,7 @@ impl Driver {
 
     async fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
+            self.tally.handle_action(&action, Instant::now());
             match action {
                 // An incoming call was answered before its machine began: keys need an answered call.
                 Action::Answer => {}
@@ -375,6 +395,7 @@ impl Driver {
                 Action::CheckPin(digits) => self.check_pin(digits),
                 Action::Arrive => self.arrive().await,
                 Action::Consent(accepted) => self.with_place(|place| place.consent(accepted)),
+                Action::Echo(on) => self.leg.set_echo(on),
                 Action::Attach => self.attach(),
                 Action::Detach => {
                     self.attach_due = false;
@@ -471,14 +492,11 @@ impl Driver {
     }
 
     fn connect(&mut self, connection: Connection) {
-        self.held = !connection.receives;
+        (self.held, self.listens) = (!connection.receives, connection.sends);
         self.leg.connect(connection);
     }
 
     fn tell(&self, state: PhoneState, cause: Option<PhoneCause>) {
-        if let (PhoneState::Left | PhoneState::Failed, Some(cause)) = (state, cause) {
-            self.lines.consultations().metrics().count_call(self.machine.direction(), cause);
-        }
         if let Some(Whose { consultation, seat }) = &self.whose {
             self.lines.consultations().tell_phone(consultation, &seat.id, state, cause);
         }
@@ -577,7 +595,7 @@ async fn next_of_place(place: &mut Option<PhonePlace>) -> PhoneStage {
     }
 }
 
-async fn checked(checking: &mut Option<Checking>) -> Option<Whose> {
+async fn checked(checking: &mut Option<Checking>) -> Opened {
     match checking {
         Some(checking) => checking.await,
         None => pending().await,
@@ -608,5 +626,5 @@ async fn wake(due: Option<Instant>) {
     }
 }
 
-/// Between two looks at whether the telephone is heard: what is told after five seconds is told within six.
-const BEAT: Duration = Duration::from_secs(1);
+/// Between two looks at whether the telephone is heard: with the watch's own time, one-way sound is told within five seconds.
+const BEAT: Duration = Duration::from_millis(500);
