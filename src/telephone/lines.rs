@@ -23,12 +23,14 @@ use crate::control::phone::switchboard::{CallTicket, DialOrder, Switchboard};
 use crate::pii::Pii;
 
 use super::call::Times;
+use super::call::attendance::{Caller, Whose};
 use super::call::description::Description;
 use super::call::dial_in::DialIn;
 use super::call::dial_out::DialOut;
 use super::call::dialling::Dialling;
-use super::call::driver::{Caller, Driver, Machine, Whose};
+use super::call::driver::Driver;
 use super::call::line::LineTimes;
+use super::call::machine::Machine;
 use super::call::test_call;
 use super::figures::Figures;
 use super::media::{Clip, LegSpec, MediaEvent, MediaLeg, MediaPool, OpenError};
@@ -74,7 +76,7 @@ pub struct Parts {
 }
 
 /// What digits open.
-pub(super) enum Opened {
+pub(super) enum PinOpens {
     /// A seat.
     Seat(Box<Whose>),
     /// The test of a line.
@@ -220,14 +222,14 @@ impl Lines {
     }
 
     /// What these digits open, always after the same time.
-    pub(super) async fn check_pin(self: Arc<Self>, digits: Pii<String>, caller: Caller) -> Opened {
+    pub(super) async fn check_pin(self: Arc<Self>, digits: Pii<String>, caller: Caller) -> PinOpens {
         let pace = self.board.pace(caller.mark, &caller.trunk);
         let answer_at = Instant::now() + pace.answer_after;
         let metrics = self.consultations.metrics();
         // Shorter than every PIN: no seat is under it, and nothing is learnt by guessing it.
         if self.config.self_test_code.as_ref() == Some(&digits.0) {
             sleep_until(answer_at.into()).await;
-            return if pace.barred { Opened::Nothing } else { Opened::Echo };
+            return if pace.barred { PinOpens::Nothing } else { PinOpens::Echo };
         }
         let found = match self.consultations.open_pin(&digits).await {
             Ok(found) => {
@@ -247,7 +249,7 @@ impl Lines {
             }
         };
         sleep_until(answer_at.into()).await;
-        found.map_or(Opened::Nothing, |(consultation, seat)| Opened::Seat(Box::new(Whose { consultation, seat })))
+        found.map_or(PinOpens::Nothing, |(consultation, seat)| PinOpens::Seat(Box::new(Whose { consultation, seat })))
     }
 
     /// The clips of a prompt, with what belongs to it.

@@ -9,6 +9,7 @@
 //! them, in order. Each asks to be woken at [`poll_timeout`](dial_in::DialIn::poll_timeout). A digit that was typed lives in the machine
 //! alone and prints as `***`.
 
+pub(super) mod attendance;
 pub(super) mod description;
 pub mod dial_in;
 pub mod dial_out;
@@ -17,8 +18,10 @@ pub(super) mod driver;
 mod echo;
 pub mod line;
 mod keys;
+pub(super) mod machine;
 pub mod seated;
 pub(super) mod test_call;
+mod sound;
 
 use std::time::Duration;
 
