@@ -3,11 +3,12 @@
 //! The media plane's figures are read from the workers' own atomics when `/metrics` is asked for.
 
 use colloque_signaling::message::PhoneCause;
-use serde::Serialize;
-use super::facts::{LadderCause, Step};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector, exponential_buckets,
 };
+use serde::Serialize;
+
+use super::facts::{LadderCause, Step};
 
 /// Counters, all registered in one registry.
 pub struct Metrics {

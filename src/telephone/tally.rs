@@ -87,7 +87,7 @@ impl CallFigures {
     /// All zero, and known to `/metrics`.
     pub(super) fn new(metrics: &Metrics) -> Arc<Self> {
         let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
-            let opts = HistogramOpts::new(format!("colloque_telephone_{name}"), help).buckets(buckets.to_vec());
+            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             let made = HistogramVec::new(opts, labels).expect("names, labels and buckets are valid");
             metrics.register(Box::new(made.clone()) as Box<dyn Collector>);
             made
@@ -102,25 +102,25 @@ impl CallFigures {
         metrics.register(Box::new(legs.clone()));
         metrics.register(Box::new(news.clone()));
         Arc::new(Self {
-            post_dial: of_leg("post_dial_delay_seconds", "From dialling to ringing", &POST_DIAL),
-            ring: of_leg("ring_seconds", "From ringing to the answer, of calls that were answered", &RING),
+            post_dial: of_leg("colloque_telephone_post_dial_delay_seconds", "From dialling to ringing", &POST_DIAL),
+            ring: of_leg("colloque_telephone_ring_seconds", "From ringing to the answer, of calls that were answered", &RING),
             lasted: histogram(
-                "call_seconds",
+                "colloque_telephone_call_seconds",
                 "From the answer to the end",
                 &["direction", "trunk"],
                 &CALL,
             ),
             legs,
             news,
-            mos: both_ways("leg_mos", "Every five seconds of a leg: mean opinion score (E-model)", &MOS),
-            loss: both_ways("leg_loss_ratio", "Every five seconds of a leg: packets that did not come", &RATIO),
-            late: of_leg("leg_late_ratio", "Every five seconds of a leg: packets that came after their turn", &RATIO),
-            concealed: of_leg("leg_concealed_ratio", "Every five seconds of a leg: frames that were made up", &RATIO),
-            underrun: of_leg("leg_underrun_ratio", "Every five seconds of a leg: frames with nothing to play", &RATIO),
-            jitter: of_leg("leg_jitter_seconds", "Every five seconds of a leg: interarrival jitter", &WAIT),
-            buffer: of_leg("leg_buffer_seconds", "Every five seconds of a leg: how long packets wait", &WAIT),
-            target: of_leg("leg_buffer_target_seconds", "Every five seconds of a leg: how long they should", &WAIT),
-            round_trip: of_leg("leg_round_trip_seconds", "Every five seconds of a leg that reports", &ROUND_TRIP),
+            mos: both_ways("colloque_telephone_leg_mos", "Every five seconds of a leg: mean opinion score (E-model)", &MOS),
+            loss: both_ways("colloque_telephone_leg_loss_ratio", "Every five seconds of a leg: packets that did not come", &RATIO),
+            late: of_leg("colloque_telephone_leg_late_ratio", "Every five seconds of a leg: packets that came after their turn", &RATIO),
+            concealed: of_leg("colloque_telephone_leg_concealed_ratio", "Every five seconds of a leg: frames that were made up", &RATIO),
+            underrun: of_leg("colloque_telephone_leg_underrun_ratio", "Every five seconds of a leg: frames with nothing to play", &RATIO),
+            jitter: of_leg("colloque_telephone_leg_jitter_seconds", "Every five seconds of a leg: interarrival jitter", &WAIT),
+            buffer: of_leg("colloque_telephone_leg_buffer_seconds", "Every five seconds of a leg: how long packets wait", &WAIT),
+            target: of_leg("colloque_telephone_leg_buffer_target_seconds", "Every five seconds of a leg: how long they should", &WAIT),
+            round_trip: of_leg("colloque_telephone_leg_round_trip_seconds", "Every five seconds of a leg that reports", &ROUND_TRIP),
             refused: Default::default(),
             keys_by_info: AtomicU64::new(0),
         })
