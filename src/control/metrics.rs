@@ -73,7 +73,10 @@ impl Metrics {
             )
             .expect("names and labels are valid"),
             ladder: IntCounterVec::new(
-                Opts::new("colloque_ladder_steps_total", "Steps of seats' connections, down or up, by where to and why"),
+                Opts::new(
+                    "colloque_ladder_steps_total",
+                    "Steps of seats' connections, down or up, by where to and why",
+                ),
                 &["to", "cause"],
             )
             .expect("names and labels are valid"),

@@ -51,34 +51,60 @@ impl Families {
         let valid = "names and labels are valid";
         let gauges =
             |of: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(of, help), labels).expect(valid);
-        let seconds =
-            |of: &str, help: &str| GaugeVec::new(Opts::new(of, help), &["trunk"]).expect(valid);
+        let seconds = |of: &str, help: &str| GaugeVec::new(Opts::new(of, help), &["trunk"]).expect(valid);
         let counters =
             |of: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(of, help), labels).expect(valid);
         Self {
-            calls: IntGauge::new("colloque_telephone_calls", "Telephone calls that run now, from their first ring").expect(valid),
-            calls_allowed: IntGauge::new("colloque_telephone_calls_allowed", "1 while the server may call people").expect(valid),
-            minutes: Gauge::new("colloque_telephone_minutes_today", "Minutes of calls that the server made today (UTC)")
+            calls: IntGauge::new("colloque_telephone_calls", "Telephone calls that run now, from their first ring")
                 .expect(valid),
-            budget: Gauge::new("colloque_telephone_budget_used_ratio", "Of the clinic that used most of its minutes of today")
+            calls_allowed: IntGauge::new("colloque_telephone_calls_allowed", "1 while the server may call people")
                 .expect(valid),
+            minutes: Gauge::new(
+                "colloque_telephone_minutes_today",
+                "Minutes of calls that the server made today (UTC)",
+            )
+            .expect(valid),
+            budget: Gauge::new(
+                "colloque_telephone_budget_used_ratio",
+                "Of the clinic that used most of its minutes of today",
+            )
+            .expect(valid),
             clinics_past: gauges(
                 "colloque_telephone_clinics_past_budget",
                 "Clinics that have used so much of their minutes of today",
                 &["percent"],
             ),
-            trunk_state: gauges("colloque_telephone_trunk_state", "1 for the state that a trunk is in", &["trunk", "state"]),
+            trunk_state: gauges(
+                "colloque_telephone_trunk_state",
+                "1 for the state that a trunk is in",
+                &["trunk", "state"],
+            ),
             trunk_calls: gauges("colloque_telephone_trunk_calls", "Calls on a trunk now", &["trunk"]),
-            trunk_auth: gauges("colloque_telephone_trunk_auth_refused", "1 while a trunk refuses who we are", &["trunk"]),
+            trunk_auth: gauges(
+                "colloque_telephone_trunk_auth_refused",
+                "1 while a trunk refuses who we are",
+                &["trunk"],
+            ),
             trunk_failures: counters(
                 "colloque_telephone_trunk_failures_total",
                 "Calls out that came to nothing on a trunk, also where another one took them",
                 &["trunk", "cause"],
             ),
-            registered: seconds("colloque_telephone_trunk_registered_seconds", "Age of the confirmed registration; -1 without one"),
+            registered: seconds(
+                "colloque_telephone_trunk_registered_seconds",
+                "Age of the confirmed registration; -1 without one",
+            ),
             round_trip: seconds("colloque_telephone_trunk_round_trip_seconds", "Of the last probe (OPTIONS)"),
-            refused: counters("colloque_telephone_sip_refused_total", "SIP messages dropped and calls in refused, by cause", &["reason"]),
-            keys: counters("colloque_telephone_keys_total", "Keys that were pressed, by the way in which they came", &["way"]),
+            refused: counters(
+                "colloque_telephone_sip_refused_total",
+                "SIP messages dropped and calls in refused, by cause",
+                &["reason"],
+            ),
+            keys: counters(
+                "colloque_telephone_keys_total",
+                "Keys that were pressed, by the way in which they came",
+                &["way"],
+            ),
             media: counters("colloque_telephone_media_total", "What media threads count", &["figure", "reason"]),
         }
     }

@@ -103,7 +103,11 @@ impl CallFigures {
         metrics.register(Box::new(news.clone()));
         Arc::new(Self {
             post_dial: of_leg("colloque_telephone_post_dial_delay_seconds", "From dialling to ringing", &POST_DIAL),
-            ring: of_leg("colloque_telephone_ring_seconds", "From ringing to the answer, of calls that were answered", &RING),
+            ring: of_leg(
+                "colloque_telephone_ring_seconds",
+                "From ringing to the answer, of calls that were answered",
+                &RING,
+            ),
             lasted: histogram(
                 "colloque_telephone_call_seconds",
                 "From the answer to the end",
@@ -112,15 +116,51 @@ impl CallFigures {
             ),
             legs,
             news,
-            mos: both_ways("colloque_telephone_leg_mos", "Every five seconds of a leg: mean opinion score (E-model)", &MOS),
-            loss: both_ways("colloque_telephone_leg_loss_ratio", "Every five seconds of a leg: packets that did not come", &RATIO),
-            late: of_leg("colloque_telephone_leg_late_ratio", "Every five seconds of a leg: packets that came after their turn", &RATIO),
-            concealed: of_leg("colloque_telephone_leg_concealed_ratio", "Every five seconds of a leg: frames that were made up", &RATIO),
-            underrun: of_leg("colloque_telephone_leg_underrun_ratio", "Every five seconds of a leg: frames with nothing to play", &RATIO),
-            jitter: of_leg("colloque_telephone_leg_jitter_seconds", "Every five seconds of a leg: interarrival jitter", &WAIT),
-            buffer: of_leg("colloque_telephone_leg_buffer_seconds", "Every five seconds of a leg: how long packets wait", &WAIT),
-            target: of_leg("colloque_telephone_leg_buffer_target_seconds", "Every five seconds of a leg: how long they should", &WAIT),
-            round_trip: of_leg("colloque_telephone_leg_round_trip_seconds", "Every five seconds of a leg that reports", &ROUND_TRIP),
+            mos: both_ways(
+                "colloque_telephone_leg_mos",
+                "Every five seconds of a leg: mean opinion score (E-model)",
+                &MOS,
+            ),
+            loss: both_ways(
+                "colloque_telephone_leg_loss_ratio",
+                "Every five seconds of a leg: packets that did not come",
+                &RATIO,
+            ),
+            late: of_leg(
+                "colloque_telephone_leg_late_ratio",
+                "Every five seconds of a leg: packets that came after their turn",
+                &RATIO,
+            ),
+            concealed: of_leg(
+                "colloque_telephone_leg_concealed_ratio",
+                "Every five seconds of a leg: frames that were made up",
+                &RATIO,
+            ),
+            underrun: of_leg(
+                "colloque_telephone_leg_underrun_ratio",
+                "Every five seconds of a leg: frames with nothing to play",
+                &RATIO,
+            ),
+            jitter: of_leg(
+                "colloque_telephone_leg_jitter_seconds",
+                "Every five seconds of a leg: interarrival jitter",
+                &WAIT,
+            ),
+            buffer: of_leg(
+                "colloque_telephone_leg_buffer_seconds",
+                "Every five seconds of a leg: how long packets wait",
+                &WAIT,
+            ),
+            target: of_leg(
+                "colloque_telephone_leg_buffer_target_seconds",
+                "Every five seconds of a leg: how long they should",
+                &WAIT,
+            ),
+            round_trip: of_leg(
+                "colloque_telephone_leg_round_trip_seconds",
+                "Every five seconds of a leg that reports",
+                &ROUND_TRIP,
+            ),
             refused: Default::default(),
             keys_by_info: AtomicU64::new(0),
         })
@@ -529,7 +569,8 @@ mod tests {
         let figures = &desk.figures;
         assert_eq!([of(&figures.mos, &["in", "a"]), of(&figures.mos, &["out", "a"])], [(2, 8_240), (1, 3_000)]);
         assert_eq!([of(&figures.loss, &["in", "a"]), of(&figures.loss, &["out", "a"])], [(2, 20), (1, 500)]);
-        let seen = [&figures.late, &figures.concealed, &figures.underrun, &figures.jitter, &figures.buffer, &figures.target];
+        let seen =
+            [&figures.late, &figures.concealed, &figures.underrun, &figures.jitter, &figures.buffer, &figures.target];
         assert_eq!(seen.map(|family| of(family, &["a"]).1), [40, 60, 8, 14, 82, 80]);
         assert_eq!(of(&figures.round_trip, &["a"]), (1, 80));
     }

@@ -213,11 +213,7 @@ impl Budget {
             let passed = spent.iter().filter(|spent| !spent.is_zero() && **spent * 100 >= whole * u32::from(mark));
             (Percent(mark), passed.count())
         };
-        Usage {
-            spent: spent.iter().sum(),
-            most: spent.iter().map(share).fold(0.0, f64::max),
-            past: ALARMS.map(past),
-        }
+        Usage { spent: spent.iter().sum(), most: spent.iter().map(share).fold(0.0, f64::max), past: ALARMS.map(past) }
     }
 
     /// Clinics with calls in the books of today or running, for metrics and alarms.

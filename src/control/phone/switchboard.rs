@@ -24,8 +24,8 @@ use crate::store::{ConsultationRecord, SeatRecord};
 use super::budget::{Alarm, Allowance, Asked, Budget, BudgetRefusal, CallId, Usage};
 use super::encryption::Encryption;
 use super::numbers::{self, NumberRefusal};
-use super::test_call::TestOrders;
 use super::pins::{CallerMark, GuessingAlarm, Pace, Throttle};
+use super::test_call::TestOrders;
 
 /// The telephone of this server.
 pub struct Switchboard {

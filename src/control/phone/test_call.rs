@@ -179,7 +179,11 @@ mod tests {
         assert_eq!(board.test_call("a", None).unwrap_err(), TestRefusal::Busy);
         assert_eq!(orders.try_recv().unwrap().number.0.e164(), "+33198765432");
         drop(call);
-        assert_eq!(board.test_call("a", None).unwrap_err(), TestRefusal::Budget(BudgetRefusal::TooOften), "three tries");
+        assert_eq!(
+            board.test_call("a", None).unwrap_err(),
+            TestRefusal::Budget(BudgetRefusal::TooOften),
+            "three tries"
+        );
         board.set_calls_allowed(false);
         assert_eq!(board.test_call("a", None).unwrap_err(), TestRefusal::Budget(BudgetRefusal::SwitchedOff));
     }

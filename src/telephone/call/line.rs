@@ -163,8 +163,14 @@ mod tests {
                 watch.handle_proof(at(second));
             }
             let (rtp, rtcp, held) = heard(second);
-            let heard =
-                Heard { since: start, rtp: rtp.map(at), rtcp: rtcp.map(at), held, sent: Some(at(second)), listens: true };
+            let heard = Heard {
+                since: start,
+                rtp: rtp.map(at),
+                rtcp: rtcp.map(at),
+                held,
+                sent: Some(at(second)),
+                listens: true,
+            };
             news.extend(watch.handle_reading(heard, at(second)).map(|new| (second, new)));
         }
         news

@@ -33,7 +33,16 @@ impl Sound {
     /// Of a call that was not answered yet.
     pub(super) fn new((leg, events): (MediaLeg, mpsc::Receiver<MediaEvent>), times: LineTimes) -> Self {
         let watch = Watch::new(times);
-        Self { leg, events: Some(events), description: None, playing: None, watch, answered: None, held: false, listens: false }
+        Self {
+            leg,
+            events: Some(events),
+            description: None,
+            playing: None,
+            watch,
+            answered: None,
+            held: false,
+            listens: false,
+        }
     }
 
     /// The call stands. Without a connection, our offer has yet to be answered.
