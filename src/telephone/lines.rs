@@ -44,7 +44,6 @@ pub struct Lines {
     prompts: Prompts,
     consultations: Arc<Consultations>,
     board: Arc<Switchboard>,
-    config: Arc<TelephoneConfig>,
     stop: watch::Sender<bool>,
     running: Arc<AtomicUsize>,
 }
@@ -83,7 +82,7 @@ impl Lines {
     #[must_use]
     pub fn start(parts: Parts) -> Arc<Lines> {
         let Parts { endpoint, mut incoming, media, media_ip, prompts, consultations, board, mut orders } = parts;
-        let config = Arc::clone(&board.config);
+        let config = board.config();
         let lines = Arc::new(Lines {
             endpoint: Arc::clone(&endpoint),
             trunks: Trunks::start(Arc::clone(&endpoint), &config.trunks, config.dialout.ring),
@@ -92,7 +91,6 @@ impl Lines {
             prompts,
             consultations,
             board,
-            config,
             stop: watch::channel(false).0,
             running: Arc::default(),
         });
@@ -120,6 +118,17 @@ impl Lines {
         while self.running.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        self.consultations.tell_phone_minutes();
+    }
+
+    /// The limits of this configuration hold for calls that begin from now on; what runs goes on as it began. Addresses and lines stay
+    /// as they were opened ([`TelephoneConfig::with_limits_of`]).
+    pub fn set_limits(&self, new: &TelephoneConfig) {
+        let config = self.config().with_limits_of(new);
+        self.endpoint.set_trunks(config.trunks.clone());
+        self.trunks.set_limits(&config.trunks, config.dialout.ring);
+        self.media.set_legs_max(config.max_legs);
+        self.board.set_config(Arc::new(config));
     }
 
     /// Calls that run now.
@@ -157,7 +166,7 @@ impl Lines {
         // Whoever hung up meanwhile is gone.
         let Ok(dialog) = call.answer(text).await else { return };
         let (machine, first) = DialIn::new(self.times());
-        let language = self.config.languages.first().map_or(Language::Fr, |language| language_named(language));
+        let language = self.config().languages.first().map_or(Language::Fr, |language| language_named(language));
         let caller = Caller { mark: self.board.mark(caller.as_ref()), trunk: trunk.to_string() };
         let mut driver = Driver::new(Arc::clone(&self), Machine::In(machine), (leg, sound), language);
         driver.answered(dialog, (description, connection), caller, place);
@@ -217,7 +226,7 @@ impl Lines {
     /// The clips of a prompt, with what belongs to it.
     pub(super) fn clips(&self, prompt: Prompt, language: Language) -> Vec<Clip> {
         let with = match prompt {
-            Prompt::Confirm => vec![prompt, Prompt::of_key(self.config.dialout.confirm_key).unwrap_or(Prompt::Key1)],
+            Prompt::Confirm => vec![prompt, Prompt::of_key(self.config().dialout.confirm_key).unwrap_or(Prompt::Key1)],
             Prompt::Waiting => vec![prompt, Prompt::NotPrivate],
             _ => vec![prompt],
         };
@@ -260,11 +269,13 @@ impl Lines {
     }
 
     pub(super) fn line_times(&self) -> LineTimes {
-        LineTimes { silence: self.config.media_silence, lost: self.config.media_lost }
+        let config = self.config();
+        LineTimes { silence: config.media_silence, lost: config.media_lost }
     }
 
     fn times(&self) -> Times {
-        let (pin, out) = (&self.config.pin, &self.config.dialout);
+        let config = self.config();
+        let (pin, out) = (&config.pin, &config.dialout);
         Times {
             pin_tries: pin.tries,
             pin_digits: pin.digits,
@@ -278,12 +289,16 @@ impl Lines {
         }
     }
 
-    fn trunk(&self, name: &TrunkName) -> Option<&TrunkConfig> {
-        self.config.trunks.iter().find(|trunk| trunk.name == *name)
+    fn trunk(&self, name: &TrunkName) -> Option<TrunkConfig> {
+        self.config().trunks.iter().find(|trunk| trunk.name == *name).cloned()
+    }
+
+    fn config(&self) -> Arc<TelephoneConfig> {
+        self.board.config()
     }
 
     fn media_networks(&self) -> Vec<crate::config::telephone::Network> {
-        self.config.trunks.iter().flat_map(|trunk| trunk.media_allow.iter().copied()).collect()
+        self.config().trunks.iter().flat_map(|trunk| trunk.media_allow.iter().copied()).collect()
     }
 }
 

@@ -137,3 +137,90 @@ fn a_sips_address_means_tls() {
         assert_eq!(SipServer::parse(bad), None, "{bad}");
     }
 }
+
+/// The sample's `[telephone]` with its example values in force.
+fn sample() -> toml::Table {
+    let sample = include_str!("../../../deploy/colloque.toml");
+    let text: Vec<&str> = sample.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect();
+    let mut sample: toml::Table = text.join("\n").parse().unwrap();
+    [("telephone".to_owned(), sample.remove("telephone").unwrap())].into_iter().collect()
+}
+
+/// Another value that is as good.
+fn other(key: &str, value: &toml::Value) -> toml::Value {
+    use toml::Value;
+    match value {
+        Value::Integer(count) => Value::Integer(count + 1),
+        Value::Float(number) => Value::Float(number + 0.5),
+        Value::Boolean(truth) => Value::Boolean(!truth),
+        Value::Array(_) => Value::Array(vec![Value::String(match key {
+            "codecs" => "pcma".into(),
+            "languages" => "en".into(),
+            "inbound_numbers" => "+33123456780".into(),
+            "dialout.allow" => "+33[1-5]".into(),
+            "deny" => "+337".into(),
+            _ => "198.51.100.77".into(),
+        })]),
+        _ => Value::String(match key {
+            "sip_udp" | "sip_tls" => "0.0.0.0:5099".into(),
+            "rtp_ports" => "30000-34000".into(),
+            "uri" => "sip:other.operator.example".into(),
+            "transport" => "tcp".into(),
+            "number_format" => "national".into(),
+            "caller_number" => "+33123456780".into(),
+            "confirm_key" => "5".into(),
+            _ => "other".into(),
+        }),
+    }
+}
+
+#[test]
+fn a_key_of_the_sample_holds_when_it_is_read_again_or_is_named_as_one_that_does_not() {
+    let config = |table: &toml::Table| resolved(&toml::to_string(table).unwrap()).unwrap();
+    let (sample, mut tried) = (sample(), 0);
+    let running = config(&sample).unwrap();
+    let text = |config: &TelephoneConfig| format!("{config:?}");
+    let mut try_key = |full: &str, changed: toml::Table| {
+        let Some(new) = config(&changed) else { return assert_eq!(full, "telephone.enabled") };
+        let names = |table: &toml::Table| crate::config::FileKeys::of(&toml::to_string(table).unwrap()).unwrap();
+        assert_eq!(names(&sample).changed_in(&names(&changed)), [full]);
+        let merged = running.with_limits_of(&new);
+        assert_eq!(text(&merged) != text(&running), is_reloadable(full), "{full}");
+        assert_eq!(text(&merged.with_limits_of(&running)), text(&running), "{full}, and back");
+        tried += 1;
+    };
+    for (key, value) in sample["telephone"].as_table().unwrap() {
+        let mut changed = sample.clone();
+        match (key.as_str(), value) {
+            ("trunk", _) => {
+                for (name, value) in value[0].as_table().unwrap().iter().filter(|(name, _)| *name != "name") {
+                    let mut changed = sample.clone();
+                    changed["telephone"]["trunk"][0][name.as_str()] = other(name, value);
+                    try_key(&format!("telephone.trunk.ovh.{name}"), changed);
+                }
+            }
+            (section, toml::Value::Table(table)) => {
+                for (name, value) in table {
+                    let mut changed = sample.clone();
+                    let named = if name == "allow" { "dialout.allow" } else { name };
+                    changed["telephone"][section][name.as_str()] = other(named, value);
+                    try_key(&format!("telephone.{section}.{name}"), changed);
+                }
+            }
+            (key, value) => {
+                changed["telephone"][key] = other(key, value);
+                try_key(&format!("telephone.{key}"), changed);
+            }
+        }
+    }
+    assert!(tried > 70, "{tried}");
+}
+
+#[test]
+fn a_line_that_came_or_went_waits_for_a_restart() {
+    let second = TRUNK[TRUNK.find("[[").unwrap()..].replace("\"ovh\"", "\"second\"");
+    let one = resolved(TRUNK).unwrap().unwrap();
+    let two = resolved(&format!("{TRUNK}{second}")).unwrap().unwrap();
+    assert_eq!(one.with_limits_of(&two).trunks.len(), 1);
+    assert_eq!(two.with_limits_of(&one).trunks.len(), 2);
+}

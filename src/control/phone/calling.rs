@@ -120,7 +120,7 @@ impl Consultations {
         let Some(board) = self.phones() else { return Ok(None) };
         let found = self.journal.seats_of_pin(digits).await?;
         let is_live = |consultation: &str| self.live_room(consultation).is_some();
-        Ok(pins::open(&found, &board.config.pin, clock::unix_now(), is_live).cloned())
+        Ok(pins::open(&found, &board.config().pin, clock::unix_now(), is_live).cloned())
     }
 
     /// A seat's telephone does something else now: tells pages and journal.

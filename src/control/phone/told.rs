@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use colloque_signaling::message::{PhoneCause, PhoneState, ServerMessage};
 
+use crate::control::clock;
 use crate::control::room::RoomState;
 use crate::control::seat::{LiveSeat, Visit};
 use crate::pii::Pii;
@@ -29,6 +30,8 @@ pub(in crate::control) struct Telephone {
     consent: bool,
     /// What it does.
     doing: Option<Doing>,
+    /// Since when, Unix seconds.
+    since: i64,
     /// Who called in did so from the number of the file.
     matches_file: Option<bool>,
 }
@@ -56,6 +59,21 @@ pub(in crate::control) struct PhonesTold {
     doing: HashMap<String, Doing>,
 }
 
+/// A seat's telephone, as its clinic is told it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TelephoneState {
+    /// What it does, or whether it can be called.
+    pub state: PhoneState,
+    /// Why.
+    pub cause: Option<PhoneCause>,
+    /// Since when, Unix seconds. Nothing while nobody has called.
+    pub since: Option<i64>,
+    /// The last digits of the number, where it can be called.
+    pub number_ending: Option<Pii<String>>,
+    /// Who called in did so from the number of the file, or from another. Nothing when either is unknown.
+    pub matches_file: Option<bool>,
+}
+
 impl Telephone {
     /// Of a seat that nobody has called yet.
     pub(in crate::control) fn of(board: Option<&Switchboard>, encryption: Encryption, seat: &SeatRecord) -> Self {
@@ -69,6 +87,23 @@ impl Telephone {
     /// Whether the server may call it by itself.
     pub(super) fn may_be_called(&self) -> bool {
         self.consent && matches!(self.callable, Some(Ok(_)))
+    }
+
+    /// For the clinic. Nothing on a server without a telephone.
+    pub(in crate::control) fn state(&self) -> Option<TelephoneState> {
+        let callable = self.callable.as_ref()?;
+        let idle = || match callable {
+            Ok(_) => Doing::new(PhoneState::Ready, None),
+            Err(cause) => Doing::new(PhoneState::Unavailable, Some(*cause)),
+        };
+        let Doing { state, cause, .. } = self.doing.unwrap_or_else(idle);
+        Some(TelephoneState {
+            state,
+            cause,
+            since: self.doing.map(|_| self.since),
+            number_ending: callable.as_ref().ok().cloned(),
+            matches_file: self.matches_file,
+        })
     }
 
     fn ending(&self) -> Option<String> {
@@ -86,7 +121,11 @@ impl RoomState {
             if matches!(state, PhoneState::Left | PhoneState::Failed) {
                 seat.telephone.matches_file = None;
             }
-            seat.telephone.doing = Some(Doing::new(state, cause));
+            let doing = Some(Doing::new(state, cause));
+            if seat.telephone.doing != doing {
+                seat.telephone.since = clock::unix_now();
+            }
+            seat.telephone.doing = doing;
             self.tell_phones();
         }
     }

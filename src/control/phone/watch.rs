@@ -59,13 +59,14 @@ impl Consultations {
         let mut beat = tokio::time::interval(BEAT);
         loop {
             beat.tick().await;
-            board.poll_alarms();
+            self.tell_phone_minutes();
+            let ladder = board.config().ladder.clone();
             let mut seen = HashMap::new();
             for room in self.rooms.iter().map(|entry| Arc::clone(&entry)).collect::<Vec<_>>() {
                 let signs = room.lock().phone_signs();
                 for sign in signs {
                     let mut seat = watched.remove(&sign.seat).unwrap_or_default();
-                    if let Some(due) = seat.handle(&sign, &board.config.ladder, Instant::now()) {
+                    if let Some(due) = seat.handle(&sign, &ladder, Instant::now()) {
                         self.follow(&sign.seat, due).await;
                     }
                     seen.insert(sign.seat, seat);

@@ -30,7 +30,7 @@ use crate::telephone::sdp::Remote;
 use super::exchange::ProbeFailure;
 use super::fields::{self, Draft, Via};
 use super::gate::Gate;
-use super::hub::{Counters, Hub, sip_addr};
+use super::hub::{Counters, Hub, allowed, sip_addr};
 use super::inbound::{self, InboundCall};
 use super::outbound::{self, OutboundCall};
 use super::screen::Screen;
@@ -148,8 +148,7 @@ impl Endpoint {
     /// Binds and starts. Calls come out of the receiver; while it is full, further ones are refused with 503.
     pub async fn start(settings: Settings) -> Result<(Endpoint, mpsc::Receiver<Incoming>), StartError> {
         let token = CancellationToken::new();
-        let allow = settings.trunks.iter().flat_map(|trunk| trunk.allow.iter().copied()).collect();
-        let screen = Arc::new(Mutex::new(Screen::new(allow)));
+        let screen = Arc::new(Mutex::new(Screen::new(allowed(&settings.trunks))));
         let counters = Arc::new(Counters::default());
         let layer = TransportLayer::new_with_domain_resolver(token.child_token(), Box::new(NoNames));
         let mut udp = None;
@@ -239,7 +238,7 @@ impl Endpoint {
         limit: Duration,
     ) -> Result<rsipstack::sip::Response, ProbeFailure> {
         let hub = &self.hub;
-        let trunk = hub.trunk(trunk).ok_or(ProbeFailure::Silent)?;
+        let trunk = &hub.trunk(trunk).ok_or(ProbeFailure::Silent)?;
         let flow = timeout(limit, hub.flow_to(trunk)).await.ok().flatten().ok_or(ProbeFailure::Silent)?;
         let (host, user) = (outbound::host(trunk), outbound::user(trunk));
         let via = Via { transport: flow.transport, sent_by: flow.local.to_string(), branch: fields::random_branch() };
@@ -263,6 +262,11 @@ impl Endpoint {
         };
         let request = draft.build().ok_or(ProbeFailure::Silent)?;
         hub.exchange(request, &flow, trunk, hub.numbers(), limit).await
+    }
+
+    /// The same lines with other limits and allow-lists, for what begins from now on.
+    pub fn set_trunks(&self, trunks: Vec<TrunkConfig>) {
+        self.hub.set_trunks(trunks);
     }
 
     /// For metrics.

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rsipstack::platform::CancellationToken;
@@ -17,7 +17,7 @@ use rsipstack::transport::{SipAddr, SipConnection};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::config::telephone::{SipTransport, TrunkConfig, TrunkName};
+use crate::config::telephone::{Network, SipTransport, TrunkConfig, TrunkName};
 
 use super::digest::Challenger;
 use super::endpoint::Settings;
@@ -82,7 +82,10 @@ pub(super) type CallKey = (String, String);
 
 pub(super) struct Hub {
     pub(super) inner: EndpointInnerRef,
+    /// Its trunks are in `trunks`.
     pub(super) settings: Settings,
+    /// Lines, as they are configured now.
+    trunks: RwLock<Vec<TrunkConfig>>,
     pub(super) screen: Arc<Mutex<Screen>>,
     pub(super) counters: Arc<Counters>,
     pub(super) challenger: Challenger,
@@ -111,7 +114,7 @@ impl Hub {
     #[allow(clippy::too_many_arguments)]
     pub(super) fn new(
         inner: EndpointInnerRef,
-        settings: Settings,
+        mut settings: Settings,
         screen: Arc<Mutex<Screen>>,
         counters: Arc<Counters>,
         connectors: HashMap<TrunkName, tokio_rustls::TlsConnector>,
@@ -121,6 +124,7 @@ impl Hub {
     ) -> Hub {
         Hub {
             inner,
+            trunks: RwLock::new(std::mem::take(&mut settings.trunks)),
             settings,
             screen,
             counters,
@@ -157,14 +161,22 @@ impl Hub {
         lock(&self.screen)
     }
 
-    pub(super) fn trunk(&self, name: &TrunkName) -> Option<&TrunkConfig> {
-        self.settings.trunks.iter().find(|trunk| trunk.name == *name)
+    pub(super) fn trunk(&self, name: &TrunkName) -> Option<TrunkConfig> {
+        let trunks = self.trunks.read().unwrap_or_else(PoisonError::into_inner);
+        trunks.iter().find(|trunk| trunk.name == *name).cloned()
     }
 
     /// Whose call it is that comes from there: a trunk of the same transport first.
-    pub(super) fn trunk_of(&self, from: IpAddr, transport: SipTransport) -> Option<&TrunkConfig> {
-        let theirs = || self.settings.trunks.iter().filter(|trunk| trunk.allow.iter().any(|net| net.contains(from)));
-        theirs().find(|trunk| trunk.transport == transport).or_else(|| theirs().next())
+    pub(super) fn trunk_of(&self, from: IpAddr, transport: SipTransport) -> Option<TrunkConfig> {
+        let trunks = self.trunks.read().unwrap_or_else(PoisonError::into_inner);
+        let theirs = || trunks.iter().filter(|trunk| trunk.allow.iter().any(|net| net.contains(from)));
+        theirs().find(|trunk| trunk.transport == transport).or_else(|| theirs().next()).cloned()
+    }
+
+    /// Who may speak from now on, and what is agreed with whom. Lines keep their names and places.
+    pub(super) fn set_trunks(&self, trunks: Vec<TrunkConfig>) {
+        self.screen().set_allow(allowed(&trunks));
+        *self.trunks.write().unwrap_or_else(PoisonError::into_inner) = trunks;
     }
 
     /// What the realm of a trunk's password is; the first one that it named, unless it is configured.
@@ -320,6 +332,11 @@ impl Hub {
     pub(super) fn calls(&self) -> usize {
         lock(&self.calls).len()
     }
+}
+
+/// All networks that SIP may come from.
+pub(super) fn allowed(trunks: &[TrunkConfig]) -> Vec<Network> {
+    trunks.iter().flat_map(|trunk| trunk.allow.iter().copied()).collect()
 }
 
 /// A call in the register; dropping it takes it out.

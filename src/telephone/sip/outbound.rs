@@ -57,7 +57,7 @@ pub(super) fn dial(
     ring: Duration,
 ) -> OutboundCall {
     let (sender, progress) = mpsc::channel(PROGRESS_MAX);
-    match hub.trunk(trunk).cloned() {
+    match hub.trunk(trunk) {
         Some(trunk) => {
             let dialling = Dialling {
                 hub: Arc::clone(hub),
