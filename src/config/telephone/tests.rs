@@ -168,6 +168,7 @@ fn other(key: &str, value: &toml::Value) -> toml::Value {
             "transport" => "tcp".into(),
             "number_format" => "national".into(),
             "caller_number" => "+33123456780".into(),
+            "srtp" => "allow".into(),
             "confirm_key" => "5".into(),
             _ => "other".into(),
         }),
@@ -223,4 +224,52 @@ fn a_line_that_came_or_went_waits_for_a_restart() {
     let two = resolved(&format!("{TRUNK}{second}")).unwrap().unwrap();
     assert_eq!(one.with_limits_of(&two).trunks.len(), 1);
     assert_eq!(two.with_limits_of(&one).trunks.len(), 2);
+}
+
+/// Rows of the table in docs/telephone.md: key, and whether it may change while the server runs.
+fn documented() -> Vec<(String, bool)> {
+    let text = include_str!("../../../docs/telephone.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `telephone."));
+    let row = |row: &str| {
+        let (key, rest) = row.split_once('`').unwrap();
+        (format!("telephone.{key}"), rest.trim_end().trim_end_matches('|').trim_end().ends_with("| yes"))
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn every_key_is_documented_with_whether_it_may_change() {
+    let documented = documented();
+    for (key, reload) in &documented {
+        assert_eq!(*reload, is_reloadable(key), "{key}");
+    }
+    let mut missing = Vec::new();
+    let mut look = |key: String| missing.extend(documented.iter().all(|(known, _)| *known != key).then_some(key));
+    for (key, value) in sample()["telephone"].as_table().unwrap() {
+        let tables = value.as_array().cloned().unwrap_or_default();
+        let trunks: Vec<&toml::Table> = tables.iter().filter_map(toml::Value::as_table).collect();
+        match value.as_table() {
+            Some(section) => section.keys().for_each(|name| look(format!("telephone.{key}.{name}"))),
+            None if !trunks.is_empty() => {
+                trunks.iter().flat_map(|trunk| trunk.keys()).for_each(|name| look(format!("telephone.trunk.NAME.{name}")));
+            }
+            None => look(format!("telephone.{key}")),
+        }
+    }
+    assert_eq!(missing, [""; 0]);
+    assert!(documented.len() > 75, "{}", documented.len());
+}
+
+#[test]
+fn each_example_of_a_line_is_valid_below_the_sample() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/telephone");
+    let mut lines = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+        let example = std::fs::read_to_string(&file).unwrap();
+        let text = format!("{}\n{example}", include_str!("../../../deploy/colloque.toml"));
+        let telephone = resolved(&text).unwrap_or_else(|fault| panic!("{file:?}: {fault}")).unwrap();
+        lines.extend(telephone.trunks.into_iter().map(|trunk| trunk.name.to_string()));
+    }
+    lines.sort();
+    assert_eq!(lines, ["line", "sbc-a", "sbc-b", "trunk"]);
 }

@@ -99,6 +99,8 @@ pub(super) struct Hub {
     streams: Mutex<HashMap<(SocketAddr, SipTransport), Flow>>,
     /// Streams that we opened, by trunk.
     dialled: tokio::sync::Mutex<HashMap<TrunkName, Flow>>,
+    /// Who called in last, on trunks that ring them: their contact, and where it was sent from.
+    last_callers: Mutex<HashMap<TrunkName, (String, SocketAddr)>>,
     /// Realms that trunks named first.
     realms: Mutex<HashMap<TrunkName, String>>,
     places: Mutex<HashMap<IpAddr, usize>>,
@@ -135,6 +137,7 @@ impl Hub {
             calls: Mutex::default(),
             streams: Mutex::default(),
             dialled: tokio::sync::Mutex::default(),
+            last_callers: Mutex::default(),
             realms: Mutex::default(),
             places: Mutex::default(),
             numbers: AtomicU32::new(0),
@@ -188,8 +191,23 @@ impl Hub {
         }
     }
 
+    /// Somebody called in.
+    pub(super) fn handle_caller(&self, trunk: &TrunkConfig, contact: &str, from: SocketAddr) {
+        if trunk.rings_last_caller {
+            lock(&self.last_callers).insert(trunk.name.clone(), (contact.to_owned(), from));
+        }
+    }
+
+    /// Whom a trunk of the demonstration rings, and where.
+    pub(super) fn last_caller(&self, trunk: &TrunkConfig) -> Option<(String, SocketAddr)> {
+        lock(&self.last_callers).get(&trunk.name).cloned().filter(|_| trunk.rings_last_caller)
+    }
+
     /// The way to a trunk: its datagrams' address, or a stream that is open or opened now. None: it cannot be reached.
     pub(super) async fn flow_to(self: &Arc<Self>, trunk: &TrunkConfig) -> Option<Flow> {
+        if let Some((_, peer)) = self.last_caller(trunk) {
+            return self.datagrams_to(peer);
+        }
         let peer = timeout(RESOLVE, self.resolve(trunk)).await.ok()??;
         self.screen().learn(peer.ip());
         if trunk.transport == SipTransport::Udp {

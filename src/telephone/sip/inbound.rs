@@ -83,6 +83,7 @@ pub(super) async fn handle_invite(hub: Arc<Hub>, mut transaction: Transaction, i
     let contact = outbound::contact(&trunk, &flow);
     let state = DialogState::from_request(&transaction.original, &tag, contact);
     let Some(state) = state else { return reply(transaction, 400, &[]) };
+    hub.handle_caller(&trunk, &state.target, flow.peer);
     let Some((registered, requests)) = hub.register((state.call_id.clone(), tag.clone())) else {
         hub.counters.refused_full.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         return reply(transaction, 503, &[RETRY]);
