@@ -22,12 +22,14 @@ use crate::control::phone::switchboard::{CallTicket, DialOrder, Switchboard};
 use crate::pii::Pii;
 
 use super::call::Times;
+use super::call::attendance::{Caller, Whose};
 use super::call::description::Description;
 use super::call::dial_in::DialIn;
 use super::call::dial_out::DialOut;
 use super::call::dialling::Dialling;
-use super::call::driver::{Caller, Driver, Machine, Whose};
+use super::call::driver::Driver;
 use super::call::line::LineTimes;
+use super::call::machine::Machine;
 use super::figures::Figures;
 use super::media::{Clip, LegSpec, MediaPool};
 use super::prompts::{Prompt, Prompts};

@@ -9,6 +9,7 @@
 //! them, in order. Each asks to be woken at [`poll_timeout`](dial_in::DialIn::poll_timeout). A digit that was typed lives in the machine
 //! alone and prints as `***`.
 
+pub(super) mod attendance;
 pub(super) mod description;
 pub mod dial_in;
 pub mod dial_out;
@@ -16,7 +17,9 @@ pub(super) mod dialling;
 pub(super) mod driver;
 pub mod line;
 mod keys;
+pub(super) mod machine;
 pub mod seated;
+mod sound;
 
 use std::time::Duration;
 
