@@ -40,7 +40,11 @@ impl ConfigFile {
             let file = self.path.display().to_string();
             if let Err(ConfigError(faults)) = self.read_again(lines.as_deref()) {
                 let faults = faults.join("; ");
-                tracing::error!(file, faults, "the configuration is not valid: nothing of it is taken, everything stays as it was");
+                tracing::error!(
+                    file,
+                    faults,
+                    "the configuration is not valid: nothing of it is taken, everything stays as it was"
+                );
             }
         }
     }
@@ -59,10 +63,18 @@ impl ConfigFile {
         let file = self.path.display().to_string();
         match taken.as_slice() {
             [] => tracing::info!(file, "the configuration was read again: no limit in it has changed"),
-            _ => tracing::info!(file, keys = taken.join(", "), "the configuration was read again: this holds for new calls"),
+            _ => tracing::info!(
+                file,
+                keys = taken.join(", "),
+                "the configuration was read again: this holds for new calls"
+            ),
         }
         if !waiting.is_empty() {
-            tracing::warn!(file, keys = waiting.join(", "), "this has changed too, and is read at a start only: restart the server");
+            tracing::warn!(
+                file,
+                keys = waiting.join(", "),
+                "this has changed too, and is read at a start only: restart the server"
+            );
         }
         Ok(())
     }

@@ -53,7 +53,8 @@ impl Server {
     fn logged(&mut self, until: &str) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
-            let line = self.log.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("no {until}: {lines:#?}"));
+            let line =
+                self.log.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("no {until}: {lines:#?}"));
             lines.push(line);
             if lines.last().is_some_and(|line| line.contains(until)) {
                 return lines;
@@ -96,7 +97,8 @@ impl Operator {
     /// The final status of a new call, and the line of the server's tag.
     fn calls(&self, call: &str) -> (u16, String) {
         let port = self.socket.local_addr().unwrap().port();
-        let body = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 50998 RTP/AVP 8\r\n";
+        let body =
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 50998 RTP/AVP 8\r\n";
         let more = format!("Contact: <sip:operator@127.0.0.1:{port}>\r\nContent-Type: application/sdp\r\n");
         let to = "To: <sip:+33123456789@127.0.0.1>";
         self.send("INVITE", call, 1, to, &more, body);
@@ -162,7 +164,8 @@ fn new_calls_meet_the_limits_of_the_file_and_a_running_one_goes_on() {
     assert_eq!(operator.calls("fourth").0, 486, "two, as before");
 
     // What is read at a start only is named, and the rest of the file holds.
-    let log = server.reads_again(&format!("{ALLOW}max_calls = 3"), "opus_complexity = 4\nmax_legs = 2", "restart the server");
+    let log =
+        server.reads_again(&format!("{ALLOW}max_calls = 3"), "opus_complexity = 4\nmax_legs = 2", "restart the server");
     let [taken, waiting] = log.as_slice() else { panic!("{log:#?}") };
     assert!(taken.contains("telephone.max_legs, telephone.trunk.operator.max_calls"), "{taken}");
     assert!(waiting.contains("keys=\"telephone.opus_complexity\""), "{waiting}");

@@ -333,7 +333,8 @@ impl Store for SqlStore {
 
     fn phone_minutes_since(&self, at: i64) -> StoreFuture<'_, Vec<Entry>> {
         // The kinds stand in the text, as in the index: with values in their place it would not be used.
-        let sql = "SELECT * FROM journal WHERE kind IN ('phone.charged', 'phone.minutes_used') AND at >= $1 ORDER BY cursor";
+        let sql =
+            "SELECT * FROM journal WHERE kind IN ('phone.charged', 'phone.minutes_used') AND at >= $1 ORDER BY cursor";
         self.list("read minutes", sql, values![at], |row| rows::journal_entry(row).map(|read| read.entry))
     }
 

@@ -61,5 +61,4 @@ pub fn is_reloadable(key: &str) -> bool {
 }
 
 const LIMITS: [&str; 4] = ["max_legs", "max_legs_per_clinic", "media_silence_s", "media_lost_s"];
-const OF_TRUNKS: [&str; 6] =
-    ["priority", "allow", "media_allow", "first_response_ms", "max_calls", "calls_per_second"];
+const OF_TRUNKS: [&str; 6] = ["priority", "allow", "media_allow", "first_response_ms", "max_calls", "calls_per_second"];

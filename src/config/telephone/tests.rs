@@ -162,7 +162,7 @@ fn other(key: &str, value: &toml::Value) -> toml::Value {
             _ => "198.51.100.77".into(),
         })]),
         _ => Value::String(match key {
-            "sip_udp" | "sip_tls" => "0.0.0.0:5099".into(),
+            "sip_udp" | "sip_tcp" | "sip_tls" => "0.0.0.0:5099".into(),
             "rtp_ports" => "30000-34000".into(),
             "uri" => "sip:other.operator.example".into(),
             "transport" => "tcp".into(),
@@ -251,7 +251,10 @@ fn every_key_is_documented_with_whether_it_may_change() {
         match value.as_table() {
             Some(section) => section.keys().for_each(|name| look(format!("telephone.{key}.{name}"))),
             None if !trunks.is_empty() => {
-                trunks.iter().flat_map(|trunk| trunk.keys()).for_each(|name| look(format!("telephone.trunk.NAME.{name}")));
+                trunks
+                    .iter()
+                    .flat_map(|trunk| trunk.keys())
+                    .for_each(|name| look(format!("telephone.trunk.NAME.{name}")));
             }
             None => look(format!("telephone.{key}")),
         }

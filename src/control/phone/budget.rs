@@ -190,8 +190,7 @@ impl Budget {
         }
         self.attempts.entry(asked.seat.to_owned()).or_default().push(now);
         let Asked { clinic, consultation, seat, by } = asked;
-        let made =
-            Made { by: by.to_owned(), consultation: consultation.to_owned(), seat: seat.to_owned() };
+        let made = Made { by: by.to_owned(), consultation: consultation.to_owned(), seat: seat.to_owned() };
         Ok(self.book(clinic, Some(made)))
     }
 
@@ -468,7 +467,8 @@ mod tests {
 
     #[test]
     fn calls_that_nobody_asks_after_stay_bounded() {
-        let (mut budget, now) = (Budget::new(Allowance { attempts: u32::MAX, daily_minutes: 100_000, ..ALLOWANCE }), Instant::now());
+        let (mut budget, now) =
+            (Budget::new(Allowance { attempts: u32::MAX, daily_minutes: 100_000, ..ALLOWANCE }), Instant::now());
         for _ in 0..OVER_MAX + 10 {
             let call = budget.ask(asked("c", "s", "host"), now, TODAY).unwrap();
             budget.handle_answer(call, now);

@@ -261,7 +261,9 @@ pub(super) mod tests {
         health.handle_call_ended();
         assert!(health.handle_call_came());
         assert_eq!(health.calls(), 3);
-        let lower = config("[[telephone.trunk]]\nname = \"a\"\nuri = \"sip:192.0.2.9\"\nallow = [\"192.0.2.9\"]\nmax_calls = 2");
+        let lower = config(
+            "[[telephone.trunk]]\nname = \"a\"\nuri = \"sip:192.0.2.9\"\nallow = [\"192.0.2.9\"]\nmax_calls = 2",
+        );
         health.set_limits(&lower[0]);
         health.handle_call_ended();
         assert!(!health.handle_call_came(), "two run already");

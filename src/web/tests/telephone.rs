@@ -276,9 +276,7 @@ async fn the_clinic_reads_what_each_telephone_does_and_since_when() {
     let (server, _orders) = Server::with_telephone().await;
     let (consultation, seats) = server.book_with(patient(), json!({})).await;
     let telephone = async |seat: usize| server.view(&consultation).await["seats"][seat]["telephone"].clone();
-    let idle = |state: &str, cause: Value, ending: Value| {
-        json!({"state": state, "cause": cause, "since": null, "number_ending": ending, "matches_file": null})
-    };
+    let idle = |state: &str, cause: Value, ending: Value| json!({"state": state, "cause": cause, "since": null, "number_ending": ending, "matches_file": null});
     let missing = idle("unavailable", json!("number_missing"), Value::Null);
     let ready = idle("ready", Value::Null, json!("78"));
     assert_eq!((telephone(0).await, telephone(1).await), (missing, ready.clone()), "nobody is there");
@@ -295,7 +293,10 @@ async fn the_clinic_reads_what_each_telephone_does_and_since_when() {
     assert_eq!(telephone(1).await["matches_file"], false);
     server.tells(&consultation, &seats[1], PhoneState::Failed, Some(PhoneCause::Busy)).await;
     let failed = telephone(1).await;
-    assert_eq!((&failed["state"], &failed["cause"], &failed["matches_file"]), (&json!("failed"), &json!("busy"), &Value::Null));
+    assert_eq!(
+        (&failed["state"], &failed["cause"], &failed["matches_file"]),
+        (&json!("failed"), &json!("busy"), &Value::Null)
+    );
     assert!(!server.view(&consultation).await.to_string().contains("612345678"));
 }
 
