@@ -135,6 +135,9 @@ impl Consultations {
             let entry = self.told(consultation, Some(seat), &fact);
             self.journal.record(Vec::new(), vec![entry]);
         }
+        if let Some(board) = self.phones() {
+            board.handle_state(seat, state, cause);
+        }
         if let Some(room) = self.live_room(&consultation.id) {
             room.lock().set_phone(seat, state, cause);
         }

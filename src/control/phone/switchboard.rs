@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
-use colloque_signaling::message::{Language, PhoneCause};
+use colloque_signaling::message::{Language, PhoneCause, PhoneState};
 use dashmap::{DashMap, Entry};
 use tokio::sync::mpsc;
 
@@ -46,6 +46,22 @@ pub struct Switchboard {
 struct Running {
     call: CallId,
     control: mpsc::Sender<PhoneCause>,
+    doing: Doing,
+}
+
+/// What a telephone does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Doing {
+    pub(super) state: PhoneState,
+    pub(super) cause: Option<PhoneCause>,
+    /// Unix seconds.
+    pub(super) since: i64,
+}
+
+impl Doing {
+    pub(super) fn now(state: PhoneState, cause: Option<PhoneCause>) -> Self {
+        Self { state, cause, since: clock::unix_now() }
+    }
 }
 
 /// Nothing of what it holds: numbers, PINs' throttles.
@@ -184,7 +200,7 @@ impl Switchboard {
             Entry::Occupied(_) => return Err(PhoneCause::TooManyAtOnce),
             Entry::Vacant(free) => {
                 let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
-                free.insert(Running { call, control });
+                free.insert(Running { call, control, doing: Doing::now(PhoneState::Calling, None) });
                 call
             }
         };
@@ -218,6 +234,18 @@ impl Switchboard {
     pub fn hang_up(&self, seat: &str, cause: PhoneCause) -> bool {
         // Full: it is being called off already.
         self.calls.get(seat).map(|running| running.control.try_send(cause)).is_some()
+    }
+
+    /// A call that the server makes does something else now.
+    pub(super) fn handle_state(&self, seat: &str, state: PhoneState, cause: Option<PhoneCause>) {
+        if let Some(mut running) = self.calls.get_mut(seat) {
+            running.doing = Doing::now(state, cause);
+        }
+    }
+
+    /// What a call that the server makes does: it may run before anybody is in the room.
+    pub(super) fn doing(&self, seat: &str) -> Option<Doing> {
+        self.calls.get(seat).map(|running| running.doing)
     }
 
     /// Recognises a caller without remembering the number. Nobody for a withheld one.

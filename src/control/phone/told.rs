@@ -10,14 +10,13 @@ use std::collections::HashMap;
 
 use colloque_signaling::message::{PhoneCause, PhoneState, ServerMessage};
 
-use crate::control::clock;
 use crate::control::room::RoomState;
 use crate::control::seat::{LiveSeat, Visit};
 use crate::pii::Pii;
 use crate::store::SeatRecord;
 
 use super::encryption::Encryption;
-use super::switchboard::Switchboard;
+use super::switchboard::{Doing, Switchboard};
 
 /// A seat's telephone, as pages may know it.
 #[derive(Clone, Default, Debug)]
@@ -30,22 +29,20 @@ pub(in crate::control) struct Telephone {
     consent: bool,
     /// What it does.
     doing: Option<Doing>,
-    /// Since when, Unix seconds.
-    since: i64,
     /// Who called in did so from the number of the file.
     matches_file: Option<bool>,
 }
 
 /// What a telephone does, as pages are told it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Doing {
+struct Told {
     state: PhoneState,
     cause: Option<PhoneCause>,
     /// To hosts alone.
     matches_file: Option<bool>,
 }
 
-impl Doing {
+impl Told {
     fn new(state: PhoneState, cause: Option<PhoneCause>) -> Self {
         Self { state, cause, matches_file: None }
     }
@@ -55,8 +52,8 @@ impl Doing {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(in crate::control) struct PhonesTold {
     dial_in: bool,
-    callable: HashMap<String, Doing>,
-    doing: HashMap<String, Doing>,
+    callable: HashMap<String, Told>,
+    doing: HashMap<String, Told>,
 }
 
 /// A seat's telephone, as its clinic is told it.
@@ -81,7 +78,13 @@ impl Telephone {
         let number = board.dial_in.clone().filter(|_| encryption != Encryption::Required);
         let ending = board.number_of(encryption, seat).map(|number| Pii(number.ending().to_owned()));
         let dial_in = number.map(|number| Pii((number, seat.pin.0.clone())));
-        Self { dial_in, callable: Some(ending), consent: seat.phone_consent, ..Self::default() }
+        Self {
+            dial_in,
+            callable: Some(ending),
+            consent: seat.phone_consent,
+            doing: board.doing(&seat.id),
+            ..Self::default()
+        }
     }
 
     /// Whether the server may call it by itself.
@@ -92,15 +95,15 @@ impl Telephone {
     /// For the clinic. Nothing on a server without a telephone.
     pub(in crate::control) fn state(&self) -> Option<TelephoneState> {
         let callable = self.callable.as_ref()?;
-        let idle = || match callable {
-            Ok(_) => Doing::new(PhoneState::Ready, None),
-            Err(cause) => Doing::new(PhoneState::Unavailable, Some(*cause)),
+        let (state, cause) = match (self.doing, callable) {
+            (Some(doing), _) => (doing.state, doing.cause),
+            (None, Ok(_)) => (PhoneState::Ready, None),
+            (None, Err(cause)) => (PhoneState::Unavailable, Some(*cause)),
         };
-        let Doing { state, cause, .. } = self.doing.unwrap_or_else(idle);
         Some(TelephoneState {
             state,
             cause,
-            since: self.doing.map(|_| self.since),
+            since: self.doing.map(|doing| doing.since),
             number_ending: callable.as_ref().ok().cloned(),
             matches_file: self.matches_file,
         })
@@ -121,11 +124,9 @@ impl RoomState {
             if matches!(state, PhoneState::Left | PhoneState::Failed) {
                 seat.telephone.matches_file = None;
             }
-            let doing = Some(Doing::new(state, cause));
-            if seat.telephone.doing != doing {
-                seat.telephone.since = clock::unix_now();
-            }
-            seat.telephone.doing = doing;
+            let new = Doing::now(state, cause);
+            let before = seat.telephone.doing.filter(|doing| (doing.state, doing.cause) == (state, cause));
+            seat.telephone.doing = Some(before.unwrap_or(new));
             self.tell_phones();
         }
     }
@@ -162,9 +163,9 @@ impl RoomState {
         for seat in &self.seats {
             let knows = Knows::of(page, seat);
             let ending = seat.telephone.ending().filter(|_| knows.number);
-            let mut tell = |told: &mut HashMap<_, _>, now: Doing| {
+            let mut tell = |told: &mut HashMap<_, _>, now: Told| {
                 if told.insert(seat.id.clone(), now) != Some(now) {
-                    let Doing { state, cause, matches_file } = now;
+                    let Told { state, cause, matches_file } = now;
                     messages.push(ServerMessage::Phone {
                         seat: seat.id.clone(),
                         state,
@@ -179,13 +180,13 @@ impl RoomState {
             {
                 let refusal = callable.as_ref().err().copied();
                 let state = if refusal.is_none() { PhoneState::Ready } else { PhoneState::Unavailable };
-                tell(&mut told.callable, Doing::new(state, refusal));
+                tell(&mut told.callable, Told::new(state, refusal));
             }
             if knows.doing
                 && let Some(doing) = seat.telephone.doing
             {
                 let matches_file = seat.telephone.matches_file.filter(|_| knows.matching);
-                tell(&mut told.doing, Doing { matches_file, ..doing });
+                tell(&mut told.doing, Told { matches_file, ..Told::new(doing.state, doing.cause) });
             }
         }
         self.seats[viewer].told.phones = told;

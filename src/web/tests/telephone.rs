@@ -273,13 +273,23 @@ async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to
 
 #[tokio::test]
 async fn the_clinic_reads_what_each_telephone_does_and_since_when() {
-    let (server, _orders) = Server::with_telephone().await;
+    let (server, mut orders) = Server::with_telephone().await;
     let (consultation, seats) = server.book_with(patient(), json!({})).await;
     let telephone = async |seat: usize| server.view(&consultation).await["seats"][seat]["telephone"].clone();
     let idle = |state: &str, cause: Value, ending: Value| json!({"state": state, "cause": cause, "since": null, "number_ending": ending, "matches_file": null});
     let missing = idle("unavailable", json!("number_missing"), Value::Null);
     let ready = idle("ready", Value::Null, json!("78"));
     assert_eq!((telephone(0).await, telephone(1).await), (missing, ready.clone()), "nobody is there");
+    assert_eq!(server.call(&consultation, &seats[1], "POST").await.0, StatusCode::ACCEPTED);
+    let order = orders.recv().await.unwrap();
+    assert_eq!(telephone(1).await["state"], "calling", "also before there is a room");
+    server.tells(&consultation, &seats[1], PhoneState::Ringing, None).await;
+    assert_eq!(telephone(1).await["state"], "ringing");
+    let mut page = server.page(&seats[1]).await;
+    page.hears(phone(&seats[1], PhoneState::Ringing, None, Some("78"))).await;
+    drop(order);
+    let (consultation, seats) = server.book_with(patient(), json!({})).await;
+    let telephone = async |seat: usize| server.view(&consultation).await["seats"][seat]["telephone"].clone();
     let mut page = server.page(&seats[1]).await;
     page.settled().await;
     assert_eq!(telephone(1).await, ready);
