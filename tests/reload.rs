@@ -174,7 +174,7 @@ fn new_calls_meet_the_limits_of_the_file_and_a_running_one_goes_on() {
     assert_eq!(operator.hangs_up("first", &first), 200, "it was there all the time");
     assert_eq!(operator.hangs_up("third", &third), 200);
     // Nobody of that network is heard any more.
-    server.reads_again("allow = [\"192.0.2.1\"]", "", "restart the server");
+    server.reads_again("allow = [\"192.0.2.1\"]", "", "read again");
     operator.socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     operator.send("OPTIONS", "stranger", 1, "To: <sip:127.0.0.1>", "", "");
     assert!(operator.socket.recv(&mut [0; 8_192]).is_err(), "silence");
