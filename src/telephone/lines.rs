@@ -113,13 +113,17 @@ impl Lines {
         lines
     }
 
-    /// Tells every call that the server stops, and waits until they have said goodbye, or for some seconds.
+    /// Tells every call that the server stops, and waits until they have said goodbye, or for some seconds. Then hangs up on the rest, and
+    /// takes our registrations back.
     pub async fn stop(&self) {
         self.stop.send_replace(true);
         let deadline = tokio::time::Instant::now() + GOODBYES_MAX;
         while self.running.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        // Registrations go last: some networks end the calls of a line with them.
+        self.endpoint.close(HANG_UPS_MAX).await;
+        self.trunks.stop().await;
         self.consultations.tell_phone_minutes();
     }
 
@@ -310,3 +314,5 @@ fn language_named(name: &str) -> Language {
 
 /// The longest goodbye that a stopping server waits for.
 const GOODBYES_MAX: Duration = Duration::from_secs(8);
+/// For the BYEs of calls that were still talking then, with their answers.
+const HANG_UPS_MAX: Duration = Duration::from_secs(4);

@@ -1,13 +1,14 @@
-//! Two sides that speak at once, many calls at once, and the newer Internet.
+//! Two sides that speak at once, answers and requests that come twice, and many calls at once.
 
 use std::time::Duration;
 
 use colloque::config::telephone::SipTransport;
 use colloque::telephone::sdp::Direction;
-use colloque::telephone::sip::{Dialog, DialogEvent, EndCause, Progress, Reason};
+use colloque::telephone::sip::{Dialog, DialogEvent, EndCause, Progress, Reason, Refusal};
 
 use super::raw::Raw;
 use super::sipp::{Sipp, Step, free_port, request, sdp};
+use super::torture::{self, written};
 use super::{Server, answer, next, number, offer, soon};
 
 /// A call that we made to the socket, and its INVITE.
@@ -136,37 +137,88 @@ async fn sixty_calls_at_ten_a_second_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_trunk_may_be_reached_by_ipv6() {
-    if std::net::UdpSocket::bind("[::1]:0").is_err() {
-        eprintln!("skipped: this kernel has no IPv6");
-        return;
+async fn an_answer_whose_acknowledgement_was_lost_is_acknowledged_again() {
+    let mut peer = Raw::new().await;
+    let server = Server::start(peer.port(), "udp", "").await;
+    let (dialog, invite) = called(&server, &mut peer).await;
+    for _ in 0..3 {
+        peer.reply(&invite, "200 OK", "p1", &sdp(4000, "")).await;
+        assert!(peer.expect("ACK").await.contains("tag=p1"));
     }
-    let phone = tokio::net::UdpSocket::bind("[::1]:0").await.unwrap();
-    let server = Server::with(phone.local_addr().unwrap().port(), "udp", "", |settings| {
-        settings.sip_udp = Some("[::1]:0".parse().unwrap());
-        settings.trunks[0].server.host = "::1".to_owned();
-        settings.trunks[0].allow = vec!["::1".parse().unwrap()];
-    })
-    .await;
+    tokio::spawn(dialog.bye(Reason::Normal));
+    let bye = peer.expect("BYE").await;
+    peer.reply(&bye, "200 OK", "", "").await;
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn of_two_telephones_that_answer_the_second_is_ended() {
+    let mut peer = Raw::new().await;
+    let server = Server::start(peer.port(), "udp", "").await;
     let mut call =
         server.endpoint.dial(&server.trunk, &number(), offer(1, Direction::SendRecv), Duration::from_secs(10));
-    let mut buffer = vec![0; 4_000];
-    let (len, from) = soon(phone.recv_from(&mut buffer)).await.unwrap();
-    let invite = String::from_utf8_lossy(&buffer[..len]).into_owned();
-    assert!(
-        invite.starts_with(&format!("INVITE sip:+33612345678@[::1]:{};", phone.local_addr().unwrap().port())),
-        "{invite}"
+    let invite = peer.expect("INVITE").await;
+    peer.reply(&invite, "180 Ringing", "p1", "").await;
+    peer.reply(&invite, "200 OK", "p1", &sdp(4000, "")).await;
+    peer.reply(&invite, "200 OK", "p2", &sdp(4002, "")).await;
+    let dialog = loop {
+        match soon(call.next()).await {
+            Some(Progress::Answered(dialog, _)) => break dialog,
+            Some(Progress::Ringing) => {}
+            _ => panic!("not answered"),
+        }
+    };
+    let mut acknowledged = Vec::new();
+    let bye = loop {
+        let text = peer.hear(Duration::from_secs(10)).await.expect("a BYE");
+        let tag = text
+            .lines()
+            .find(|line| line.starts_with("To:"))
+            .and_then(|to| to.split("tag=").nth(1))
+            .unwrap_or("")
+            .to_owned();
+        if text.starts_with("BYE") {
+            assert_eq!(tag, "p2");
+            break text;
+        }
+        if text.starts_with("ACK") {
+            acknowledged.push(tag);
+        }
+    };
+    assert_eq!(acknowledged, ["p1", "p2"]);
+    peer.reply(&bye, "200 OK", "", "").await;
+    drop(dialog);
+    let bye = peer.expect("BYE").await;
+    assert!(bye.contains("tag=p1"));
+    peer.reply(&bye, "200 OK", "", "").await;
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_call_that_comes_on_two_ways_rings_once() {
+    let mut peer = Raw::new().await;
+    let mut server = Server::start(9, "udp", "").await;
+    let port = server.port(SipTransport::Udp);
+    let body = sdp(4000, "");
+    let rest = format!(
+        "Contact: <sip:c@HERE>\nContent-Type: application/sdp\nContent-Length: {}\n\n{body}",
+        body.len() + body.lines().count()
     );
-    assert!(invite.contains(&format!("Via: SIP/2.0/UDP [::1]:{}", from.port())));
-    let kept: String = ["Via:", "From:", "Call-ID:", "CSeq:"]
-        .iter()
-        .map(|name| format!("{}\r\n", invite.lines().find(|line| line.starts_with(name)).unwrap()))
-        .collect();
-    let to = invite.lines().find(|line| line.starts_with("To:")).unwrap();
-    let busy = format!("SIP/2.0 486 Busy Here\r\n{kept}{to};tag=p1\r\nContent-Length: 0\r\n\r\n");
-    phone.send_to(busy.as_bytes(), from).await.unwrap();
-    let failed = soon(call.next()).await;
-    assert!(matches!(failed, Some(Progress::Failed(colloque::telephone::sip::DialFailure::Busy))));
-    let (len, _) = soon(phone.recv_from(&mut buffer)).await.unwrap();
-    assert!(buffer[..len].starts_with(b"ACK "));
+    let invite =
+        written(&torture::request("INVITE sip:user@example.com SIP/2.0", "1 INVITE", &rest), peer.port(), "merged");
+    peer.send(invite.as_bytes(), port).await;
+    let call = server.call().await;
+    // Another proxy's branch is another transaction, and the same call (RFC 3261 section 8.2.2.2).
+    let other = invite.replace("z9hG4bK", "z9hG4bKother");
+    peer.send(other.as_bytes(), port).await;
+    assert!(peer.expect("SIP/2.0 482").await.contains("z9hG4bKother"));
+    call.call.ring().await;
+    peer.expect("SIP/2.0 180").await;
+    call.call.refuse(Refusal::Busy).await;
+    assert!(!peer.expect("SIP/2.0 486").await.contains("z9hG4bKother"));
+    // The same caller may call again: another number.
+    peer.send(invite.replace("z9hG4bK", "z9hG4bKnext").replace("1 INVITE", "2 INVITE").as_bytes(), port).await;
+    server.call().await.call.refuse(Refusal::Busy).await;
+    assert!(peer.expect("SIP/2.0 486").await.contains("z9hG4bKnext"));
+    server.is_empty().await;
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use colloque::telephone::sdp::Direction;
-use colloque::telephone::sip::{DialFailure, ProbeFailure, Progress, Reason};
+use colloque::telephone::sip::{DialFailure, ProbeFailure, Progress, Reason, Refusal};
 use colloque::telephone::trunk::{State, Trunks};
 use tokio::process::{Child, Command};
 
@@ -70,7 +70,7 @@ fn trunk(password: &str) -> (String, PathBuf) {
     let file = std::env::temp_dir().join(format!("colloque-kamailio-password-{}-{}", std::process::id(), free_port()));
     std::fs::write(&file, format!("{password}\n")).unwrap();
     let lines = format!(
-        "register = true\nregister_s = 60\nusername = \"clinic\"\npassword_file = \"{}\"\nfirst_response_ms = 1500",
+        "register = true\nregister_s = 60\nusername = \"clinic\"\npassword_file = \"{}\"\nfirst_response_ms = 10000",
         file.display()
     );
     (lines, file)
@@ -185,7 +185,7 @@ async fn the_second_line_takes_the_call_when_the_first_is_dead() {
     let phone = free_port();
     let dead = free_port();
     let lines = format!(
-        "priority = 2\noptions_s = 1\n[[telephone.trunk]]\nname = \"first\"\npriority = 1\nuri = \"sip:127.0.0.1:{dead}\"\n\
+        "priority = 2\noptions_s = 0\nfirst_response_ms = 15000\n[[telephone.trunk]]\nname = \"first\"\npriority = 1\nuri = \"sip:127.0.0.1:{dead}\"\n\
          allow = [\"127.0.0.1\"]\noptions_s = 0\nfirst_response_ms = 600"
     );
     let server = Server::start(phone, "udp", &lines).await;
@@ -202,16 +202,9 @@ async fn the_second_line_takes_the_call_when_the_first_is_dead() {
         &["-aa"],
     );
     listening(phone).await;
-    let text = format!(
-        "[telephone]\nenabled = true\nsip_udp = \"127.0.0.1:0\"\n[[telephone.trunk]]\nname = \"peer\"\n\
-         uri = \"sip:127.0.0.1:{phone}\"\nallow = [\"127.0.0.1\"]\n{}",
-        lines.replace("options_s = 1\n", "options_s = 0\n")
-    );
-    let configured: colloque::config::Settings = toml::from_str(&text).unwrap();
-    let trunks = configured.resolve().unwrap().telephone.unwrap().trunks;
-    assert_eq!(trunks[0].name.as_str(), "first");
+    assert_eq!(server.trunks[0].name.as_str(), "first");
     let endpoint = Arc::new(server.endpoint);
-    let trunks = Trunks::start(Arc::clone(&endpoint), &trunks, RING);
+    let trunks = Trunks::start(Arc::clone(&endpoint), &server.trunks, RING);
     let dialled = soon(trunks.dial(&number(), |_, _| offer(1, Direction::SendRecv))).await.unwrap();
     assert_eq!(dialled.trunk.as_str(), "peer");
     let Progress::Answered(mut dialog, _) = dialled.first else { panic!("not answered") };
@@ -223,6 +216,39 @@ async fn the_second_line_takes_the_call_when_the_first_is_dead() {
     assert!(tokio::time::timeout(Duration::from_millis(100), next(&mut dialog)).await.is_err());
     soon(dialog.bye(Reason::Normal)).await;
     telephone.finish().await;
+}
+
+#[tokio::test]
+async fn a_registration_is_taken_back_when_the_server_stops() {
+    let kamailio = Kamailio::start(9).await;
+    let (lines, file) = trunk("sesame");
+    let Server { endpoint, mut calls, trunks, .. } = Server::start(kamailio.port, "udp", &lines).await;
+    let endpoint = Arc::new(endpoint);
+    let trunks = Trunks::start(Arc::clone(&endpoint), &trunks, RING);
+    soon(async {
+        while trunks.lines()[0].registered_for.is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    tokio::spawn(async move {
+        while let Some(call) = calls.recv().await {
+            call.call.refuse(Refusal::Busy).await;
+        }
+    });
+    // The proxy finds us by our registration, and then no longer.
+    for status in [486, 404] {
+        let steps = [
+            Step::Say(request("INVITE", 1, "", &sdp(4000, ""))),
+            Step::Maybe(100),
+            Step::Status(status),
+            Step::Once(request("ACK", 1, "", "").replace("[branch]", "[branch-3]")),
+        ];
+        Sipp::start(&steps, free_port(), Some(kamailio.port), &[]).finish().await;
+        soon(trunks.stop()).await;
+        assert!(trunks.lines()[0].registered_for.is_none());
+    }
+    std::fs::remove_file(file).unwrap();
 }
 
 const CONFIGURATION: &str = r#"#!KAMAILIO

@@ -3,7 +3,9 @@
 //! Not here: sound. Each test has an endpoint, ports and peers of its own.
 
 mod crossing;
+mod flood;
 mod inbound;
+mod ipv6;
 mod kamailio;
 mod outbound;
 mod raw;
@@ -15,7 +17,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use colloque::config::Settings as Configured;
-use colloque::config::telephone::{CountryCode, Number, SipTransport, SrtpPolicy, TelephoneCodec, TrunkName};
+use colloque::config::telephone::{
+    CountryCode, Number, SipTransport, SrtpPolicy, TelephoneCodec, TrunkConfig, TrunkName,
+};
 use colloque::pii::Pii;
 use colloque::telephone::sdp::{Direction, Local, Offered, Remote, Rules};
 use colloque::telephone::sip::{Dialog, DialogEvent, Endpoint, Incoming, Settings};
@@ -26,6 +30,8 @@ struct Server {
     endpoint: Endpoint,
     calls: mpsc::Receiver<Incoming>,
     trunk: TrunkName,
+    /// As configured, by priority.
+    trunks: Vec<TrunkConfig>,
 }
 
 impl Server {
@@ -47,8 +53,9 @@ impl Server {
         let mut settings = Settings::new(&telephone, None);
         settings.timers.cancel = Duration::from_secs(2);
         change(&mut settings);
+        let trunks = settings.trunks.clone();
         let (endpoint, calls) = Endpoint::start(settings).await.unwrap();
-        Server { endpoint, calls, trunk: TrunkName::new("peer").unwrap() }
+        Server { endpoint, calls, trunk: TrunkName::new("peer").unwrap(), trunks }
     }
 
     fn port(&self, transport: SipTransport) -> u16 {
@@ -61,14 +68,19 @@ impl Server {
 
     /// Nothing is left of any call.
     async fn is_empty(&self) {
-        for _ in 0..100 {
-            if self.endpoint.calls() == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{} calls are left", self.endpoint.calls());
+        is_empty(&self.endpoint).await;
     }
+}
+
+/// Nothing is left of any call.
+async fn is_empty(endpoint: &Endpoint) {
+    for _ in 0..400 {
+        if endpoint.calls() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} calls are left", endpoint.calls());
 }
 
 fn local(version: u64, direction: Direction) -> Local {

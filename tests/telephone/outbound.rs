@@ -1,16 +1,21 @@
 //! Calls that we make.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use colloque::config::telephone::{SipServer, SipTransport};
 use colloque::telephone::sdp::Direction;
 use colloque::telephone::sip::{
-    DialFailure, Dialog, DialogEvent, EndCause, OutboundCall, Progress, Reason, ReofferFailure,
+    DialFailure, Dialog, DialogEvent, EndCause, Found, Names, OutboundCall, Progress, Reason, ReofferFailure, Settings,
 };
 
-use super::sipp::{Sipp, Step, What, free_port, listening, response, sdp};
+use super::sipp::{Sipp, Step, What, free_port, response, sdp};
 use super::{Server, next, number, offer, soon};
 
 const RING: Duration = Duration::from_secs(20);
+/// Enough for the 180 of a busy machine's peer.
+const UNANSWERED: Duration = Duration::from_secs(4);
 
 fn dial(server: &Server, ring: Duration) -> OutboundCall {
     server.endpoint.dial(&server.trunk, &number(), offer(1, Direction::SendRecv), ring)
@@ -62,14 +67,8 @@ fn hung_up() -> [Step; 2] {
 #[tokio::test]
 async fn a_call_is_made_rings_and_ends_with_our_bye() {
     for (transport, options) in [("udp", &["-t", "u1"][..]), ("tcp", &["-t", "t1"])] {
-        let port = free_port();
-        let peer = Sipp::start(
-            &[answering(), hung_up().into()].into_iter().flatten().collect::<Vec<_>>(),
-            port,
-            None,
-            options,
-        );
-        listening(port).await;
+        let steps: Vec<Step> = answering().into_iter().chain(hung_up()).collect();
+        let (peer, port) = Sipp::waiting(&steps, options).await;
         let server = Server::start(port, transport, "").await;
         let mut call = dial(&server, RING);
         assert!(matches!(soon(call.next()).await, Some(Progress::Ringing)));
@@ -83,11 +82,9 @@ async fn a_call_is_made_rings_and_ends_with_our_bye() {
 
 #[tokio::test]
 async fn dropping_a_call_hangs_up() {
-    let port = free_port();
     let mut steps = answering();
     steps.extend(hung_up());
-    let peer = Sipp::start(&steps, port, None, &[]);
-    listening(port).await;
+    let (peer, port) = Sipp::waiting(&steps, &[]).await;
     let server = Server::start(port, "udp", "").await;
     drop(answered(&mut dial(&server, RING)).await);
     peer.finish().await;
@@ -107,10 +104,8 @@ async fn refusals_have_their_causes_and_nobody_is_redirected() {
         ("503 Service Unavailable", "Retry-After: 7\n", DialFailure::TrunkBusy { retry_after: second }),
         ("401 Unauthorized", "WWW-Authenticate: Digest realm=\"x\", nonce=\"y\"\n", DialFailure::Auth),
     ] {
-        let port = free_port();
         let steps = [Step::Expect("INVITE"), Step::Say(response(status, "p1", extra, "")), Step::Expect("ACK")];
-        let peer = Sipp::start(&steps, port, None, &[]);
-        listening(port).await;
+        let (peer, port) = Sipp::waiting(&steps, &[]).await;
         let server = Server::start(port, "udp", "").await;
         assert_eq!(failed(&mut dial(&server, RING)).await, cause, "{status}");
         peer.finish().await;
@@ -129,7 +124,6 @@ async fn a_silent_or_closed_trunk_is_known_before_a_patient_gives_up() {
 
 #[tokio::test]
 async fn a_call_that_nobody_takes_is_cancelled() {
-    let port = free_port();
     let steps = [
         Step::Expect("INVITE"),
         Step::Once(response("180 Ringing", "p1", "", "")),
@@ -138,35 +132,31 @@ async fn a_call_that_nobody_takes_is_cancelled() {
         Step::Say(response("487 Request Terminated", "p1", "", "").replace("[last_CSeq:]", "CSeq: 1 INVITE")),
         Step::Expect("ACK"),
     ];
-    let peer = Sipp::start(&steps, port, None, &[]);
-    listening(port).await;
+    let (peer, port) = Sipp::waiting(&steps, &[]).await;
     let server = Server::start(port, "udp", "").await;
-    assert_eq!(failed(&mut dial(&server, Duration::from_secs(1))).await, DialFailure::NoAnswer);
+    assert_eq!(failed(&mut dial(&server, UNANSWERED)).await, DialFailure::NoAnswer);
     peer.finish().await;
     server.is_empty().await;
 }
 
 #[tokio::test]
 async fn a_487_that_never_comes_holds_nobody_up() {
-    let port = free_port();
     let steps = [
         Step::Expect("INVITE"),
         Step::Once(response("180 Ringing", "p1", "", "")),
         Step::Expect("CANCEL"),
         Step::Once(response("200 OK", "p1", "", "")),
-        Step::Pause(4_000),
+        Step::Pause(6_000),
     ];
-    let peer = Sipp::start(&steps, port, None, &[]);
-    listening(port).await;
+    let (peer, port) = Sipp::waiting(&steps, &[]).await;
     let server = Server::start(port, "udp", "").await;
-    assert_eq!(failed(&mut dial(&server, Duration::from_secs(1))).await, DialFailure::NoAnswer);
+    assert_eq!(failed(&mut dial(&server, UNANSWERED)).await, DialFailure::NoAnswer);
     peer.finish().await;
     server.is_empty().await;
 }
 
 #[tokio::test]
 async fn an_answer_that_crosses_our_cancel_is_acknowledged_and_ended() {
-    let port = free_port();
     let mut steps = vec![
         Step::Expect("INVITE"),
         Step::Once(response("180 Ringing", "p1", "", "")),
@@ -176,17 +166,15 @@ async fn an_answer_that_crosses_our_cancel_is_acknowledged_and_ended() {
         Step::Expect("ACK"),
     ];
     steps.extend(hung_up());
-    let peer = Sipp::start(&steps, port, None, &[]);
-    listening(port).await;
+    let (peer, port) = Sipp::waiting(&steps, &[]).await;
     let server = Server::start(port, "udp", "").await;
-    assert_eq!(failed(&mut dial(&server, Duration::from_secs(1))).await, DialFailure::NoAnswer);
+    assert_eq!(failed(&mut dial(&server, UNANSWERED)).await, DialFailure::NoAnswer);
     peer.finish().await;
     server.is_empty().await;
 }
 
 #[tokio::test]
 async fn early_media_that_demands_a_prack_gets_one() {
-    let port = free_port();
     let mut steps = vec![
         Step::Expect("INVITE"),
         Step::Once(response("183 Session Progress", "p1", "Require: 100rel\nRSeq: 7\n", &sdp(4000, ""))),
@@ -202,8 +190,7 @@ async fn early_media_that_demands_a_prack_gets_one() {
         Step::Expect("ACK"),
     ];
     steps.extend(hung_up());
-    let peer = Sipp::start(&steps, port, None, &[]);
-    listening(port).await;
+    let (peer, port) = Sipp::waiting(&steps, &[]).await;
     let server = Server::start(port, "udp", "").await;
     let dialog = answered(&mut dial(&server, RING)).await;
     soon(dialog.bye(Reason::Normal)).await;
@@ -212,7 +199,6 @@ async fn early_media_that_demands_a_prack_gets_one() {
 
 #[tokio::test]
 async fn offers_of_ours_that_cross_theirs_are_repeated() {
-    let port = free_port();
     let mut steps = answering();
     steps.extend([
         Step::Expect("INVITE"),
@@ -226,8 +212,7 @@ async fn offers_of_ours_that_cross_theirs_are_repeated() {
         Step::Expect("ACK"),
     ]);
     steps.extend(hung_up());
-    let peer = Sipp::start(&steps, port, None, &[]);
-    listening(port).await;
+    let (peer, port) = Sipp::waiting(&steps, &[]).await;
     let server = Server::start(port, "udp", "").await;
     let dialog = answered(&mut dial(&server, RING)).await;
     soon(dialog.reoffer(offer(2, Direction::SendOnly))).await.unwrap();
@@ -245,7 +230,6 @@ async fn we_renew_sessions_and_end_those_that_nobody_renews() {
         settings.session_expires = Duration::from_secs(4);
     };
     for (refresher, cause) in [("uac", EndCause::Bye), ("uas", EndCause::SessionExpired)] {
-        let port = free_port();
         let timer = format!("Session-Expires: 3;refresher={refresher}\nRequire: timer\n");
         let mut steps = vec![
             Step::Expect("INVITE"),
@@ -261,8 +245,7 @@ async fn we_renew_sessions_and_end_those_that_nobody_renews() {
         }
         steps.push(Step::Expect("BYE"));
         steps.push(Step::Once(response("200 OK", "", "", "")));
-        let peer = Sipp::start(&steps, port, None, &[]);
-        listening(port).await;
+        let (peer, port) = Sipp::waiting(&steps, &[]).await;
         let server = Server::with(port, "udp", "", shorter).await;
         let mut dialog = answered(&mut dial(&server, RING)).await;
         let ended = next(&mut dialog).await;
@@ -276,12 +259,10 @@ async fn we_renew_sessions_and_end_those_that_nobody_renews() {
 #[tokio::test]
 async fn a_probe_tells_a_living_call_from_a_lost_one() {
     for (reply, alive) in [("200 OK", true), ("481 Call/Transaction Does Not Exist", false)] {
-        let port = free_port();
         let mut steps = answering();
         steps.extend([Step::Expect("UPDATE"), Step::Once(response(reply, "", "", ""))]);
         steps.extend(hung_up());
-        let peer = Sipp::start(&steps, port, None, &[]);
-        listening(port).await;
+        let (peer, port) = Sipp::waiting(&steps, &[]).await;
         let server = Server::start(port, "udp", "").await;
         let dialog = answered(&mut dial(&server, RING)).await;
         assert_eq!(soon(dialog.probe()).await, alive);
@@ -289,4 +270,68 @@ async fn a_probe_tells_a_living_call_from_a_lost_one() {
         peer.finish().await;
         server.is_empty().await;
     }
+}
+
+/// A name server that knows one trunk, with these servers on this machine.
+#[derive(Debug)]
+struct Known(Vec<u16>);
+
+impl Names for Known {
+    fn find<'a>(&'a self, server: &'a SipServer, _: SipTransport) -> Found<'a> {
+        let known = if server.host == "trunk.example" { self.0.clone() } else { Vec::new() };
+        Box::pin(async move { known.into_iter().map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect() })
+    }
+}
+
+/// A trunk by its name alone, whose servers are these.
+fn named(servers: Vec<u16>) -> impl FnOnce(&mut Settings) {
+    move |settings| {
+        settings.trunks[0].server = SipServer { host: "trunk.example".to_owned(), port: None };
+        settings.names = Arc::new(Known(servers));
+    }
+}
+
+#[tokio::test]
+async fn a_name_with_several_servers_reaches_the_first_that_works() {
+    for transport in ["udp", "tcp"] {
+        let mut refusing = vec![Step::Expect("INVITE")];
+        refusing.extend([Step::Say(response("503 Service Unavailable", "p0", "", "")), Step::Expect("ACK")]);
+        let options: &[&str] = if transport == "tcp" { &["-t", "t1"] } else { &[] };
+        let (full, full_port) = Sipp::waiting(&refusing, options).await;
+        let steps: Vec<Step> = answering().into_iter().chain(hung_up()).collect();
+        let (peer, port) = Sipp::waiting(&steps, options).await;
+        // Nobody listens at the first; the second has no room; the last is not needed.
+        let servers = vec![free_port(), full_port, port, free_port()];
+        let server = Server::with(9, transport, "first_response_ms = 12000", named(servers)).await;
+        let dialog = answered(&mut dial(&server, RING)).await;
+        soon(dialog.bye(Reason::Normal)).await;
+        full.finish().await;
+        peer.finish().await;
+        server.is_empty().await;
+    }
+}
+
+#[tokio::test]
+async fn all_servers_of_a_name_share_the_time_for_a_first_answer() {
+    let lines = "first_response_ms = 1200";
+    let server = Server::with(9, "udp", lines, named(vec![free_port(), free_port(), free_port()])).await;
+    assert_eq!(failed(&mut dial(&server, Duration::from_secs(3))).await, DialFailure::TrunkSilent);
+    let probed = server.endpoint.probe(&server.trunk, Duration::from_secs(1)).await;
+    assert_eq!(probed, Err(colloque::telephone::sip::ProbeFailure::Silent));
+    let unknown = Server::with(9, "udp", lines, named(Vec::new())).await;
+    assert_eq!(failed(&mut dial(&unknown, RING)).await, DialFailure::TrunkSilent);
+    // Who rang is the one that is called: its refusal is final.
+    let steps = [
+        Step::Expect("INVITE"),
+        Step::Once(response("180 Ringing", "p1", "", "")),
+        Step::Say(response("503 Service Unavailable", "p1", "", "")),
+        Step::Expect("ACK"),
+    ];
+    let (peer, port) = Sipp::waiting(&steps, &[]).await;
+    let never = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let servers = vec![port, never.local_addr().unwrap().port()];
+    let server = Server::with(9, "udp", "", named(servers)).await;
+    assert_eq!(failed(&mut dial(&server, RING)).await, DialFailure::TrunkBusy { retry_after: None });
+    peer.finish().await;
+    assert!(never.try_recv(&mut [0; 10]).is_err());
 }

@@ -46,23 +46,26 @@ impl Raw {
 
     /// Answers a request.
     pub async fn reply(&self, request: &str, status: &str, tag: &str, body: &str) {
-        let kept = |name: &str| {
-            let lines = request.split("\r\n").filter(|line| line.starts_with(name));
-            lines.fold(String::new(), |text, line| text + line + "\r\n")
-        };
-        let to = kept("To:");
-        let to = if tag.is_empty() || to.contains("tag=") { to } else { format!("{};tag={tag}\r\n", to.trim_end()) };
-        let body = body.replace('\n', "\r\n");
-        let port = self.port();
-        let text = format!(
-            "SIP/2.0 {status}\r\n{}{}{to}{}{}Contact: <sip:raw@127.0.0.1:{port}>\r\nContent-Type: application/sdp\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            kept("Via:"),
-            kept("From:"),
-            kept("Call-ID:"),
-            kept("CSeq:"),
-            body.len()
-        );
+        let text = answer_to(request, status, tag, &format!("sip:raw@127.0.0.1:{}", self.port()), body);
         self.socket.send_to(text.as_bytes(), self.peer.unwrap()).await.unwrap();
     }
+}
+
+/// An answer to a request. `tag`: what `To` gets, if it has none.
+pub fn answer_to(request: &str, status: &str, tag: &str, contact: &str, body: &str) -> String {
+    let kept = |name: &str| {
+        let lines = request.split("\r\n").filter(|line| line.starts_with(name));
+        lines.fold(String::new(), |text, line| text + line + "\r\n")
+    };
+    let to = kept("To:");
+    let to = if tag.is_empty() || to.contains("tag=") { to } else { format!("{};tag={tag}\r\n", to.trim_end()) };
+    let body = body.replace('\n', "\r\n");
+    format!(
+        "SIP/2.0 {status}\r\n{}{}{to}{}{}Contact: <{contact}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        kept("Via:"),
+        kept("From:"),
+        kept("Call-ID:"),
+        kept("CSeq:"),
+        body.len()
+    )
 }

@@ -38,8 +38,13 @@ pub enum What {
 
 /// SDP of a telephone.
 pub fn sdp(port: u16, lines: &str) -> String {
+    sdp_at("IP4 127.0.0.1", port, lines)
+}
+
+/// The same elsewhere.
+pub fn sdp_at(ip: &str, port: u16, lines: &str) -> String {
     format!(
-        "v=0\no=trunk 5 {port} IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio {port} RTP/AVP 8 0 101\n\
+        "v=0\no=trunk 5 {port} IN {ip}\ns=-\nc=IN {ip}\nt=0 0\nm=audio {port} RTP/AVP 8 0 101\n\
          a=rtpmap:101 telephone-event/8000\n{lines}"
     )
 }
@@ -76,19 +81,32 @@ pub struct Sipp {
 }
 
 impl Sipp {
-    /// Starts with this scenario. `uas`: waits for calls on `port`; else makes one to `peer`.
+    /// Starts with this scenario on `port`: makes a call to `peer`, or waits for one.
     pub fn start(steps: &[Step], port: u16, peer: Option<u16>, options: &[&str]) -> Sipp {
+        Sipp::start_at("127.0.0.1", steps, port, peer, options)
+    }
+
+    /// Waits for a call on a port of its own, and listens there.
+    pub async fn waiting(steps: &[Step], options: &[&str]) -> (Sipp, u16) {
+        let port = free_port();
+        let sipp = Sipp::start(steps, port, None, options);
+        listening(port).await;
+        (sipp, port)
+    }
+
+    /// The same at another address of this machine, IPv6 in brackets.
+    pub fn start_at(ip: &str, steps: &[Step], port: u16, peer: Option<u16>, options: &[&str]) -> Sipp {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("colloque-sipp-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("scenario.xml"), scenario(steps)).unwrap();
         let mut command = Command::new("sipp");
-        command.args(["-sf", "scenario.xml", "-m", "1", "-i", "127.0.0.1", "-nostdin", "-timeout", "30s"]);
+        command.args(["-sf", "scenario.xml", "-m", "1", "-i", ip, "-nostdin", "-timeout", "30s"]);
         command.args(["-timeout_error", "-trace_err", "-nd", "-default_behaviors", "none", "-p", &port.to_string()]);
         command.args(options);
         if let Some(peer) = peer {
-            command.arg(format!("127.0.0.1:{peer}"));
+            command.arg(format!("{ip}:{peer}"));
         }
         command.current_dir(&folder).env("TERM", "dumb").stdin(Stdio::null()).kill_on_drop(true);
         command.stdout(std::fs::File::create(folder.join("out")).unwrap());
@@ -121,7 +139,7 @@ impl Sipp {
 pub async fn listening(port: u16) {
     let wanted = format!(":{port:04X}");
     for _ in 0..600 {
-        let bound = ["/proc/net/udp", "/proc/net/tcp"].iter().any(|table| {
+        let bound = ["/proc/net/udp", "/proc/net/tcp", "/proc/net/udp6"].iter().any(|table| {
             let table = std::fs::read_to_string(table).unwrap_or_default();
             table.lines().any(|line| line.split_ascii_whitespace().nth(1).is_some_and(|local| local.ends_with(&wanted)))
         });
@@ -133,12 +151,16 @@ pub async fn listening(port: u16) {
     panic!("nobody listens on port {port}");
 }
 
-/// A port that nobody uses now.
+/// A port that nobody uses now, for a program that binds it later. Below those that the system gives out by itself, and none twice in a
+/// run: neither another test nor a socket of any port can take it meanwhile.
 pub fn free_port() -> u16 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = udp.local_addr().unwrap().port();
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        // Runs at the same time begin far from each other.
+        let number = std::process::id().wrapping_mul(509).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(number % 9_000).unwrap();
+        let free = |ip: &str| UdpSocket::bind((ip, port)).is_ok() && std::net::TcpListener::bind((ip, port)).is_ok();
+        if free("127.0.0.1") {
             return port;
         }
     }

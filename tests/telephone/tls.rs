@@ -1,4 +1,5 @@
-//! SIP over TLS: names are proved, certificates that ran out are refused, ours is shown where it is wanted, and a stream may break.
+//! SIP over TLS and TCP: names are proved, certificates that ran out are refused, ours is shown where it is wanted, and a stream may
+//! break.
 //!
 //! Not here: keys of sound.
 
@@ -17,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::raw::answer_to;
 use super::sipp::sdp;
 use super::{Server, answer, number, offer, soon};
 
@@ -113,18 +115,7 @@ async fn message(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
 }
 
 async fn reply(stream: &mut (impl AsyncWriteExt + Unpin), request: &str, status: &str, tag: &str, body: &str) {
-    let keeps = |line: &&str| ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name));
-    let tag = if tag.is_empty() { String::new() } else { format!(";tag={tag}") };
-    let kept = request
-        .lines()
-        .filter(keeps)
-        .map(|line| if line.starts_with("To:") { format!("{line}{tag}\r\n") } else { format!("{line}\r\n") });
-    let kept: String = kept.collect();
-    let body = body.replace('\n', "\r\n");
-    let text = format!(
-        "SIP/2.0 {status}\r\n{kept}Contact: <sip:t@127.0.0.1;transport=tls>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let text = answer_to(request, status, tag, "sip:t@127.0.0.1", body);
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
@@ -153,7 +144,7 @@ async fn a_trunk_s_certificate_must_be_valid_and_ours_is_shown_where_it_is_wante
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let peer = tokio::spawn(trunk(listener, acceptor));
-        let server = Server::with(port, "tls", "first_response_ms = 2500", |settings| {
+        let server = Server::with(port, "tls", "first_response_ms = 6000", |settings| {
             settings.trunks[0].server.host = "localhost".to_owned();
             settings.trusted_ca = Some(authority.file("ca.pem"));
             let files = ClientCertificate { cert: client.cert.clone(), key: client.key.clone() };
@@ -226,6 +217,38 @@ async fn a_call_comes_in_over_tls_and_outlives_its_stream() {
     // Nobody listens at the trunk: the call is lost, and forgotten all the same.
     assert!(!soon(dialog.probe()).await);
     soon(dialog.bye(Reason::Normal)).await;
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_call_whose_stream_is_reset_goes_on_over_another_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = Server::with(port, "tcp", "", |settings| settings.timers.request = Duration::from_secs(2)).await;
+    let ring = Duration::from_secs(20);
+    let mut call = server.endpoint.dial(&server.trunk, &number(), offer(1, Direction::SendRecv), ring);
+    let (mut first, _) = soon(listener.accept()).await.unwrap();
+    let invite = soon(message(&mut first)).await.unwrap();
+    reply(&mut first, &invite, "200 OK", "p1", &sdp(4000, "")).await;
+    let Some(Progress::Answered(dialog, _)) = soon(call.next()).await else { panic!("not answered") };
+    assert!(soon(message(&mut first)).await.unwrap().starts_with("ACK"));
+    first.set_zero_linger().unwrap();
+    drop(first);
+    let answering = tokio::spawn(async move {
+        let (mut second, _) = listener.accept().await.unwrap();
+        loop {
+            let asked = message(&mut second).await.unwrap();
+            assert!(asked.contains("tag=p1"), "{asked}");
+            reply(&mut second, &asked, "200 OK", "", "").await;
+            if asked.starts_with("BYE") {
+                return;
+            }
+        }
+    });
+    // A question that is written before the reset is noticed is lost with the stream; the next one is not.
+    soon(async { while !dialog.probe().await {} }).await;
+    soon(dialog.bye(Reason::Normal)).await;
+    soon(answering).await.unwrap();
     server.is_empty().await;
 }
 

@@ -212,6 +212,15 @@ mod tests {
     }
 
     #[test]
+    fn a_fax_machine_that_calls_hears_goodbye() {
+        let (mut call, now) = answered();
+        let fax = Input::Cancelled(PhoneCause::NotConfirmed);
+        assert_eq!(call.handle_input(&fax, now), [Action::Say(Prompt::Goodbye)]);
+        assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp]);
+        assert!(call.is_over());
+    }
+
+    #[test]
     fn the_right_pin_leads_to_the_waiting_room_and_only_admission_further() {
         let (mut call, now) = answered();
         keys(&mut call, "123456789", now);

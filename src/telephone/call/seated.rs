@@ -92,6 +92,8 @@ impl Seated {
             (Input::Room(news), _) => self.handle_room(*news, now),
             (Input::Key(key), _) => self.handle_key(key.0, now),
             (Input::Line(news), _) => self.handle_line(*news),
+            // A fax machine's tone, told so by the driver: whoever is seated has pressed keys, and something beside that person beeps.
+            (Input::Cancelled(PhoneCause::NotConfirmed), _) => Vec::new(),
             (Input::Cancelled(cause), _) => self.end(Prompt::Goodbye, *cause, now),
             (Input::Draining, _) => self.end(Prompt::Draining, PhoneCause::Draining, now),
             _ => Vec::new(),
@@ -307,6 +309,14 @@ mod tests {
         assert_eq!(seated.handle_input(&asks, now), expected);
         assert_eq!(seated.handle_input(&asks, now), []);
         assert!(seated.handle_input(&inside(), now).contains(&Action::Attach));
+    }
+
+    #[test]
+    fn what_beeps_beside_a_seated_person_is_no_fax_machine() {
+        let (mut seated, now) = in_room();
+        let fax = Input::Cancelled(PhoneCause::NotConfirmed);
+        assert_eq!(seated.handle_input(&fax, now), []);
+        assert_eq!(seated.poll_timeout(), Some(now + HOUR), "the call goes on");
     }
 
     #[test]

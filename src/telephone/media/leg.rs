@@ -267,7 +267,10 @@ impl Leg {
             if format.codec != self.incoming.codec() {
                 self.speak(format);
             }
-            self.incoming.handle_sound(at, &header, payload);
+            if let Some(key) = self.incoming.handle_sound(at, &header, payload) {
+                counters.record_key(KeyWay::InBand);
+                self.inbox.tell(MediaEvent::Key(key, KeyWay::InBand));
+            }
         }
         Ok(())
     }

@@ -19,6 +19,7 @@
 pub mod clock;
 mod counters;
 mod desk;
+mod ear;
 mod incoming;
 mod keys;
 mod leg;

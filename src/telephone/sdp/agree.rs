@@ -179,7 +179,7 @@ impl Offered {
             events.push(Event { payload: EVENTS_WIDE, rate: 48_000 });
         }
         let mut text = head(&local);
-        let keys = srtp.then_some((1, Suite::Sha1_80, &local.key));
+        let keys = srtp.then_some((OFFERED.0, OFFERED.1, &local.key));
         let media = Media { formats: &formats, events: &events, keys, ptime: 20 };
         media.write(&mut text, false, srtp, local.direction, &local);
         Offered { text, formats, local, srtp }
@@ -199,6 +199,8 @@ impl Offered {
         // Only what we offered; with the answer's first choice first.
         let mut audio = audio.clone();
         audio.codecs.retain(|format| self.formats.iter().any(|own| own.codec == format.codec));
+        // RFC 4568 section 5.1.3: the answer takes one of our lines as it is.
+        audio.crypto.retain(|crypto| (crypto.tag, crypto.suite) == OFFERED);
         audio.agree(&self.local, &rules).map(|(agreed, _)| agreed)
     }
 }
@@ -280,6 +282,8 @@ fn usual_payload(codec: TelephoneCodec) -> u8 {
     }
 }
 
+/// Tag and suite of the only key line that we offer.
+const OFFERED: (u32, Suite) = (1, Suite::Sha1_80);
 /// What nearly every telephone uses.
 const EVENTS: u8 = 101;
 const EVENTS_WIDE: u8 = 102;

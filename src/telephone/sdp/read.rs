@@ -224,17 +224,32 @@ fn rtcp_address(rtp: SocketAddr, attribute: Option<&str>) -> Option<SocketAddr> 
     Some(SocketAddr::new(address.unwrap_or(rtp.ip()), port))
 }
 
-/// `TAG SUITE inline:KEY[|LIFETIME]` (RFC 4568 section 9.1); lines with a master key index or other suites are passed over.
+/// `TAG SUITE inline:KEY[|LIFETIME] [PARAMETER ...]` (RFC 4568 section 9.1). None: the line asks for something that we do not do, and
+/// must not be answered as if we did (section 7.1.1): another suite, a master key index or several keys, a parameter.
 fn crypto(value: &str) -> Option<Crypto> {
     let mut words = value.split_ascii_whitespace();
     let tag = words.next()?.parse().ok()?;
     let suite = Suite::from_name(words.next()?)?;
     let inline = words.next()?.strip_prefix("inline:")?;
-    let mut parts = inline.split('|');
-    let key = parts.next()?.trim_end_matches('=');
-    if parts.any(|part| part.contains(':')) {
+    let (key, lifetime) = inline.split_once('|').map_or((inline, None), |(key, lifetime)| (key, Some(lifetime)));
+    if !lifetime.is_none_or(is_lifetime) || !words.all(is_harmless) {
         return None;
     }
+    let key = key.trim_end_matches('=');
     let key = STANDARD_NO_PAD.decode(key).or_else(|_| STANDARD.decode(key)).ok()?;
     Some(Crypto { tag, suite, key: Pii(key.try_into().ok()?) })
+}
+
+/// `2^31` or a number: how many packets their key is for, which they have to keep to. A master key index (`1:4`) is neither.
+fn is_lifetime(text: &str) -> bool {
+    let number = text.strip_prefix("2^").unwrap_or(text);
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a session parameter may be passed over: the hint about the replay window, which changes nothing of what is sent, and
+/// extensions that say so themselves (RFC 4568 sections 6.3.6, 6.3.7). Weaker or missing encryption, other key rates, forward error
+/// correction and whatever we do not know may not.
+fn is_harmless(parameter: &str) -> bool {
+    let hint = parameter.strip_prefix("WSH=").is_some_and(|size| size.parse::<u32>().is_ok());
+    hint || parameter.starts_with('-')
 }

@@ -166,6 +166,67 @@ fn keys_are_taken_by_the_trunks_policy_and_only_over_tls() {
 }
 
 #[test]
+fn a_key_line_is_taken_only_if_all_of_it_can_be_kept() {
+    for (behind_the_key, taken) in [
+        ("", true),
+        ("|2^31", true),
+        ("|1048576", true),
+        (" WSH=64", true),
+        ("|2^48 WSH=4096", true),
+        (" -SOMETHING_NEW", true),
+        (" -SOMETHING=7 WSH=128", true),
+        // A master key index, with a lifetime and without; several keys.
+        ("|1:4", false),
+        ("|2^20|1:4", false),
+        (&format!("|2^20|1:4;inline:{KEY}|2^20|2:4"), false),
+        (&format!(";inline:{KEY}"), false),
+        ("|", false),
+        ("|2^", false),
+        ("|soon", false),
+        (" KDR=0", false),
+        (" KDR=16", false),
+        (" UNENCRYPTED_SRTP", false),
+        (" UNENCRYPTED_SRTCP", false),
+        (" UNAUTHENTICATED_SRTP", false),
+        (" FEC_ORDER=FEC_SRTP", false),
+        (&format!(" FEC_KEY=inline:{KEY}"), false),
+        (" WSH=64 UNENCRYPTED_SRTCP", false),
+        (" WSH", false),
+        (" WSH=wide", false),
+        (" wsh=64", false),
+        (" SOMETHING_NEW", false),
+    ] {
+        let line = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}{behind_the_key}\r\n");
+        let alone = description(&format!("m=audio 4000 RTP/SAVP 8\r\n{line}"));
+        let secure = rules(SrtpPolicy::Allow, true);
+        let agreed = alone.answer(&local(), &secure).map(|(agreed, _)| agreed.srtp.is_some());
+        assert_eq!(agreed, if taken { Ok(true) } else { Err(Refused::Srtp) }, "{behind_the_key}");
+        // Another line that can be kept is chosen instead, and named in the answer.
+        let other = format!("a=crypto:7 AES_CM_128_HMAC_SHA1_32 inline:{KEY}\r\n");
+        let both = description(&format!("m=audio 4000 RTP/SAVP 8\r\n{line}{other}"));
+        let (_, text) = both.answer(&local(), &secure).unwrap();
+        assert!(text.contains(if taken { "a=crypto:1 " } else { "a=crypto:7 " }), "{text}");
+        assert_eq!(text.matches("a=crypto").count(), 1);
+        // Nothing of it stood in our offer: an answer that adds it is none.
+        let accepted = Offered::new(local(), &secure).accept(&alone).map(|agreed| agreed.srtp.is_some());
+        assert_eq!(accepted, if taken { Ok(true) } else { Err(Refused::Srtp) }, "{behind_the_key}");
+    }
+}
+
+#[test]
+fn an_answer_takes_the_key_line_that_was_offered() {
+    let offered = Offered::new(local(), &rules(SrtpPolicy::Require, true));
+    for (tag, suite, taken) in [
+        (1, "AES_CM_128_HMAC_SHA1_80", true),
+        (2, "AES_CM_128_HMAC_SHA1_80", false),
+        (1, "AES_CM_128_HMAC_SHA1_32", false),
+    ] {
+        let answer = description(&format!("m=audio 4000 RTP/SAVP 8\r\na=crypto:{tag} {suite} inline:{KEY}\r\n"));
+        assert_eq!(offered.accept(&answer).is_ok(), taken, "{tag} {suite}");
+    }
+}
+
+#[test]
 fn a_secure_line_wins_beside_a_plain_one_when_it_must() {
     let offer = description(&format!(
         "m=audio 4000 RTP/AVP 8\r\nm=audio 4002 RTP/SAVP 8\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\r\n"

@@ -5,15 +5,16 @@
 //!     ^------events-----  ^----requests---
 //! ```
 //!
-//! Not here: the handle (`dialog`), how the call came about. One task does everything in its order; what has to wait for an answer of the other side waits in a task
-//! of its own and reports back. When the handle is dropped the task says BYE; when the task ends the call is forgotten.
+//! Not here: the handle (`dialog`), how the call came about, offers within it (`offers`). One task does everything in its order; what has to
+//! wait for an answer of the other side waits in a task of its own and reports back. When the handle is dropped the task says BYE; when
+//! the task ends the call is forgotten.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rsipstack::sip::{Method, Response, SipMessage};
-use rsipstack::transaction::transaction::{Transaction, TransactionEvent, TransactionEventSender};
+use rsipstack::transaction::transaction::Transaction;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep_until, timeout};
 
@@ -22,14 +23,15 @@ use crate::telephone::sdp::Remote;
 
 use super::afterlife::hang_up;
 use super::causes::{EndCause, Reason};
-use super::dialog::{Command, DialogEvent, Reoffer, ReofferFailure};
+use super::dialog::{Command, DialogEvent, ReofferFailure};
 use super::endpoint::{ALLOW, SUPPORTED, reply};
-use super::exchange::{self, ProbeFailure, Pump};
-use super::fields;
+use super::exchange::{ProbeFailure, Pump};
 use super::hub::{Flow, Hub, Registered};
-use super::inbound::{description, known_option, response};
+use super::inspection::unsupported;
+use super::offers::{News, Outgoing, Pending, pending};
 use super::session_timer::{Due, Said, SessionTimer};
 use super::state::DialogState;
+use super::{fields, info};
 
 /// What a call consists of.
 pub(super) struct Parts {
@@ -53,43 +55,22 @@ pub(super) struct Parts {
 }
 
 pub(super) struct Call {
-    parts: Parts,
+    pub(super) parts: Parts,
     /// Their offer that waits for our user.
-    pending: Option<Pending>,
+    pub(super) pending: Option<Pending>,
     /// Our offer that waits for them.
-    outgoing: Option<Outgoing>,
+    pub(super) outgoing: Option<Outgoing>,
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
 }
 
-/// Their offer, and the way to answer it.
-struct Pending {
-    to: TransactionEventSender,
-    request: rsipstack::sip::Request,
-    /// An INVITE's CANCEL and ACK come out of it.
-    pump: Pump,
-    answer: oneshot::Receiver<String>,
-    until: Instant,
-    /// There was no offer: ours goes into the 200.
-    late: bool,
-    session: Vec<String>,
-}
-
-struct Outgoing {
-    sdp: String,
-    done: Option<oneshot::Sender<Result<Remote, ReofferFailure>>>,
-    tries: u32,
-    /// It crossed theirs: it goes out again then.
-    again: Option<Instant>,
-}
-
 /// What came of a request of ours.
-enum Report {
+pub(super) enum Report {
     Offer(Result<Response, ProbeFailure>),
     Refresh(Result<Response, ProbeFailure>),
     Probe(Result<Response, ProbeFailure>, oneshot::Sender<bool>),
 }
 
-type Step = ControlFlow<EndCause>;
+pub(super) type Step = ControlFlow<EndCause>;
 
 impl Call {
     pub(super) fn new(parts: Parts) -> Call {
@@ -110,7 +91,7 @@ impl Call {
                 },
                 Some(report) = self.reports.1.recv() => self.handle_report(report),
                 () = sleep_until(tick.into()) => self.handle_tick(),
-                () = hub.stopped() => self.hang_up(Reason::Shutdown, EndCause::ByUs),
+                () = hub.closing() => self.hang_up_heard(Reason::Shutdown).await,
             };
             if let ControlFlow::Break(cause) = step {
                 break cause;
@@ -126,16 +107,15 @@ impl Call {
         match command {
             None => self.hang_up(Reason::Normal, EndCause::ByUs),
             Some(Command::Bye { reason, done }) => {
-                let Parts { hub, trunk, state, flow, .. } = &self.parts;
-                let _ = timeout(hub.settings.timers.bye, hang_up(hub, trunk, state, flow, reason)).await;
+                let over = self.hang_up_heard(reason).await;
                 let _ = done.send(());
-                ControlFlow::Break(EndCause::ByUs)
+                over
             }
             Some(Command::Reoffer { sdp, done }) => {
                 if self.outgoing.is_some() || self.pending.is_some() {
                     let _ = done.send(Err(ReofferFailure::Pending));
                 } else {
-                    self.outgoing = Some(Outgoing { sdp, done: Some(done), tries: 0, again: None });
+                    self.outgoing = Some(Outgoing::new(sdp, Some(done)));
                     self.send_offer();
                 }
                 ControlFlow::Continue(())
@@ -163,10 +143,7 @@ impl Call {
             reply(request, 500, &[]);
             return ControlFlow::Continue(());
         }
-        let unknown: Vec<&str> =
-            fields::tokens(headers, "Require").into_iter().filter(|token| !known_option(token)).collect();
-        if !unknown.is_empty() {
-            let line = format!("Unsupported: {}", unknown.join(", "));
+        if let Some(line) = unsupported(&request.original) {
             reply(request, 420, &[&line]);
             return ControlFlow::Continue(());
         }
@@ -176,7 +153,12 @@ impl Call {
                 return ControlFlow::Break(EndCause::Bye);
             }
             Method::Invite | Method::Update => self.handle_offer(request),
-            Method::Info => self.handle_info(request),
+            Method::Info => {
+                if let Some(digit) = info::answer(request) {
+                    // Full: the user hears no keys; nothing else is lost.
+                    let _ = self.parts.events.try_send(DialogEvent::Digit(digit));
+                }
+            }
             Method::Options => reply(request, 200, &["Accept: application/sdp", ALLOW, SUPPORTED]),
             Method::PRack => reply(request, 200, &[]),
             // Never followed: whoever could move a call elsewhere could make us dial.
@@ -186,48 +168,8 @@ impl Call {
         ControlFlow::Continue(())
     }
 
-    /// A re-INVITE or UPDATE: a new description, a wish for ours, or a session that is renewed.
-    fn handle_offer(&mut self, request: Transaction) {
-        let invite = request.original.method == Method::Invite;
-        let offer = match description(&request.original) {
-            Ok(offer) => offer,
-            Err(status) => return reply(request, status, &["Accept: application/sdp"]),
-        };
-        if invite && self.pending.is_some() {
-            return reply(request, 500, &["Retry-After: 2"]);
-        }
-        // Two offers must not cross (RFC 3261 section 14.2, RFC 3311 section 5.2).
-        let asks = invite || offer.is_some();
-        let crossing =
-            self.outgoing.as_ref().is_some_and(|outgoing| outgoing.again.is_none()) || self.pending.is_some();
-        if asks && crossing {
-            return reply(request, 491, &[]);
-        }
-        let Some(session) = self.renew(&request) else {
-            let least = format!("Min-SE: {}", self.parts.hub.settings.timers.session_min.as_secs());
-            return reply(request, 422, &[&least]);
-        };
-        self.parts.state.handle_target(&request.original.headers);
-        if !asks {
-            let mut lines: Vec<&str> = session.iter().map(String::as_str).collect();
-            let contact = format!("Contact: <{}>", self.parts.state.contact);
-            lines.push(&contact);
-            return reply(request, 200, &lines);
-        }
-        let (answer, answered) = oneshot::channel();
-        let late = offer.is_none();
-        if self.parts.events.try_send(DialogEvent::Reoffer(Reoffer { offer, answer })).is_err() {
-            return reply(request, 500, &["Retry-After: 2"]);
-        }
-        let (to, original) = (request.tu_sender.clone(), request.original.clone());
-        // The user is quick; only a stuck one lets the other side wait, and hear 100.
-        let pump = exchange::pump(request, self.parts.hub.settings.timers.ack);
-        let until = Instant::now() + self.parts.hub.settings.timers.request;
-        self.pending = Some(Pending { to, request: original, pump, answer: answered, until, late, session });
-    }
-
     /// The timer's new state, and the lines for the 200; none: the interval is too short.
-    fn renew(&mut self, request: &Transaction) -> Option<Vec<String>> {
+    pub(super) fn renew(&mut self, request: &Transaction) -> Option<Vec<String>> {
         let headers = &request.original.headers;
         let supported =
             fields::has_token(headers, "Supported", "timer") || fields::has_token(headers, "Require", "timer");
@@ -245,22 +187,6 @@ impl Call {
             lines.push("Require: timer".to_owned());
         }
         Some(lines)
-    }
-
-    fn handle_info(&mut self, request: Transaction) {
-        let kind = fields::one(&request.original.headers, "Content-Type").unwrap_or_default().to_ascii_lowercase();
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_owned();
-        match kind.as_str() {
-            "application/dtmf-relay" | "application/dtmf" => {
-                if let Some(digit) = digit(&request.original.body) {
-                    // Full: the user hears no keys; nothing else is lost.
-                    let _ = self.parts.events.try_send(DialogEvent::Digit(digit));
-                }
-                reply(request, 200, &[]);
-            }
-            _ if request.original.body.is_empty() => reply(request, 200, &[]),
-            _ => reply(request, 415, &["Accept: application/dtmf-relay, application/dtmf"]),
-        }
     }
 
     /// The ACK of a 200 of ours, or that none came.
@@ -284,40 +210,6 @@ impl Call {
         }
     }
 
-    /// A CANCEL of a re-INVITE; it has no effect on the call.
-    fn handle_pending_message(&mut self, message: Option<SipMessage>) -> Step {
-        match message {
-            Some(SipMessage::Request(request)) if request.method != Method::Cancel => {}
-            Some(SipMessage::Response(_)) => {}
-            _ => {
-                if let Some(pending) = self.pending.take() {
-                    pending.refuse(&self.parts, 487);
-                }
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// The user's word on their offer.
-    fn handle_answer(&mut self, answer: Option<String>) -> Step {
-        let Some(mut pending) = self.pending.take() else { return ControlFlow::Continue(()) };
-        let Some(sdp) = answer else {
-            pending.refuse(&self.parts, 488);
-            return ControlFlow::Continue(());
-        };
-        let mut lines = std::mem::take(&mut pending.session);
-        lines.extend([ALLOW.to_owned(), SUPPORTED.to_owned()]);
-        let Parts { hub, state, .. } = &self.parts;
-        let ok = response(hub, &pending.request, &state.contact, 200, Some(&sdp), &lines);
-        if pending.to.send(TransactionEvent::Respond(ok)).is_ok() {
-            self.parts.sdp = sdp;
-            if pending.request.method == Method::Invite {
-                self.parts.unacknowledged = Some((pending.pump, pending.late));
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
     fn handle_report(&mut self, report: Report) -> Step {
         match report {
             Report::Probe(response, done) => {
@@ -337,40 +229,8 @@ impl Call {
         }
     }
 
-    fn handle_offer_answered(&mut self, response: Result<Response, ProbeFailure>) -> Step {
-        let Some(mut outgoing) = self.outgoing.take() else { return ControlFlow::Continue(()) };
-        let lost = is_lost(&response);
-        let status = response.as_ref().map_or(0, |response| response.status_code.code());
-        if status == 491 && outgoing.tries < OFFER_TRIES_MAX {
-            // RFC 3261 section 14.1: who made the call waits longer.
-            let random = u64::from(rand::random::<u8>()) * 8;
-            let wait = if self.parts.state.we_called { 2_100 + random * 19 / 20 } else { random };
-            outgoing.again = Some(Instant::now() + Duration::from_millis(wait));
-            self.outgoing = Some(outgoing);
-            return ControlFlow::Continue(());
-        }
-        let answer = match &response {
-            Ok(response) if (200..300).contains(&status) => {
-                Remote::read(&response.body).map_err(|_| ReofferFailure::Lost)
-            }
-            Ok(_) => Err(ReofferFailure::Refused(status)),
-            Err(_) => Err(ReofferFailure::Lost),
-        };
-        if answer.is_ok() {
-            self.parts.sdp = outgoing.sdp;
-        }
-        if let Some(done) = outgoing.done {
-            let _ = done.send(answer);
-        }
-        match response {
-            _ if lost => self.hang_up(Reason::Fault, EndCause::Lost),
-            Ok(response) if (200..300).contains(&status) => self.renewed(&response),
-            _ => ControlFlow::Continue(()),
-        }
-    }
-
     /// A 2xx to a re-INVITE or UPDATE of ours moves the target and renews the session.
-    fn renewed(&mut self, response: &Response) -> Step {
+    pub(super) fn renewed(&mut self, response: &Response) -> Step {
         if (200..300).contains(&response.status_code.code()) {
             self.parts.state.handle_target(&response.headers);
             let said = fields::one(&response.headers, "Session-Expires").and_then(Said::parse);
@@ -417,23 +277,13 @@ impl Call {
         if self.parts.update {
             self.ask("UPDATE", self.session_lines(), None, limit, Report::Refresh);
         } else if self.outgoing.is_none() && self.pending.is_none() {
-            self.outgoing = Some(Outgoing { sdp: self.parts.sdp.clone(), done: None, tries: 0, again: None });
+            self.outgoing = Some(Outgoing::new(self.parts.sdp.clone(), None));
             self.send_offer();
         }
     }
 
-    fn send_offer(&mut self) {
-        let Some(outgoing) = &mut self.outgoing else { return };
-        outgoing.tries += 1;
-        outgoing.again = None;
-        let mut lines = self.session_lines();
-        lines.extend([ALLOW.to_owned(), SUPPORTED.to_owned()]);
-        let sdp = self.outgoing.as_ref().map(|outgoing| outgoing.sdp.clone());
-        self.ask("INVITE", lines, sdp, self.parts.hub.settings.timers.request, Report::Offer);
-    }
-
     /// `refresher`: whoever does it now goes on doing it (RFC 4028 section 7.4).
-    fn session_lines(&self) -> Vec<String> {
+    pub(super) fn session_lines(&self) -> Vec<String> {
         match self.parts.timer {
             SessionTimer::Off => Vec::new(),
             SessionTimer::On { interval, we_refresh, .. } => {
@@ -444,7 +294,7 @@ impl Call {
         }
     }
 
-    fn ask(
+    pub(super) fn ask(
         &self,
         method: &'static str,
         lines: Vec<String>,
@@ -468,7 +318,14 @@ impl Call {
         });
     }
 
-    fn hang_up(&self, reason: Reason, cause: EndCause) -> Step {
+    /// Waits until the other side has heard it, or for some seconds.
+    async fn hang_up_heard(&self, reason: Reason) -> Step {
+        let Parts { hub, trunk, state, flow, .. } = &self.parts;
+        let _ = timeout(hub.settings.timers.bye, hang_up(hub, trunk, state, flow, reason)).await;
+        ControlFlow::Break(EndCause::ByUs)
+    }
+
+    pub(super) fn hang_up(&self, reason: Reason, cause: EndCause) -> Step {
         let Parts { hub, trunk, state, flow, .. } = &self.parts;
         // It goes on by itself: the call is over for us now.
         drop(hang_up(hub, trunk, state, flow, reason));
@@ -476,15 +333,8 @@ impl Call {
     }
 }
 
-impl Pending {
-    fn refuse(self, parts: &Parts, status: u16) {
-        let refused = response(&parts.hub, &self.request, &parts.state.contact, status, None, &[]);
-        let _ = self.to.send(TransactionEvent::Respond(refused));
-    }
-}
-
 /// No answer, or one that says that the dialog is gone (RFC 5057).
-fn is_lost(response: &Result<Response, ProbeFailure>) -> bool {
+pub(super) fn is_lost(response: &Result<Response, ProbeFailure>) -> bool {
     match response {
         Ok(response) => matches!(response.status_code.code(), 408 | 481),
         Err(failure) => *failure == ProbeFailure::Silent,
@@ -498,62 +348,4 @@ async fn unacknowledged(invite: &mut Option<(Pump, bool)>) -> Option<SipMessage>
     }
 }
 
-/// What happens to an offer of theirs.
-enum News {
-    /// From its transaction; none: that is over.
-    Message(Option<SipMessage>),
-    /// From our user; none: refused.
-    Answer(Option<String>),
-}
-
-async fn pending(pending: &mut Option<Pending>) -> News {
-    let Some(Pending { answer, pump, .. }) = pending else { return std::future::pending().await };
-    tokio::select! {
-        answer = answer => News::Answer(answer.ok()),
-        message = pump.from.recv() => News::Message(message),
-    }
-}
-
-/// `Signal=5` in `application/dtmf-relay`, the bare key in `application/dtmf`; 10 and 11 are star and hash.
-fn digit(body: &[u8]) -> Option<char> {
-    let text = std::str::from_utf8(body).ok()?;
-    let signal = text.lines().find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
-    });
-    match signal.unwrap_or(text.trim()) {
-        "10" => Some('*'),
-        "11" => Some('#'),
-        key => match key.as_bytes() {
-            [c @ (b'0'..=b'9' | b'*' | b'#' | b'A'..=b'D')] => Some(char::from(*c)),
-            _ => None,
-        },
-    }
-}
-
-/// Offers that cross three times are somebody's fault.
-const OFFER_TRIES_MAX: u32 = 3;
 const REPORTS_MAX: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_read_from_both_kinds_of_info() {
-        for (body, key) in [
-            ("Signal=5\r\nDuration=160\r\n", Some('5')),
-            ("Signal= *\r\nDuration= 160", Some('*')),
-            ("signal=11", Some('#')),
-            ("10", Some('*')),
-            ("7\r\n", Some('7')),
-            ("D", Some('D')),
-            ("Signal=55", None),
-            ("Duration=160", None),
-            ("", None),
-            ("é", None),
-        ] {
-            assert_eq!(digit(body.as_bytes()), key, "{body}");
-        }
-    }
-}

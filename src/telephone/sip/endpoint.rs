@@ -32,6 +32,8 @@ use super::fields::{self, Draft, Via};
 use super::gate::Gate;
 use super::hub::{Counters, Hub, allowed, sip_addr};
 use super::inbound::{self, InboundCall};
+use super::inspection::{No, inspect};
+use super::names::{Names, SystemNames};
 use super::outbound::{self, OutboundCall};
 use super::screen::Screen;
 use super::session_timer::MIN_SE;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub session_expires: Duration,
     /// PEM file of further authorities for TLS.
     pub trusted_ca: Option<PathBuf>,
+    /// Who knows the addresses of trunks.
+    pub names: Arc<dyn Names>,
     /// Waits that tests shorten.
     pub timers: Timers,
 }
@@ -103,6 +107,7 @@ impl Settings {
             country: config.country,
             session_expires: config.session_expires,
             trusted_ca,
+            names: Arc::new(SystemNames),
             timers: Timers::default(),
         }
     }
@@ -237,9 +242,31 @@ impl Endpoint {
         extra: &[String],
         limit: Duration,
     ) -> Result<rsipstack::sip::Response, ProbeFailure> {
-        let hub = &self.hub;
+        let (hub, until) = (&self.hub, Instant::now() + limit);
         let trunk = &hub.trunk(trunk).ok_or(ProbeFailure::Silent)?;
-        let flow = timeout(limit, hub.flow_to(trunk)).await.ok().flatten().ok_or(ProbeFailure::Silent)?;
+        let mut last = Err(ProbeFailure::Silent);
+        let servers = timeout(limit, hub.servers(trunk)).await.unwrap_or_default();
+        for (place, server) in servers.iter().enumerate() {
+            // Those that come after it have their share of the time.
+            let share = until.saturating_duration_since(Instant::now()) / (servers.len() - place) as u32;
+            last = self.ask_at(trunk, *server, method, extra, share).await;
+            if !matches!(last, Err(ProbeFailure::Silent)) {
+                break;
+            }
+        }
+        last
+    }
+
+    async fn ask_at(
+        &self,
+        trunk: &TrunkConfig,
+        server: SocketAddr,
+        method: Method,
+        extra: &[String],
+        limit: Duration,
+    ) -> Result<rsipstack::sip::Response, ProbeFailure> {
+        let hub = &self.hub;
+        let flow = timeout(limit, hub.flow_at(trunk, server)).await.ok().flatten().ok_or(ProbeFailure::Silent)?;
         let (host, user) = (outbound::host(trunk), outbound::user(trunk));
         let via = Via { transport: flow.transport, sent_by: flow.local.to_string(), branch: fields::random_branch() };
         let own = format!("<sip:{user}@{host}>");
@@ -267,6 +294,12 @@ impl Endpoint {
     /// The same lines with other limits and allow-lists, for what begins from now on.
     pub fn set_trunks(&self, trunks: Vec<TrunkConfig>) {
         self.hub.set_trunks(trunks);
+    }
+
+    /// Ends all calls with [`Reason::Shutdown`](super::Reason::Shutdown), refuses those that come, and returns when the other sides have
+    /// heard it, or after `limit`. The sockets stay until the drop.
+    pub async fn close(&self, limit: Duration) {
+        let _ = timeout(limit, self.hub.close()).await;
     }
 
     /// For metrics.
@@ -330,17 +363,32 @@ async fn take_apart(
                 }
                 None => reply(transaction, 481, &[]),
             },
-            (None, Method::Invite) => {
-                tokio::spawn(inbound::handle_invite(Arc::clone(&hub), transaction, incoming.clone()));
+            (None, Method::Invite | Method::Options) => match inspect(&transaction.original) {
+                Err(no) => refuse(transaction, no),
+                Ok(()) if transaction.original.method == Method::Options => {
+                    reply(transaction, 200, &["Accept: application/sdp", ALLOW, SUPPORTED]);
+                }
+                Ok(()) => {
+                    tokio::spawn(inbound::handle_invite(Arc::clone(&hub), transaction, incoming.clone()));
+                }
+            },
+            (None, Method::Bye | Method::Cancel | Method::Update | Method::PRack | Method::Info) => {
+                reply(transaction, 481, &[]);
             }
-            (None, Method::Options) => reply(transaction, 200, &["Accept: application/sdp", ALLOW, SUPPORTED]),
-            (None, Method::Bye | Method::Update | Method::PRack | Method::Info) => reply(transaction, 481, &[]),
+            // Nobody answers an ACK (RFC 3261 section 17.1.1.3).
+            (None, Method::Ack) => {}
             (None, _) => {
                 transaction.original.headers.retain(|header| !matches!(header, Header::Route(_)));
                 reply(transaction, 405, &[ALLOW]);
             }
         }
     }
+}
+
+/// Refuses, and says what we take.
+pub(super) fn refuse(transaction: Transaction, No { status, line }: No) {
+    let lines: Vec<&str> = line.iter().map(String::as_str).chain([ALLOW]).collect();
+    reply(transaction, status, &lines);
 }
 
 /// Answers and forgets; in a task of its own, because the transaction may wait for the socket or for an ACK.

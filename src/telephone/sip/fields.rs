@@ -24,10 +24,12 @@ pub(super) fn checked(bytes: &[u8]) -> Option<SipMessage> {
 /// too, without the catch: a panic is to be found, not survived.
 #[must_use]
 pub fn looks_like_sip(bytes: &[u8]) -> bool {
-    if !quick_look(bytes) {
+    let Some(message) = quick_look(bytes).then(|| check(bytes)).flatten() else {
+        if let Some(told) = super::malformed::refusal(bytes) {
+            assert!(told.len() <= bytes.len() + 512, "an answer that grows");
+        }
         return false;
-    }
-    let Some(message) = check(bytes) else { return false };
+    };
     let SipMessage::Request(request) = &message else {
         if let SipMessage::Response(response) = &message {
             for name in ["WWW-Authenticate", "Proxy-Authenticate"] {
@@ -36,7 +38,7 @@ pub fn looks_like_sip(bytes: &[u8]) -> bool {
         }
         return true;
     };
-    let _ = super::inbound::description(request);
+    let _ = (super::inspection::inspect(request), super::inspection::description(request));
     let state = super::state::DialogState::from_request(request, "tag", "sip:a@192.0.2.1".to_owned());
     if let Some(state) = state {
         let _ = state.next_hop();

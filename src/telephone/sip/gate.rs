@@ -12,7 +12,8 @@ use rsipstack::platform::net::UdpSocket as StackSocket;
 use tokio::net::UdpSocket;
 
 use super::fields;
-use super::hub::Counters;
+use super::hub::{self, Counters};
+use super::malformed;
 use super::screen::{Dropped, Screen};
 
 /// What rsipstack reads from and writes to.
@@ -28,14 +29,27 @@ impl Gate {
             let (len, from) = self.socket.recv_from(buffer).await?;
             match self.judge(buffer, len, from) {
                 Ok(len) => return Ok((len, from)),
-                Err(dropped) => self.counters.record_dropped(dropped),
+                Err(dropped) => {
+                    self.counters.record_dropped(dropped);
+                    if dropped == Dropped::Junk {
+                        self.refuse(&buffer[..len], from);
+                    }
+                }
             }
+        }
+    }
+
+    /// Tells a trunk what is wrong with what it sent, if that says enough; a full socket buffer loses it.
+    fn refuse(&self, message: &[u8], from: SocketAddr) {
+        let Some(told) = malformed::refusal(message) else { return };
+        if hub::lock(&self.screen).handle_fault(from.ip(), Instant::now()).is_ok() {
+            let _ = self.socket.try_send_to(&told, from);
         }
     }
 
     /// The length of what may go on.
     fn judge(&self, buffer: &mut [u8], len: usize, from: SocketAddr) -> Result<usize, Dropped> {
-        let screen = || self.screen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let screen = || hub::lock(&self.screen);
         if !screen().allows(from.ip()) {
             return Err(Dropped::Address);
         }

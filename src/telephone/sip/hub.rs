@@ -9,21 +9,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rsipstack::platform::CancellationToken;
-use rsipstack::sip::{Domain, Host, HostWithPort, Transport};
+use rsipstack::sip::Transport;
 use rsipstack::transaction::endpoint::EndpointInnerRef;
 use rsipstack::transaction::transaction::Transaction;
-use rsipstack::transport::transport_layer::{DefaultDomainResolver, DomainResolver};
 use rsipstack::transport::{SipAddr, SipConnection};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::config::telephone::{Network, SipTransport, TrunkConfig, TrunkName};
 
 use super::digest::Challenger;
 use super::endpoint::Settings;
-use super::fields;
 use super::screen::{Dropped, Screen};
 use super::stream::{self, Place};
+use super::{fields, names};
 
 /// A way to the other side.
 #[derive(Clone)]
@@ -94,7 +93,9 @@ pub(super) struct Hub {
     pub(super) udp: Option<(SipConnection, SocketAddr)>,
     /// Addresses of the listeners for streams, as bound.
     pub(super) listeners: Vec<(SipTransport, SocketAddr)>,
-    calls: Mutex<HashMap<CallKey, mpsc::Sender<Transaction>>>,
+    calls: Mutex<HashMap<CallKey, Running>>,
+    /// Told whenever the last call is taken out.
+    emptied: Notify,
     /// Streams that are open, by their other end.
     streams: Mutex<HashMap<(SocketAddr, SipTransport), Flow>>,
     /// Streams that we opened, by trunk.
@@ -110,6 +111,8 @@ pub(super) struct Hub {
     /// Random; names this start in registrations.
     pub(super) id: String,
     token: CancellationToken,
+    /// Cancelled before `token`: calls end while their messages still have a way.
+    closing: CancellationToken,
 }
 
 impl Hub {
@@ -135,6 +138,7 @@ impl Hub {
             udp,
             listeners,
             calls: Mutex::default(),
+            emptied: Notify::new(),
             streams: Mutex::default(),
             dialled: tokio::sync::Mutex::default(),
             last_callers: Mutex::default(),
@@ -143,6 +147,7 @@ impl Hub {
             numbers: AtomicU32::new(0),
             began: Instant::now(),
             id: fields::random_text(),
+            closing: token.child_token(),
             token,
         }
     }
@@ -158,6 +163,24 @@ impl Hub {
 
     pub(super) async fn stopped(&self) {
         self.token.cancelled().await;
+    }
+
+    /// Returns when calls have to end.
+    pub(super) async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
+    /// Ends all calls, and returns when they are forgotten.
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        loop {
+            // Before the look: who is told in between is told.
+            let emptied = self.emptied.notified();
+            if self.calls() == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     pub(super) fn screen(&self) -> MutexGuard<'_, Screen> {
@@ -203,25 +226,48 @@ impl Hub {
         lock(&self.last_callers).get(&trunk.name).cloned().filter(|_| trunk.rings_last_caller)
     }
 
-    /// The way to a trunk: its datagrams' address, or a stream that is open or opened now. None: it cannot be reached.
+    /// The way to a trunk: the first of its servers that datagrams can be sent to, or that takes a stream. None: it cannot be reached.
     pub(super) async fn flow_to(self: &Arc<Self>, trunk: &TrunkConfig) -> Option<Flow> {
-        if let Some((_, peer)) = self.last_caller(trunk) {
-            return self.datagrams_to(peer);
+        for server in self.servers(trunk).await {
+            if let Some(flow) = self.flow_at(trunk, server).await {
+                return Some(flow);
+            }
         }
-        let peer = timeout(RESOLVE, self.resolve(trunk)).await.ok()??;
-        self.screen().learn(peer.ip());
+        None
+    }
+
+    /// The servers of a trunk, in the order in which they are to be tried.
+    pub(super) async fn servers(&self, trunk: &TrunkConfig) -> Vec<SocketAddr> {
+        if let Some((_, caller)) = self.last_caller(trunk) {
+            return vec![caller];
+        }
+        let found = match trunk.server.host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, trunk.server.port.unwrap_or(names::usual_port(trunk.transport)))],
+            Err(_) => {
+                let found = timeout(RESOLVE, self.settings.names.find(&trunk.server, trunk.transport));
+                let own = self.udp.as_ref().map(|(_, own)| *own).filter(|_| trunk.transport == SipTransport::Udp);
+                names::tried(found.await.unwrap_or_default(), own)
+            }
+        };
+        let mut screen = self.screen();
+        found.iter().for_each(|server| screen.learn(server.ip()));
+        found
+    }
+
+    /// The way to one server of a trunk: its datagrams' address, or a stream that is open or opened now.
+    pub(super) async fn flow_at(self: &Arc<Self>, trunk: &TrunkConfig, server: SocketAddr) -> Option<Flow> {
         if trunk.transport == SipTransport::Udp {
-            return self.datagrams_to(peer);
+            return self.datagrams_to(server);
         }
         let mut dialled = self.dialled.lock().await;
-        if let Some(flow) = dialled.get(&trunk.name).filter(|flow| flow.is_open() && flow.peer == peer) {
+        if let Some(flow) = dialled.get(&trunk.name).filter(|flow| flow.is_open() && flow.peer == server) {
             return Some(flow.clone());
         }
         let tls = match trunk.transport {
             SipTransport::Tls => Some((self.connectors.get(&trunk.name)?.clone(), trunk.server.host.as_str())),
             _ => None,
         };
-        let mut flow = stream::connect(self, peer, tls).await?;
+        let mut flow = stream::connect(self, server, tls).await?;
         flow.local = self.advertised(trunk.transport, flow.local);
         dialled.insert(trunk.name.clone(), flow.clone());
         Some(flow)
@@ -254,31 +300,6 @@ impl Hub {
                 Some(flow)
             }
         }
-    }
-
-    async fn resolve(&self, trunk: &TrunkConfig) -> Option<SocketAddr> {
-        let (host, usual) = (&trunk.server.host, if trunk.transport == SipTransport::Tls { 5_061 } else { 5_060 });
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            return Some(SocketAddr::new(ip, trunk.server.port.unwrap_or(usual)));
-        }
-        if trunk.server.port.is_none() {
-            // Without a port, SRV records say where (RFC 3263).
-            let kind = match trunk.transport {
-                SipTransport::Udp => Transport::Udp,
-                SipTransport::Tcp => Transport::Tcp,
-                SipTransport::Tls => Transport::Tls,
-            };
-            let target = SipAddr {
-                r#type: Some(kind),
-                addr: HostWithPort { host: Host::Domain(Domain(host.clone())), port: None },
-            };
-            if let Ok(found) = DefaultDomainResolver::default().resolve(&target).await {
-                return found.get_socketaddr().ok();
-            }
-        }
-        let found = tokio::net::lookup_host((host.as_str(), trunk.server.port.unwrap_or(usual))).await.ok()?;
-        let wanted = self.udp.as_ref().filter(|_| trunk.transport == SipTransport::Udp);
-        found.into_iter().find(|addr| wanted.is_none_or(|(_, local)| local.is_ipv4() == addr.is_ipv4()))
     }
 
     /// The address of a listener of ours, as the other side shall know it.
@@ -330,20 +351,29 @@ impl Hub {
         }
     }
 
-    /// Makes a call reachable for requests within its dialog. None: too many calls, or the name is taken.
-    pub(super) fn register(self: &Arc<Self>, key: CallKey) -> Option<(Registered, mpsc::Receiver<Transaction>)> {
+    /// Makes a call reachable for requests within its dialog. `opened`: by what an INVITE of theirs is known
+    /// ([`opened`](super::state::DialogState::opened)).
+    pub(super) fn register(
+        self: &Arc<Self>,
+        key: CallKey,
+        opened: Option<(String, u32)>,
+    ) -> Result<(Registered, mpsc::Receiver<Transaction>), Unregistered> {
         let mut calls = lock(&self.calls);
-        if calls.len() >= CALLS_MAX || calls.contains_key(&key) {
-            return None;
+        let is_same = |(of, call): (&CallKey, &Running)| of.0 == key.0 && call.opened == opened;
+        if opened.is_some() && calls.iter().any(is_same) {
+            return Err(Unregistered::Merged);
         }
-        let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
-        calls.insert(key.clone(), sender);
+        if calls.len() >= CALLS_MAX || calls.contains_key(&key) {
+            return Err(Unregistered::Full);
+        }
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        calls.insert(key.clone(), Running { requests, opened });
         drop(calls);
-        Some((Registered { hub: Arc::clone(self), key }, receiver))
+        Ok((Registered { hub: Arc::clone(self), key }, receiver))
     }
 
     pub(super) fn call(&self, key: &CallKey) -> Option<mpsc::Sender<Transaction>> {
-        lock(&self.calls).get(key).cloned()
+        lock(&self.calls).get(key).map(|call| call.requests.clone())
     }
 
     /// Calls that are known, answered or not.
@@ -357,6 +387,23 @@ pub(super) fn allowed(trunks: &[TrunkConfig]) -> Vec<Network> {
     trunks.iter().flat_map(|trunk| trunk.allow.iter().copied()).collect()
 }
 
+/// What the register knows of a call.
+struct Running {
+    /// Takes requests of its dialog.
+    requests: mpsc::Sender<Transaction>,
+    /// Their tag and the number of their INVITE, if they called.
+    opened: Option<(String, u32)>,
+}
+
+/// Why a call is not in the register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unregistered {
+    /// Too many calls, or the name is taken.
+    Full,
+    /// This very INVITE opened another one.
+    Merged,
+}
+
 /// A call in the register; dropping it takes it out.
 pub(super) struct Registered {
     hub: Arc<Hub>,
@@ -365,7 +412,11 @@ pub(super) struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        lock(&self.hub.calls).remove(&self.key);
+        let mut calls = lock(&self.hub.calls);
+        calls.remove(&self.key);
+        if calls.is_empty() {
+            self.hub.emptied.notify_waiters();
+        }
     }
 }
 

@@ -19,10 +19,11 @@ use super::call::{Call, Parts};
 use super::causes::{EndCause, Refusal};
 use super::dialog::{Command, Dialog, DialogEvent};
 use super::digest::Verdict;
-use super::endpoint::{ALLOW, Incoming, SUPPORTED, reply};
+use super::endpoint::{ALLOW, Incoming, SUPPORTED, refuse, reply};
 use super::exchange::{self, Pump};
 use super::fields::{self, Address};
-use super::hub::{Flow, Hub, Registered};
+use super::hub::{Flow, Hub, Registered, Unregistered};
+use super::inspection::{No, description};
 use super::outbound;
 use super::session_timer::{Said, SessionTimer};
 use super::state::DialogState;
@@ -74,19 +75,21 @@ pub(super) async fn handle_invite(hub: Arc<Hub>, mut transaction: Transaction, i
     };
     let screened = match screened(&hub, &trunk, &transaction.original).await {
         Ok(screened) => screened,
-        Err(No { status, line }) => {
-            let lines: Vec<&str> = line.iter().map(String::as_str).chain([ALLOW]).collect();
-            return reply(transaction, status, &lines);
-        }
+        Err(no) => return refuse(transaction, no),
     };
     let tag = fields::random_text();
     let contact = outbound::contact(&trunk, &flow);
     let state = DialogState::from_request(&transaction.original, &tag, contact);
     let Some(state) = state else { return reply(transaction, 400, &[]) };
     hub.handle_caller(&trunk, &state.target, flow.peer);
-    let Some((registered, requests)) = hub.register((state.call_id.clone(), tag.clone())) else {
-        hub.counters.refused_full.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        return reply(transaction, 503, &[RETRY]);
+    let (registered, requests) = match hub.register((state.call_id.clone(), tag.clone()), Some(state.opened())) {
+        Ok(registered) => registered,
+        // The same request came on two ways: one of them is enough (RFC 3261 section 8.2.2.2).
+        Err(Unregistered::Merged) => return reply(transaction, 482, &[]),
+        Err(Unregistered::Full) => {
+            hub.counters.refused_full.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            return reply(transaction, 503, &[RETRY]);
+        }
     };
     let _ = timeout(ANSWER, transaction.send_trying()).await;
     set_tag(&mut transaction.original, &tag);
@@ -134,28 +137,8 @@ struct Screened {
     session: Option<String>,
 }
 
-struct No {
-    status: u16,
-    line: Option<String>,
-}
-
-impl From<u16> for No {
-    fn from(status: u16) -> No {
-        No { status, line: None }
-    }
-}
-
 async fn screened(hub: &Hub, trunk: &TrunkConfig, request: &Request) -> Result<Screened, No> {
     let headers = &request.headers;
-    let known = request.uri.scheme.as_ref().map(|scheme| scheme.to_string().to_ascii_lowercase());
-    if !known.is_some_and(|scheme| matches!(scheme.trim_end_matches(':'), "sip" | "sips" | "tel")) {
-        return Err(No::from(416));
-    }
-    let unknown: Vec<&str> =
-        fields::tokens(headers, "Require").into_iter().filter(|token| !known_option(token)).collect();
-    if !unknown.is_empty() {
-        return Err(No { status: 420, line: Some(format!("Unsupported: {}", unknown.join(", "))) });
-    }
     if trunk.challenge {
         challenged(hub, trunk, request).await?;
     }
@@ -163,36 +146,15 @@ async fn screened(hub: &Hub, trunk: &TrunkConfig, request: &Request) -> Result<S
         hub.counters.refused_number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         No::from(404)
     })?;
-    let offer = match description(request) {
-        Ok(offer) => offer,
-        Err(status) => {
-            hub.counters.refused_media.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            return Err(No { status, line: Some("Accept: application/sdp".to_owned()) });
-        }
-    };
+    let offer = description(request).inspect_err(|_| {
+        hub.counters.refused_media.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    })?;
     let (own, least) = (hub.settings.session_expires, hub.settings.timers.session_min);
     let supported = fields::has_token(headers, "Supported", "timer") || fields::has_token(headers, "Require", "timer");
     let said = fields::one(headers, "Session-Expires").and_then(Said::parse);
     let (timer, session) = SessionTimer::answer(said, supported, own, least, Instant::now())
-        .map_err(|_| No { status: 422, line: Some(format!("Min-SE: {}", least.as_secs())) })?;
+        .map_err(|_| No::with(422, format!("Min-SE: {}", least.as_secs())))?;
     Ok(Screened { called, offer, timer, session })
-}
-
-pub(super) fn known_option(option: &str) -> bool {
-    ["timer", "100rel"].iter().any(|known| option.eq_ignore_ascii_case(known))
-}
-
-/// The body: an offer, none, or a status that says what is wrong with it.
-pub(super) fn description(request: &Request) -> Result<Option<Remote>, u16> {
-    if request.body.is_empty() {
-        return Ok(None);
-    }
-    let kind = fields::one(&request.headers, "Content-Type").unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/sdp") || fields::one(&request.headers, "Content-Encoding").is_some() {
-        return Err(415);
-    }
-    Remote::read(&request.body).map(Some).map_err(|_| 488)
 }
 
 async fn challenged(hub: &Hub, trunk: &TrunkConfig, request: &Request) -> Result<(), No> {
@@ -211,7 +173,7 @@ async fn challenged(hub: &Hub, trunk: &TrunkConfig, request: &Request) -> Result
         hub.counters.refused_auth.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     let challenge = hub.challenger.challenge(&realm, now, verdict == Some(Verdict::Stale));
-    Err(No { status: 401, line: Some(format!("WWW-Authenticate: {challenge}")) })
+    Err(No::with(401, format!("WWW-Authenticate: {challenge}")))
 }
 
 /// Which number of the trunk is called. The outer none: the number is not ours.
@@ -285,7 +247,7 @@ impl Ringing {
                 message = self.pump.from.recv() => self.handle_message(message),
                 Some(request) = self.requests.recv() => self.handle_request(request),
                 () = sleep_until(tick.into()) => self.handle_tick(give_up),
-                () = self.hub.stopped() => self.refuse(503),
+                () = self.hub.closing() => self.refuse(503),
             };
             match step {
                 ControlFlow::Continue(()) => {}

@@ -3,7 +3,8 @@
 //! Not here: which number may be called, which trunk is tried next. Nobody is redirected: a 3xx is a failure. Sound before the answer
 //! is played to nobody. Dropping the handle calls off; behind the caller's back, a late 200 is acknowledged and ended.
 
-use std::sync::atomic::AtomicU32;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,7 @@ pub(super) fn dial(
                 number: number.clone(),
                 offer,
                 progress: sender,
-                sequence: Arc::new(AtomicU32::new(1)),
+                sequence: Arc::new(AtomicU32::new(0)),
                 tag: fields::random_text(),
                 call_id: fields::random_text(),
                 until: Instant::now() + ring,
@@ -117,27 +118,46 @@ impl Dialling {
         let _ = self.progress.send(Progress::Failed(failure)).await;
     }
 
-    /// INVITEs until one is answered or refused: a challenge (401, 407) and a session timer (422) are answered by another one.
+    /// One server of the trunk after the other (RFC 3263 section 4.3), all within the time for a first answer: those that are still to
+    /// come have their share of it. Once it rang there is no other.
     async fn attempt(&self) -> Result<(), DialFailure> {
-        let first = Instant::now() + self.trunk.first_response;
-        let flow = timeout(self.trunk.first_response, self.hub.flow_to(&self.trunk)).await.ok().flatten();
+        let until = Instant::now() + self.trunk.first_response;
+        let servers = timeout(self.trunk.first_response, self.hub.servers(&self.trunk)).await.unwrap_or_default();
+        let mut failure = DialFailure::TrunkSilent;
+        for (place, server) in servers.iter().enumerate() {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut rang = false;
+            match self.attempt_at(*server, left / (servers.len() - place) as u32, &mut rang).await {
+                Err(cause) if cause.tries_next_trunk() && !rang && !self.progress.is_closed() => failure = cause,
+                outcome => return outcome,
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        Err(failure)
+    }
+
+    /// INVITEs until one is answered or refused: a challenge (401, 407) and a session timer (422) are answered by another one.
+    async fn attempt_at(&self, server: SocketAddr, limit: Duration, rang: &mut bool) -> Result<(), DialFailure> {
+        let first = Instant::now() + limit;
+        let flow = timeout(limit, self.hub.flow_at(&self.trunk, server)).await.ok().flatten();
         let flow = flow.ok_or(DialFailure::TrunkSilent)?;
         let mut request = self.invite(&flow, None).ok_or(DialFailure::Other)?;
         for round in 0..ROUNDS_MAX {
             let mut transaction = self.hub.client(request.clone(), &flow).ok_or(DialFailure::Other)?;
-            let sent = timeout(self.trunk.first_response, transaction.send()).await;
+            let sent = timeout(limit, transaction.send()).await;
             if !matches!(sent, Ok(Ok(()))) {
                 return Err(DialFailure::TrunkSilent);
             }
             let mut pump = exchange::pump(transaction, self.hub.settings.timers.ack);
-            let mut rang = false;
             let mut early = None;
             // A round behind a challenge has its own time for the first answer.
             let first = if round == 0 { first } else { Instant::now() + self.trunk.first_response };
-            match self.wait(&mut pump, &flow, &request, first, &mut rang, &mut early).await {
+            match self.wait(&mut pump, &flow, &request, first, rang, &mut early).await {
                 Outcome::Answered(response) => return self.answered(pump, &flow, &request, &response, early).await,
                 Outcome::Final(response) => {
-                    request = self.again(&request, &response, &flow, rang, round).await?;
+                    request = self.again(&request, &response, &flow, *rang, round).await?;
                 }
                 Outcome::Failed(failure) => {
                     tokio::spawn(call_off(self.afterlife(request, flow, pump, false)));
@@ -145,7 +165,7 @@ impl Dialling {
                 }
                 Outcome::CallOff(failure) => {
                     // The caller waits for the 487, but not for ever.
-                    let heard = rang || early.is_some();
+                    let heard = *rang || early.is_some();
                     let afterlife = tokio::spawn(call_off(self.afterlife(request, flow, pump, heard)));
                     let _ = timeout(self.hub.settings.timers.cancel, afterlife).await;
                     return Err(failure);
@@ -176,7 +196,7 @@ impl Dialling {
                     let failure = if heard { DialFailure::NoAnswer } else { DialFailure::TrunkSilent };
                     return Outcome::called_off(heard, failure);
                 }
-                () = self.hub.stopped() => return Outcome::CallOff(DialFailure::Cancelled),
+                () = self.hub.closing() => return Outcome::CallOff(DialFailure::Cancelled),
             };
             let response = match message {
                 Some(SipMessage::Response(response)) => response,
@@ -247,10 +267,7 @@ impl Dialling {
                 let least =
                     fields::one(headers, "Min-SE").and_then(|value| value.split(';').next()?.trim().parse().ok());
                 let least: u64 = least.filter(|seconds| *seconds <= SESSION_MAX).ok_or(DialFailure::Other)?;
-                let mut request = self.invite(flow, Some(least)).ok_or(DialFailure::Other)?;
-                let number = self.sequence.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-                exchange::renumber(&mut request, number);
-                Ok(request)
+                self.invite(flow, Some(least)).ok_or(DialFailure::Other)
             }
             // The stack's own word for "could not be sent".
             503 if fields::one(headers, "To").is_none_or(|to| !to.contains("tag=")) => Err(DialFailure::TrunkSilent),
@@ -269,7 +286,7 @@ impl Dialling {
         let state = self.state(request, &response.headers, flow).ok_or(DialFailure::Other)?;
         let body = if response.body.is_empty() { early.unwrap_or_default() } else { response.body.clone() };
         let key = (state.call_id.clone(), state.local_tag.clone());
-        let (Ok(answer), Some((registered, requests))) = (Remote::read(&body), self.hub.register(key)) else {
+        let (Ok(answer), Ok((registered, requests))) = (Remote::read(&body), self.hub.register(key, None)) else {
             hang_up(&self.hub, &self.trunk, &state, flow, Reason::Fault);
             return Err(DialFailure::Media);
         };
@@ -329,7 +346,7 @@ impl Dialling {
             from: &format!("<sip:{from}@{host}>;tag={}", self.tag),
             to: &format!("<{uri}>"),
             call_id: &self.call_id,
-            cseq: 1,
+            cseq: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
             routes: &[],
             extra: &extra,
             body: Some(&self.offer),

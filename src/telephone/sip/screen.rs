@@ -22,6 +22,8 @@ struct Bucket {
     /// Thousandths of a request.
     openings: u64,
     others: u64,
+    /// Answers to what nobody can read.
+    faults: u64,
     at: Instant,
 }
 
@@ -84,6 +86,18 @@ impl Screen {
     /// Whether a message may pass. `opens`: it wants something new (a call, a probe) rather than belonging to what runs.
     pub fn handle_message(&mut self, from: IpAddr, opens: bool, now: Instant) -> Result<(), Dropped> {
         let from = from.to_canonical();
+        let bucket = self.bucket(from, now)?;
+        take(if opens { &mut bucket.openings } else { &mut bucket.others })
+    }
+
+    /// Whether an address may be told that what it sent cannot be read: often enough for who looks for the fault, and no mirror for who
+    /// sends nothing else.
+    pub fn handle_fault(&mut self, from: IpAddr, now: Instant) -> Result<(), Dropped> {
+        take(&mut self.bucket(from.to_canonical(), now)?.faults)
+    }
+
+    /// The bucket of an address, filled up to now.
+    fn bucket(&mut self, from: IpAddr, now: Instant) -> Result<&mut Bucket, Dropped> {
         if !self.allows(from) {
             return Err(Dropped::Address);
         }
@@ -94,21 +108,27 @@ impl Screen {
                 return Err(Dropped::Rate);
             }
         }
-        let full = Bucket { openings: BURST * 1_000, others: OTHERS_PER_SECOND * 1_000, at: now };
+        let full = Bucket {
+            openings: BURST * 1_000,
+            others: OTHERS_PER_SECOND * 1_000,
+            faults: FAULTS_PER_SECOND * 1_000,
+            at: now,
+        };
         let bucket = self.buckets.entry(from).or_insert(full);
         let passed = u64::try_from(now.saturating_duration_since(bucket.at).as_millis()).unwrap_or(u64::MAX);
         let filled =
             |level: u64, rate: u64, most: u64| level.saturating_add(passed.saturating_mul(rate)).min(most * 1_000);
         bucket.openings = filled(bucket.openings, OPENINGS_PER_SECOND, BURST);
         bucket.others = filled(bucket.others, OTHERS_PER_SECOND, OTHERS_PER_SECOND);
+        bucket.faults = filled(bucket.faults, FAULTS_PER_SECOND, FAULTS_PER_SECOND);
         bucket.at = now;
-        let level = if opens { &mut bucket.openings } else { &mut bucket.others };
-        if *level < 1_000 {
-            return Err(Dropped::Rate);
-        }
-        *level -= 1_000;
-        Ok(())
+        Ok(bucket)
     }
+}
+
+fn take(level: &mut u64) -> Result<(), Dropped> {
+    *level = level.checked_sub(1_000).ok_or(Dropped::Rate)?;
+    Ok(())
 }
 
 /// New calls, probes and registrations of one address in a second. Operators send one call a second and trunk; a higher value lets
@@ -118,6 +138,8 @@ const OPENINGS_PER_SECOND: u64 = 20;
 const BURST: u64 = 40;
 /// What belongs to running calls, with repetitions: 100 calls that all end in one second.
 const OTHERS_PER_SECOND: u64 = 1_000;
+/// Messages that cannot be read and are answered; the others are passed over. A trunk sends none.
+const FAULTS_PER_SECOND: u64 = 5;
 /// Addresses that are counted; allow-lists are short.
 const BUCKETS_MAX: usize = 4_096;
 /// Two addresses a trunk, each changing now and then.
@@ -162,6 +184,16 @@ mod tests {
         assert!((239..=240).contains(&passed), "{passed}");
         assert!(screen.handle_message(ip(TRUNK), false, start + Duration::from_secs(10)).is_ok());
         assert!(screen.handle_message(ip("203.0.113.2"), true, start + Duration::from_secs(10)).is_ok());
+    }
+
+    #[test]
+    fn an_address_is_told_of_five_faults_a_second_and_they_cost_it_no_calls() {
+        let (mut screen, start) = (screen(), Instant::now());
+        let told = (0..2_000)
+            .filter(|millisecond| screen.handle_fault(ip(TRUNK), start + Duration::from_millis(*millisecond)).is_ok());
+        assert!((14..=15).contains(&told.count()));
+        assert_eq!(screen.handle_fault(ip("198.51.100.1"), start), Err(Dropped::Address));
+        assert!(screen.handle_message(ip(TRUNK), true, start + Duration::from_secs(2)).is_ok());
     }
 
     #[test]

@@ -107,6 +107,11 @@ impl DialogState {
         draft.build()
     }
 
+    /// By what an INVITE of theirs is known that opened this dialog, whichever way it came: their tag and its number.
+    pub(super) fn opened(&self) -> (String, u32) {
+        (self.remote_tag.clone(), self.remote_sequence)
+    }
+
     /// The counter of our requests.
     pub(super) fn sequence(&self) -> &Arc<AtomicU32> {
         &self.sequence

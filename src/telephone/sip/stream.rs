@@ -21,6 +21,7 @@ use crate::config::telephone::SipTransport;
 use super::fields;
 use super::gate;
 use super::hub::{Flow, Hub};
+use super::malformed;
 use super::screen::Dropped;
 
 /// Accepts connections until the endpoint stops.
@@ -121,10 +122,10 @@ where
         let _alive = alive;
         let (reader, writer) = tokio::io::split(stream);
         let reading = Reading { hub: &hub, peer, transport, addr, connection: connection.clone(), incoming };
-        let (pongs, pong) = mpsc::channel(1);
+        let (answers, at_once) = mpsc::channel(1);
         tokio::select! {
-            () = reading.run(reader, pongs) => {}
-            () = write(writer, outgoing, pong) => {}
+            () = reading.run(reader, answers) => {}
+            () = write(writer, outgoing, at_once) => {}
             () = token.cancelled() => {}
         }
         hub.inner.transport_layer.remove_connection(&connection);
@@ -143,7 +144,8 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn run(self, mut reader: impl AsyncRead + Unpin, pongs: mpsc::Sender<()>) {
+    /// `answers`: what is said without the stack; a slow reader loses some.
+    async fn run(self, mut reader: impl AsyncRead + Unpin, answers: mpsc::Sender<Vec<u8>>) {
         let mut buffer = Vec::new();
         // When the message that is being read must be whole.
         let mut whole_by = None;
@@ -153,13 +155,13 @@ impl Reading<'_> {
                 let ping = buffer.starts_with(b"\r\n\r\n");
                 buffer.drain(..if ping { 4 } else { 2 });
                 if ping {
-                    let _ = pongs.try_send(());
+                    let _ = answers.try_send(b"\r\n".to_vec());
                 }
             }
             match frame(&buffer) {
                 Frame::Whole(len) => {
                     let message: Vec<u8> = buffer.drain(..len).collect();
-                    if self.hand_on(&message).is_none() {
+                    if self.hand_on(&message, &answers).is_none() {
                         return;
                     }
                     whole_by = None;
@@ -183,7 +185,7 @@ impl Reading<'_> {
     }
 
     /// None: the connection is of no more use.
-    fn hand_on(&self, message: &[u8]) -> Option<()> {
+    fn hand_on(&self, message: &[u8], answers: &mpsc::Sender<Vec<u8>>) -> Option<()> {
         let checked = fields::quick_look(message).then(|| fields::checked(message)).flatten();
         let kind = if self.transport == SipTransport::Tls { Transport::Tls } else { Transport::Tcp };
         let received = checked.and_then(|message| SipConnection::update_msg_received(message, self.peer, kind).ok());
@@ -198,6 +200,12 @@ impl Reading<'_> {
             Ok(message) => message,
             Err(dropped) => {
                 self.hub.counters.record_dropped(dropped);
+                if dropped == Dropped::Junk
+                    && let Some(told) = malformed::refusal(message)
+                    && self.hub.screen().handle_fault(self.peer.ip(), Instant::now()).is_ok()
+                {
+                    let _ = answers.try_send(told);
+                }
                 return Some(());
             }
         };
@@ -209,7 +217,7 @@ impl Reading<'_> {
 async fn write(
     mut writer: impl AsyncWrite + Unpin,
     mut outgoing: mpsc::Receiver<TransportEvent>,
-    mut pong: mpsc::Receiver<()>,
+    mut at_once: mpsc::Receiver<Vec<u8>>,
 ) {
     loop {
         let bytes = tokio::select! {
@@ -218,7 +226,7 @@ async fn write(
                 Some(_) => continue,
                 None => return,
             },
-            Some(()) = pong.recv() => b"\r\n".to_vec(),
+            Some(bytes) = at_once.recv() => bytes,
         };
         if !matches!(timeout(WRITE, writer.write_all(&bytes)).await, Ok(Ok(()))) {
             return;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use crate::config::telephone::{Number, SrtpPolicy, TelephoneCodec, TrunkConfig, TrunkName};
@@ -20,7 +21,7 @@ pub struct Trunks {
     endpoint: Arc<Endpoint>,
     lines: Vec<Arc<Tended>>,
     ring: RwLock<Duration>,
-    _stop: watch::Sender<()>,
+    stop: watch::Sender<()>,
 }
 
 struct Tended {
@@ -104,7 +105,7 @@ impl Trunks {
                 tokio::spawn(until(stopped.clone(), register(Arc::clone(&endpoint), Arc::clone(line), every)));
             }
         }
-        Trunks { endpoint, lines, ring: RwLock::new(ring), _stop: stop }
+        Trunks { endpoint, lines, ring: RwLock::new(ring), stop }
     }
 
     /// The same lines with other limits, for calls that begin from now on.
@@ -115,6 +116,25 @@ impl Trunks {
             line.seen().health.set_limits(trunk);
             *line.trunk.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trunk.clone());
         }
+    }
+
+    /// Stops probes and registrations, and takes back those that stand (RFC 3261 section 10.2.2): a line whose server is gone would
+    /// ring into nothing until they run out. Returns when the registrars have heard it, or after some seconds.
+    pub async fn stop(&self) {
+        self.stop.send_replace(());
+        let mut farewells = JoinSet::new();
+        for line in &self.lines {
+            if line.seen().registered.take().is_none() {
+                continue;
+            }
+            let (endpoint, name) = (Arc::clone(&self.endpoint), line.name.clone());
+            farewells.spawn(async move {
+                if endpoint.register(&name, Duration::ZERO, FAREWELL_MAX).await.is_err() {
+                    tracing::warn!(trunk = %name, "a trunk did not take back our registration");
+                }
+            });
+        }
+        while farewells.join_next().await.is_some() {}
     }
 
     /// Calls a number on the first line that answers at all: no answer within its time, 500, 502, 503 and 504 move on to the next.
@@ -278,6 +298,8 @@ async fn register(endpoint: Arc<Endpoint>, line: Arc<Tended>, every: Duration) {
     }
 }
 
+/// For the last word to a registrar; a stopping server waits no longer.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
 /// Where probes are off: only looks whether they are due.
 const IDLE: Duration = Duration::from_secs(20);
 const RETRY_MIN: Duration = Duration::from_secs(5);
