@@ -51,7 +51,8 @@ impl Consultations {
     /// Calls off or hangs up a seat's telephone for its clinic. False when there is none.
     pub async fn hang_up_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<bool, CallError> {
         let (_, seat) = self.own_seat(clinic, id, seat).await?;
-        let called_off = self.hang_up(&seat.id, PhoneCause::Cancelled);
+        let planned = self.live_room(id).is_some_and(|room| room.lock().call_off(&seat.id));
+        let called_off = planned || self.hang_up(&seat.id, PhoneCause::Cancelled);
         Ok(called_off || self.put_phone_out(id, &seat.id, PhoneOut::Cancelled))
     }
 
@@ -110,7 +111,10 @@ impl Consultations {
             true => (PhoneCause::BackToPage, PhoneOut::BackToPage),
             false => (PhoneCause::Cancelled, PhoneOut::Cancelled),
         };
-        if !self.hang_up(seat, cause) && !visit.room.lock().put_phone_out(seat, out) {
+        if visit.room.lock().call_off(seat) || self.hang_up(seat, cause) {
+            return;
+        }
+        if !visit.room.lock().put_phone_out(seat, out) {
             visit.refuse(None, ErrorCode::OutOfOrder, "there is no call to hang up");
         }
     }

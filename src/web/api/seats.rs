@@ -155,8 +155,8 @@ pub struct SeatView {
 /// A seat's telephone (docs/telephone.md has every state and cause in words).
 #[derive(Serialize, ToSchema)]
 pub struct TelephoneView {
-    /// `ready` or `unavailable` until somebody calls; then `calling`, `ringing`, `confirming`, `waiting`, `in`, `silent`, `lost`, `left`
-    /// or `failed`.
+    /// `ready` or `unavailable` until somebody calls; `planned` while the server is about to, `idle` when that was called off; then
+    /// `calling`, `ringing`, `confirming`, `waiting`, `in`, `silent`, `lost`, `left` or `failed`.
     #[schema(value_type = String, example = "ringing")]
     state: PhoneState,
     /// Why, where there is something to say: `busy`, `no_answer`, `number_missing` and so on.

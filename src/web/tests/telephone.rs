@@ -10,7 +10,7 @@ use crate::store::Store as _;
 
 use crate::control::facts::Fact;
 
-use super::room::id;
+use super::room::{OWN_DEVICE, id};
 use super::*;
 
 const NUMBER: &str = "+33123456789";
@@ -18,7 +18,12 @@ const NUMBER: &str = "+33123456789";
 impl Server {
     /// With a telephone, whose orders come out here.
     async fn with_telephone() -> (Server, mpsc::Receiver<DialOrder>) {
-        let (board, orders) = board("");
+        Self::with_telephone_and("").await
+    }
+
+    /// The same with more in its configuration.
+    async fn with_telephone_and(more: &str) -> (Server, mpsc::Receiver<DialOrder>) {
+        let (board, orders) = board(more);
         (Self::begin(|settings| ControlSettings { phones: Some(board), ..settings }).await, orders)
     }
 
@@ -64,7 +69,7 @@ fn patient() -> Value {
 
 fn phone(seat: &Value, state: PhoneState, cause: Option<PhoneCause>, ending: Option<&str>) -> ServerMessage {
     let number_ending = ending.map(str::to_owned);
-    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending, matches_file: None }
+    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending, matches_file: None, seconds: None }
 }
 
 fn about_telephones(messages: Vec<ServerMessage>) -> Vec<ServerMessage> {
@@ -258,6 +263,7 @@ async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to
         cause,
         number_ending: Some("78".to_owned()),
         matches_file,
+        seconds: None,
     };
     server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
     doctor.hears(told(PhoneState::Waiting, None, Some(true))).await;
@@ -353,4 +359,49 @@ async fn a_clinic_is_told_what_calls_have_used_and_each_mark_of_its_day_once() {
     third.consultations.phones().unwrap().set_config(Arc::new(config("daily_minutes = 4")));
     assert_eq!(marks(&third).await, [half, (json!({"percent": 100, "limit": 4}), Value::Null)]);
     assert_eq!(third.call(&consultation, &seats[1], "POST").await.1["detail"], "minutes_used");
+}
+
+/// The ladder's last step, as pages live through it. Its times are in the table of `watch`; here they are short.
+#[tokio::test]
+async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
+    let rules = "[telephone.ladder]\ngone_s = 2\nmedia_gone_s = 8\ncancel_s = 60\n";
+    let (server, mut orders) = Server::with_telephone_and(rules).await;
+    tokio::spawn(Arc::clone(&server.consultations).watch_ladder());
+    let consents = json!({"role": "patient", "phone": "06 12 34 56 78", "phone_consent": true});
+    let (consultation, seats) = server.book_with(consents, json!({})).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let patient = id(&seats[1]);
+    let ready = phone(&seats[1], PhoneState::Ready, None, Some("78"));
+    let own = match ready {
+        ServerMessage::Phone { seat, state, cause, number_ending, matches_file, .. } => {
+            ServerMessage::Phone { seat, state, cause, number_ending, matches_file, seconds: Some(2) }
+        }
+        other => other,
+    };
+    let mut page = server.page_on(&seats[1], OWN_DEVICE).await;
+    page.hears(own.clone()).await;
+    assert!(server.on_seat(&consultation, &seats[1], "admit", Value::Null).await.is_success());
+    page.is_let_in().await;
+
+    let is_planned = |message: &ServerMessage| match message {
+        ServerMessage::Phone { state: PhoneState::Planned, seconds, .. } => *seconds,
+        _ => None,
+    };
+    drop(page);
+    assert!(doctor.hear_until(is_planned).await <= 2);
+    doctor.say(&ClientMessage::HangUp { seat: patient.into() }).await;
+    doctor.hears(phone(&seats[1], PhoneState::Idle, Some(PhoneCause::Cancelled), Some("78"))).await;
+    doctor.say(&ClientMessage::HangUp { seat: patient.into() }).await;
+    assert_eq!(doctor.hear_error().await.1, ErrorCode::OutOfOrder, "once is enough");
+
+    let mut page = server.page_on(&seats[1], OWN_DEVICE).await;
+    page.hears(own).await;
+    // Seen well for a look of the ladder; what is called off is over by then as well.
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    assert!(orders.try_recv().is_err(), "whoever calls it off is not called");
+    drop(page);
+    doctor.hear_until(is_planned).await;
+    let order = orders.recv().await.unwrap();
+    assert_eq!((order.consultation.as_str(), order.seat.as_str()), (consultation.as_str(), patient));
+    assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT);
 }

@@ -20,7 +20,7 @@ export type Presence = "absent" | "waiting" | "present" | "reconnecting";
 export type MediaState = "connected" | "silent" | "gone";
 
 /** What the telephone of a seat does. */
-export type PhoneState = "ready" | "unavailable" | "calling" | "ringing" | "confirming" | "waiting" | "in" | "silent" | "lost" | "left" | "failed";
+export type PhoneState = "ready" | "unavailable" | "planned" | "idle" | "calling" | "ringing" | "confirming" | "waiting" | "in" | "silent" | "lost" | "left" | "failed";
 
 /** What others may know of a seat that takes part by telephone. Its voice is in `microphone`. */
 export type PhoneInfo = {
@@ -349,7 +349,9 @@ export type ServerMessage = { "type": "welcome",
   /** The last digits of the number; to the seat itself and to hosts alone. */
   number_ending: string | null,
   /** Who called in did so from that number, or from another one; to hosts alone. Nothing when no number was shown, or for a call that the server made. */
-  matches_file: boolean | null }
+  matches_file: boolean | null,
+  /** With `planned`: the server calls in so many. With `ready`, to the seat itself: the server calls by itself when its page has been gone for so many; nothing when it would not. */
+  seconds: number | null }
   | { "type": "dial_in",
   /** A telephone number or a SIP address. */
   number: string,
