@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use super::Percent;
 use super::budget::{Alarm, Charge, News};
 use super::switchboard::{DAY, day_of, today};
+use super::test_call::OPERATOR;
 
 impl Consultations {
     /// Puts what was told of today's calls into the books. Before the first call.
@@ -37,12 +38,17 @@ impl Consultations {
         let Some(board) = self.phones() else { return };
         for news in board.poll_news() {
             let entry = match news {
+                // A test of a line is in no consultation, and no clinic's.
+                News::Charged(charge) if charge.clinic == OPERATOR => continue,
                 News::Charged(Charge { clinic, consultation, seat, seconds }) => {
                     let fact = Fact::PhoneCharged { seconds };
                     self.journal.entry(Some(&clinic), Some(&consultation), Some(&seat), &fact)
                 }
                 News::Alarm(Alarm { clinic, used: Percent(percent), minutes }) => {
                     tracing::warn!(clinic, percent, "a clinic's minutes of telephone for today");
+                    if clinic == OPERATOR {
+                        continue;
+                    }
                     let fact = Fact::PhoneMinutesUsed { percent, limit: minutes };
                     self.journal.entry(Some(&clinic), None, None, &fact)
                 }

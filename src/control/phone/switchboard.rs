@@ -23,10 +23,11 @@ use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord};
 
 use super::Percent;
-use super::budget::{Allowance, Asked, Budget, BudgetRefusal, CallId, News};
+use super::budget::{Allowance, Asked, Budget, BudgetRefusal, CallId, News, Usage};
 use super::encryption::Encryption;
 use super::numbers::{self, NumberRefusal};
 use super::pins::{CallerMark, GuessingAlarm, Pace, Throttle};
+use super::test_call::TestOrders;
 
 /// The telephone of this server.
 pub struct Switchboard {
@@ -40,6 +41,7 @@ pub struct Switchboard {
     orders: mpsc::Sender<DialOrder>,
     /// Calls that we make, by seat: one at a time.
     calls: Arc<DashMap<String, Running>>,
+    pub(super) tests: TestOrders,
     marks: ahash::RandomState,
 }
 
@@ -134,6 +136,7 @@ impl Switchboard {
             throttle: Mutex::default(),
             orders,
             calls: Arc::default(),
+            tests: TestOrders::default(),
             marks: ahash::RandomState::new(),
         };
         (board, receiver)
@@ -275,6 +278,12 @@ impl Switchboard {
         }
     }
 
+    /// What calls have used today, for metrics.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        lock(&self.budget).usage(Instant::now(), today())
+    }
+
     /// What calls have used, and which marks of their minutes clinics have passed.
     pub(super) fn poll_news(&self) -> Vec<News> {
         let (mut budget, now, today) = (lock(&self.budget), Instant::now(), today());
@@ -286,6 +295,12 @@ impl Switchboard {
         if day == today() {
             lock(&self.budget).handle_earlier(clinic, seconds, told, day);
         }
+    }
+
+    /// A test call's place in the books.
+    pub(super) fn book_test(&self, asked: Asked<'_>) -> Result<CallTicket, BudgetRefusal> {
+        let call = lock(&self.budget).ask(asked, Instant::now(), today())?;
+        Ok(self.ticket(call, None))
     }
 
     fn ticket(&self, call: CallId, seat: Option<String>) -> CallTicket {
