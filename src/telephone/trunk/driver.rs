@@ -75,7 +75,7 @@ impl Place {
     /// On which line.
     #[must_use]
     pub fn trunk(&self) -> &TrunkName {
-        &self.0.trunk.name
+        &self.0.name
     }
 }
 
