@@ -1,6 +1,6 @@
 //! The torture messages of RFC 4475 section 3, all 49, each with what must be said to it and why.
 //!
-//! Not here: floods (`flood`), mangled bytes (`inbound`). The messages are the document's own, shortened where a line of them tests
+//! Not here: floods (`flood`), mangled bytes (`gate`). The messages are the document's own, shortened where a line of them tests
 //! nothing, with the sender's address in the first `Via`, so that an answer reaches it. Calls that get through are refused with 480: that
 //! status says that a message was understood.
 
@@ -531,6 +531,19 @@ fn semantic() -> Vec<Case> {
             ),
         ),
     ]
+}
+
+/// What `wsinv` is refused for is what its entry says, and nothing else of it.
+#[tokio::test]
+async fn all_oddities_of_the_first_message_but_blanks_in_its_via_are_understood() {
+    let mut server = Server::start(9, "udp", "").await;
+    let mut peer = Raw::new().await;
+    let text = valid().remove(0).text.replace("SIP  /   2.0\n /UDP\n    HERE;branch=", "SIP/2.0/UDP HERE\n ;branch=");
+    let text = text.replace("SIP  / 2.0  / TCP", "SIP/2.0/TCP").replace("SIP  /    2.0   / UDP", "SIP/2.0/UDP");
+    peer.send(written(&text, peer.port(), "wsinv").as_bytes(), server.port(SipTransport::Udp)).await;
+    server.call().await.call.refuse(Refusal::Unavailable).await;
+    assert!(peer.expect("SIP/2.0 480").await.contains("wsinv.ndaksdj@192.0.2.1"));
+    server.is_empty().await;
 }
 
 #[tokio::test]
