@@ -43,16 +43,16 @@ pub fn written(text: &str, port: u16, name: &str) -> String {
 
 const HEAD: &str = "Via: SIP/2.0/UDP HERE;branch=z9hG4bKNAME\nFrom: <sip:caller@example.net>;tag=134161461246\n\
                     To: <sip:user@example.com>\nCall-ID: NAME.0ha0isndaksdj\nMax-Forwards: 70\n";
-const CONTACT: &str = "Contact: <sip:c@HERE>\n";
+pub const CONTACT: &str = "Contact: <sip:c@HERE>\n";
 const EMPTY: &str = "Content-Length: 0\n";
-const INVITE: &str = "INVITE sip:user@example.com SIP/2.0";
+pub const INVITE: &str = "INVITE sip:user@example.com SIP/2.0";
 const OPTIONS: &str = "OPTIONS sip:user@example.com SIP/2.0";
 const REGISTER: &str = "REGISTER sip:example.com SIP/2.0";
 const SDP: &str = "v=0\no=mhandley 29739 7272939 IN IP4 192.0.2.3\ns=-\nc=IN IP4 192.0.2.4\nt=0 0\nm=audio 49217 RTP/AVP 0 12\n\
                    m=video 3227 RTP/AVP 31\na=rtpmap:31 LPC\n";
 
 /// An INVITE with the document's description; `lines` stand above its own.
-fn call(line: &str, cseq: &str, lines: &str) -> String {
+pub fn call(line: &str, cseq: &str, lines: &str) -> String {
     // Lines end with two bytes when they are sent.
     let len = SDP.len() + SDP.lines().count();
     request(line, cseq, &format!("{lines}Content-Type: application/sdp\nContent-Length: {len}\n\n{SDP}"))
