@@ -375,7 +375,7 @@ async fn a_server_that_stops_hangs_up_with_its_reason_and_refuses_who_still_ring
         &[
             Step::Say(request("INVITE", 1, "", &sdp(4002, ""))),
             Step::Maybe(100),
-            Step::Status(180),
+            Step::Maybe(180),
             Step::Holding(What::Status(503), "Retry-After: 10"),
             Step::Once(request("ACK", 1, "", "").replace("[branch]", "[branch-4]")),
         ],
