@@ -15,7 +15,7 @@ const CLIENT: &str = "web-client";
 /// Where the rendered prompts lie, for every build of this source tree.
 const VOICE: &str = "src/telephone/prompts/voice";
 /// What the pages are made from; `dist` and `node_modules` are not.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "src",
     "examples",
     "public",
@@ -25,6 +25,7 @@ const SOURCES: [&str; 9] = [
     "tsconfig.json",
     "vite.config.ts",
     "vite.library.config.ts",
+    "vite.templates.ts",
 ];
 
 fn main() {

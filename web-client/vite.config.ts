@@ -2,8 +2,10 @@
 // a content security policy that allows nothing inline and nothing from elsewhere.
 
 import { defineConfig } from "vitest/config";
+import { shortTemplates } from "./vite.templates.ts";
 
 export default defineConfig({
+  plugins: [shortTemplates()],
   build: {
     outDir: "dist",
     emptyOutDir: true,

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
+import { shortTemplates } from "./vite.templates.ts";
 
 /** The element, compressed, may weigh this much: a patient on a slow mobile network waits for it. */
 const GZIP_BYTES_MAX = 60_000;
@@ -34,11 +35,13 @@ function sizeBudget(): Plugin {
 }
 
 export default defineConfig({
-  plugins: [examples(), sizeBudget()],
+  plugins: [shortTemplates(), examples(), sizeBudget()],
   build: {
     outDir: "dist",
     emptyOutDir: false,
     target: "es2022",
+    // Of a library, white space is left standing otherwise, for those who would bundle it again: this one is loaded as it is.
+    rolldownOptions: { output: { minify: { compress: true, mangle: true, codegen: { removeWhitespace: true } } } },
     lib: {
       entry: new URL("src/elements/colloque-call.ts", import.meta.url).pathname,
       formats: ["es"],

@@ -298,6 +298,10 @@ pub enum ServerMessage {
         /// call that the server made.
         #[serde(default)]
         matches_file: Option<bool>,
+        /// With `planned`: the server calls in so many. With `ready`, to the seat itself: the server calls by itself when its page has
+        /// been gone for so many; nothing when it would not.
+        #[serde(default)]
+        seconds: Option<u32>,
     },
     /// How this seat comes in by telephone.
     DialIn {

@@ -49,8 +49,8 @@ pub(super) struct PageLeg {
     pub(super) due_since: Option<Instant>,
     /// Its handshake is done.
     pub(super) connected: bool,
-    /// Nothing is heard of it: its network is probably gone, whatever its socket seems to be.
-    pub(super) quiet: bool,
+    /// Nothing was heard of it since: its network is probably gone, whatever its socket seems to be.
+    pub(super) quiet_since: Option<Instant>,
 }
 
 /// A leg by WHIP or WHEP.

@@ -136,7 +136,7 @@ impl Consultations {
                 let leg = LegId(self.numbers.next());
                 add(port, seat, leg, answered.parameters)?;
                 let page =
-                    PageLeg { leg, negotiation: answered.negotiation, due_since, connected: false, quiet: false };
+                    PageLeg { leg, negotiation: answered.negotiation, due_since, connected: false, quiet_since: None };
                 let replaced = seat.page_leg.replace(page);
                 if let Some(replaced) = replaced {
                     seat.tracks.retain(|track| track.leg != replaced.leg);

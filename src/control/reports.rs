@@ -39,8 +39,8 @@ impl Consultations {
                 tell_page(state, leg, MediaState::Silent);
             }),
             Event::LegBack(leg) => self.with_leg(leg, |state| tell_page(state, leg, MediaState::Connected)),
-            Event::LegQuiet(leg) => self.with_leg(leg, |state| set_quiet(state, leg, true)),
-            Event::LegHeard(leg) => self.with_leg(leg, |state| set_quiet(state, leg, false)),
+            Event::LegQuiet { leg, since } => self.with_leg(leg, |state| set_quiet(state, leg, Some(since))),
+            Event::LegHeard(leg) => self.with_leg(leg, |state| set_quiet(state, leg, None)),
             Event::LegGone(leg) => {
                 self.with_leg(leg, |state| {
                     if was_awaited_in_vain(state, leg) {
@@ -145,12 +145,12 @@ fn tell_page(state: &mut RoomState, leg: LegId, media: MediaState) {
 
 /// Others see within seconds that a network is gone: long before its TCP connection notices, and of a device, which has
 /// none, at all.
-fn set_quiet(state: &mut RoomState, leg: LegId, quiet: bool) {
+fn set_quiet(state: &mut RoomState, leg: LegId, since: Option<Instant>) {
     let Some(seat) = state.seat_of_leg(leg) else { return };
     if let Some(page) = seat.page_leg.as_mut().filter(|page| page.leg == leg) {
-        page.quiet = quiet;
+        page.quiet_since = since;
     } else if let Some(endpoint) = seat.endpoints.iter_mut().find(|endpoint| endpoint.leg == leg) {
-        endpoint.quiet = quiet;
+        endpoint.quiet = since.is_some();
     }
     state.settle();
 }

@@ -86,7 +86,7 @@ pub(super) enum Visit {
     /// Its socket is open. `since` is for the join latency.
     Connected { generation: u64, since: Instant },
     /// Its socket was lost; kept for the grace period.
-    Away { generation: u64 },
+    Away { generation: u64, since: Instant },
 }
 
 /// What a page was told, so that it is told again only when it changes. Begins afresh with every `welcome`.
@@ -289,10 +289,10 @@ impl LiveSeat {
     }
 
     /// Where its page or device is.
-    fn page_presence(&self) -> Presence {
+    pub(super) fn page_presence(&self) -> Presence {
         let has_endpoint = |quiet| self.endpoints.iter().any(|endpoint| endpoint.connected && endpoint.quiet == quiet);
         let on_endpoint = has_endpoint(false);
-        let quiet = self.page_leg.as_ref().is_some_and(|page| page.quiet);
+        let quiet = self.page_leg.as_ref().is_some_and(|page| page.quiet_since.is_some());
         match (self.visit, self.stage.is_inside()) {
             (Visit::Connected { .. }, true) if quiet && !on_endpoint => Presence::Reconnecting,
             (Visit::Connected { .. }, true) => Presence::Present,
@@ -326,9 +326,11 @@ impl LiveSeat {
         let (policy, said) = (self.policy(), self.sending.unwrap_or(EVERYTHING));
         let of_page = |leg| self.page_leg.as_ref().is_some_and(|page| page.leg == leg);
         let of_phone = |leg| self.phone.leg() == Some(leg);
+        // Whoever went on by telephone is there, but the picture of a page that is gone stands still.
+        let gone = self.is_on_phone() && self.page_leg.as_ref().is_some_and(|page| page.quiet_since.is_some());
         let sends = |source, said: bool| {
             let mut tracks = self.tracks.iter().filter(|track| track.source == source && !of_phone(track.leg));
-            policy.may_publish(source) && tracks.any(|track| said || !of_page(track.leg))
+            policy.may_publish(source) && tracks.any(|track| !of_page(track.leg) || (said && !gone))
         };
         let speaks = self.tracks.iter().any(|track| of_phone(track.leg));
         Media {

@@ -94,7 +94,7 @@ impl Consultations {
             let mut state = visit.room.lock();
             let Some(seat) = visit.current_seat(&mut state) else { return };
             seat.channel.detach();
-            seat.visit = Visit::Away { generation: visit.generation };
+            seat.visit = Visit::Away { generation: visit.generation, since: Instant::now() };
             state.settle();
         }
         let consultations = Arc::clone(self);
@@ -107,7 +107,7 @@ impl Consultations {
     fn expire(&self, visit: &Attachment) {
         let mut state = visit.room.lock();
         let Some(seat) = state.seat(&visit.seat) else { return };
-        if seat.visit == (Visit::Away { generation: visit.generation }) {
+        if matches!(seat.visit, Visit::Away { generation, .. } if generation == visit.generation) {
             if seat.stage.is_inside() {
                 state.tell_incident(&visit.seat, Cause::ConnectionLost, Instant::now());
             }

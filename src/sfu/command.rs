@@ -1,5 +1,7 @@
 //! The mailbox vocabulary: what the control plane asks of an `Sfu`, and what the `Sfu` tells.
 
+use std::time::Instant;
+
 use crate::ids::{LegId, RoomId, SeatId, SlotId, TrackId};
 use crate::rtp::codec::Source;
 use crate::transport::dtls::DtlsFailure;
@@ -176,7 +178,12 @@ pub enum Event {
     /// Checks are back after `LegSilent`.
     LegBack(LegId),
     /// Nothing authentic was heard for some seconds: its network is probably gone. Egress goes on.
-    LegQuiet(LegId),
+    LegQuiet {
+        /// Which.
+        leg: LegId,
+        /// When it was heard last.
+        since: Instant,
+    },
     /// Heard again after `LegQuiet`.
     LegHeard(LegId),
     /// Silent for the whole grace period, closed by the far side, never connected, or never taken by its room: the leg is gone.

@@ -184,14 +184,14 @@ impl Leg {
         std::mem::replace(&mut self.hearing, Hearing::Heard(now)) == Hearing::Quiet
     }
 
-    /// True when a connected leg has just become quiet.
-    pub(super) fn falls_quiet(&mut self, now: Instant) -> bool {
-        let Hearing::Heard(at) = self.hearing else { return false };
+    /// Since when it was not heard, for a connected leg that has just become quiet.
+    pub(super) fn falls_quiet(&mut self, now: Instant) -> Option<Instant> {
+        let Hearing::Heard(at) = self.hearing else { return None };
         let quiet = self.state == LegState::Connected && now.saturating_duration_since(at) >= QUIET_TIME;
         if quiet {
             self.hearing = Hearing::Quiet;
         }
-        quiet
+        quiet.then_some(at)
     }
 
     /// Whether media for it goes to this path, and something authentic came from it within [`QUIET_TIME`].

@@ -202,8 +202,8 @@ impl Room {
         let Some(leg) = self.legs.get_mut(key) else { return };
         if leg.reports_due <= turn.now + EARLY {
             leg.reports_due = turn.now + REPORT_INTERVAL;
-            if leg.falls_quiet(turn.now) {
-                turn.events.push(Event::LegQuiet(leg.id));
+            if let Some(since) = leg.falls_quiet(turn.now) {
+                turn.events.push(Event::LegQuiet { leg: leg.id, since });
             }
             self.send_receiver_reports(turn, key);
             self.end_stopped_screens(turn, key);

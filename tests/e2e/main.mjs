@@ -20,6 +20,8 @@ await import("./tests/layers.mjs");
 await import("./tests/loss.mjs");
 await import("./tests/embedding.mjs");
 await import("./tests/telephone.mjs");
+await import("./tests/telephone-lost.mjs");
+await import("./tests/telephone-room.mjs");
 await import("./tests/accessibility.mjs");
 await import("./tests/tls.mjs");
 await import("./tests/gone-for-good.mjs");

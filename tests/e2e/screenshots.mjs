@@ -282,7 +282,7 @@ async function telephone(language) {
   const tells = (page, ...messages) =>
     page.page.evaluate((all) => all.forEach((message) => probe.call().call.apply({ kind: "server", message })), messages);
   const phone = (state, cause = null, more = {}) =>
-    ({ type: "phone", seat: id, state, cause, number_ending: "78", matches_file: null, ...more });
+    ({ type: "phone", seat: id, state, cause, number_ending: "78", matches_file: null, seconds: null, ...more });
   const dialIn = { type: "dial_in", number: "+33123456789", pin: "471100815" };
   await tells(patient, dialIn, phone("ready"));
   await picture(language, "phone-waiting", patient);
@@ -309,9 +309,23 @@ async function telephone(language) {
     await picture(language, `phone-call-${state}`, patient);
     await picture(language, `phone-host-${state}`, practitioner);
   }
+  await tells(patient, phone("planned", null, { seconds: 30 }));
+  await tells(practitioner, phone("planned", null, { seconds: 30 }));
+  await picture(language, "phone-call-planned", patient);
+  await picture(language, "phone-host-planned", practitioner);
+  await practitioner.page.setViewportSize(SIZES[2]);
+  await practitioner.press("people");
+  for (const [state, cause] of [["planned"], ["ringing"], ["silent", "no_sound"], ["failed", "no_answer"]]) {
+    await tells(practitioner, phone(state, cause, { seconds: state === "planned" ? 30 : null }));
+    await picture(language, `phone-host-notice-${state}`, practitioner);
+  }
+  await tells(patient, phone("failed", "no_answer"));
+  await picture(language, "phone-call-failed", patient);
+  await tells(patient, phone("idle"), phone("ready", null, { seconds: 15 }));
   await lab.link.cut();
   await patient.phase("reconnecting");
-  await patient.press("dismiss");
+  await picture(language, "phone-awaited", patient);
+  await tells(patient, phone("ready"));
   await picture(language, "phone-reconnecting", patient);
   await lab.link.heal();
 }

@@ -39,7 +39,7 @@ fn twenty_second_outage_resumes() {
         (world.people[0].up, world.people[0].down) = (cut, cut);
         world.run(10_000);
         let leg = world.people[0].leg;
-        let quiet = |event: &Event| matches!(event, Event::LegQuiet(of) if *of == leg);
+        let quiet = |event: &Event| matches!(event, Event::LegQuiet { leg: of, .. } if *of == leg);
         assert_eq!(world.events_of(quiet), 1, "others are told within 10 s, seed {seed}");
         world.run(10_000);
         (world.people[0].up, world.people[0].down) = (Link::GOOD, Link::GOOD);

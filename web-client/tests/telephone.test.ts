@@ -14,7 +14,7 @@ import type { View } from "../src/elements/view.ts";
 
 const said = (message: ServerMessage): CallEvent => ({ kind: "server", message });
 const phone = (state: PhoneState, cause: PhoneCause | null = null, more: Partial<Extract<ServerMessage, { type: "phone" }>> = {}) =>
-  said({ type: "phone", seat: "me", state, cause, number_ending: "78", matches_file: null, ...more });
+  said({ type: "phone", seat: "me", state, cause, number_ending: "78", matches_file: null, seconds: null, ...more });
 const IN_CALL: CallState = { ...INITIAL_STATE, phase: "in_call", socket: "open", media: "connected", admitted: true, seat: "me" };
 const after = (...events: CallEvent[]): CallState => events.reduce(reduce, IN_CALL);
 
@@ -34,9 +34,16 @@ describe("what the page knows", () => {
   });
 
   test("how it ended goes when it is read, a call that runs does not", () => {
-    const read: CallEvent = { kind: "read", what: "phone" };
+    const read: CallEvent = { kind: "read", what: "phone", seat: "me" };
     expect(after(phone("failed", "busy"), read).phones.me?.doing).toBeNull();
     expect(after(phone("ringing"), read).phones.me?.doing).toBe("ringing");
+  });
+
+  test("what was planned is over when the server says so, and why stays known", () => {
+    const planned = after(phone("ready", null, { seconds: 15 }), phone("planned", null, { seconds: 8 }));
+    expect(planned.phones.me).toMatchObject({ doing: "planned", seconds: 8, alone: 15, callable: true });
+    expect(reduce(planned, phone("idle", "cancelled")).phones.me).toMatchObject({ doing: null, cause: "cancelled", seconds: null, alone: 15 });
+    expect(reduce(planned, phone("calling")).phones.me).toMatchObject({ doing: "calling", seconds: null });
   });
 
   test("a new welcome forgets the telephones and keeps the way to dial in", () => {
@@ -70,7 +77,7 @@ describe("words", () => {
   const heard = (before: CallState, event: CallEvent) => announcements(before, reduce(before, event), STRINGS.en);
 
   test("every state and cause of one's own telephone is said, and in both languages", () => {
-    const states: PhoneState[] = ["calling", "ringing", "confirming", "waiting", "in", "silent", "lost", "left", "failed"];
+    const states: PhoneState[] = ["planned", "calling", "ringing", "confirming", "waiting", "in", "silent", "lost", "left", "failed"];
     for (const state of states) expect(heard(IN_CALL, phone(state)).join(" "), state).toMatch(/\w{4}/);
     for (const cause of Object.keys(STRINGS.fr.phone.causes) as PhoneCause[]) {
       expect(heard(IN_CALL, phone("failed", cause)).join(" "), cause).toContain(STRINGS.en.phone.causes[cause]);
@@ -81,6 +88,16 @@ describe("words", () => {
   test("the same again is not said twice", () => {
     expect(heard(after(phone("ringing")), phone("ringing"))).toEqual([]);
     expect(heard(IN_CALL, phone("ready"))).toEqual([]);
+  });
+
+  test("a planned call is said with its seconds, and that it is off; that one is awaited when nothing can be heard any more", () => {
+    const planned = after(phone("ready"), phone("planned", null, { seconds: 8 }));
+    expect(heard(after(phone("ready")), phone("planned", null, { seconds: 8 })).join(" ")).toContain("In 8 seconds.");
+    expect(heard(planned, phone("idle", "back_to_page"))).toEqual([STRINGS.en.phone.planOver]);
+    const doctor = said({ type: "roster", seats: [seat("doctor", { role: "practitioner" })] });
+    const callable = after(doctor, phone("ready", null, { seconds: 15 }));
+    expect(heard(callable, { kind: "socket", open: false })).toContain(STRINGS.en.phone.awaited);
+    expect(heard(after(phone("ready", null, { seconds: 15 })), { kind: "socket", open: false })).not.toContain(STRINGS.en.phone.awaited);
   });
 
   test("others' telephones and hands are said by name", () => {
@@ -95,7 +112,7 @@ describe("words", () => {
 describe("the pages", () => {
   let telephone: typeof import("../src/elements/telephone.ts");
   const calls: unknown[] = [];
-  const call = { callPhone: (...args: unknown[]) => calls.push(["call", ...args]), hangUpPhone: (...args: unknown[]) => calls.push(["hang up", ...args]), dismiss: (what: string) => calls.push(["read", what]) };
+  const call = { callPhone: (...args: unknown[]) => calls.push(["call", ...args]), hangUpPhone: (...args: unknown[]) => calls.push(["hang up", ...args]), dismiss: (...what: string[]) => calls.push(["read", ...what]) };
   const dialogs: unknown[] = [];
   const view = (state: CallState): View =>
     ({ state, call, strings: STRINGS.en, actions: { openDialog: (dialog: unknown) => dialogs.push(dialog), closeDialog: () => undefined } }) as unknown as View;
@@ -130,6 +147,32 @@ describe("the pages", () => {
     expect(lost.querySelector("[data-action=call-me]")).toBeNull();
     expect(lost.querySelector("a")?.getAttribute("href")).toBe("tel:+33123456789,,471100815%23");
     expect(text(lost)).toContain("471 100 815");
+  });
+
+  test("a planned call counts down, may be had at once or called off, and has nothing to press where the server is out of reach", () => {
+    const state = after(phone("ready"), phone("planned", null, { seconds: 8 }));
+    const box = drawn(telephone.ownPhoneNotice(view(state)));
+    expect(text(box)).toMatch(/^8 We are about to call your number ending in 78\./);
+    press(box, "call-me");
+    press(box, "hang-up-phone");
+    expect(calls).toEqual([["call"], ["hang up"]]);
+    expect(box.querySelectorAll("button.primary")).toHaveLength(1);
+    const lost = drawn(telephone.ownPhoneNotice(view(reduce(state, { kind: "socket", open: false }))));
+    expect(lost.querySelector("button")).toBeNull();
+    expect(text(lost)).toContain("78");
+  });
+
+  test("without a connection, whoever will be called is told so beside the number, unless they called it off", () => {
+    const dialIn = said({ type: "dial_in", number: "+33123456789", pin: "471100815" });
+    const doctor = said({ type: "roster", seats: [seat("doctor", { role: "practitioner" })] });
+    const known = after(doctor, dialIn, phone("ready", null, { seconds: 15 }));
+    const offline: CallEvent = { kind: "socket", open: false };
+    const awaited = text(drawn(telephone.ownPhoneNotice(view(reduce(known, offline)))));
+    expect(awaited).toContain("your number ending in 78");
+    expect(awaited).toContain("471 100 815");
+    for (const state of [after(doctor, dialIn, phone("ready")), after(dialIn, phone("ready", null, { seconds: 15 })), reduce(known, phone("idle", "cancelled"))]) {
+      expect(text(drawn(telephone.ownPhoneNotice(view(reduce(state, offline)))))).not.toContain("78.");
+    }
   });
 
   test("cancel a call that rings and come back from one that is in, by one press", () => {
@@ -169,6 +212,26 @@ describe("the pages", () => {
     expect(line("in", null, {}, { ...host, permissions: INITIAL_STATE.permissions }).querySelector("button")).toBeNull();
   });
 
+  test("whoever is inside sees above the pictures what another's telephone does, and a host acts on it there", () => {
+    const notice = (state: PhoneState, cause: PhoneCause | null = null, panel: string | null = null, from = host) => {
+      const events = [phone("ready", null, { seat: "a" }), phone(state, cause, { seat: "a", seconds: 8 })];
+      return drawn(telephone.othersPhoneNotice({ ...view(events.reduce(reduce, from)), panel } as View));
+    };
+    for (const panel of [null, "people"]) {
+      const planned = notice("planned", null, panel);
+      expect(text(planned)).toMatch(/^8 a: connection lost/);
+      press(planned, "call-phone");
+      press(planned, "hang-up-phone");
+    }
+    expect(calls).toEqual([["call", "a"], ["hang up", "a"], ["call", "a"], ["hang up", "a"]]);
+    expect(text(notice("ringing"))).toContain("the telephone is ringing");
+    expect(text(notice("ringing", null, "people")), "the list says it").toBe("");
+    expect(notice("planned", null, null, { ...host, permissions: INITIAL_STATE.permissions }).querySelector("button")).toBeNull();
+    for (const known of [notice("in"), notice("left", "back_to_page"), notice("failed", "cancelled")]) expect(text(known)).toBe("");
+    press(notice("failed", "busy"), "dismiss");
+    expect(calls.at(-1)).toEqual(["read", "phone", "a"]);
+  });
+
   test("who waits by telephone is announced as that, with the number's ending, and the host is told to ask", () => {
     expect(text(line("waiting", null, { matches_file: true }))).toBe(
       "is waiting on the telephone, number ending in 78, calls from the number on file Ask for name and date of birth.",
@@ -187,7 +250,7 @@ describe("the pages", () => {
   });
 
   test("no number and no code is written where others could read them", () => {
-    const known: Phone = { callable: true, obstacle: null, ending: "78", doing: "in", cause: null, matchesFile: null };
+    const known: Phone = { callable: true, obstacle: null, ending: "78", doing: "in", cause: null, seconds: null, alone: null, matchesFile: null };
     const seats = [seat("a", { telephone: { hand: true } })];
     const mark = drawn(telephone.phoneMark(view({ ...host, seats, phones: { a: known } }), "a"));
     expect(text(mark)).toBe("on the telephone hand raised");
@@ -215,7 +278,7 @@ describe("the page's own microphone", () => {
   let socket: FakeSocket;
   let call: Call;
   const tells = (state: PhoneState) =>
-    socket.say({ type: "phone", seat: "me", state, cause: null, number_ending: "78", matches_file: null });
+    socket.say({ type: "phone", seat: "me", state, cause: null, number_ending: "78", matches_file: null, seconds: null });
 
   beforeEach(async () => {
     vi.useFakeTimers();

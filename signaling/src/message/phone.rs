@@ -11,6 +11,10 @@ pub enum PhoneState {
     Ready,
     /// It cannot be called, for the cause that is told.
     Unavailable,
+    /// The server calls it soon by itself, because its page is gone: unless that ends, or somebody calls it off.
+    Planned,
+    /// It does nothing any more: a call that was planned is not made.
+    Idle,
     /// The number is being called. With a cause: that was in the way, and it is tried again.
     Calling,
     /// It rings.
@@ -84,6 +88,8 @@ pub enum PhoneCause {
     Cancelled,
     /// Nothing was ever heard from the telephone.
     NoSound,
+    /// Nothing leaves for the telephone: it hears nothing.
+    NothingSent,
     /// The line went dead.
     LineDead,
     /// The person hung up.

@@ -167,10 +167,9 @@ pub struct LadderSettings {
     unusable_s: Option<u32>,
     unusable_concealed: Option<u32>,
     unusable_mos: Option<f32>,
-    ice_failed_s: Option<u32>,
+    media_gone_s: Option<u32>,
     gone_s: Option<u32>,
     cancel_s: Option<u32>,
-    back_s: Option<u32>,
 }
 
 /// When a consultation goes down a step, and up again.
@@ -198,14 +197,12 @@ pub struct Ladder {
     pub unusable_concealed: u32,
     /// Mean opinion score below which it is unusable.
     pub unusable_mos: f32,
-    /// The telephone: the connection failed, and a restart too, for so long.
-    pub ice_failed: Duration,
-    /// The telephone: the page's media and signalling are gone for so long.
+    /// The telephone: nothing came over the page's media connection for so long.
+    pub media_gone: Duration,
+    /// The telephone: the page's signalling is gone for so long.
     pub gone: Duration,
-    /// Time in which a page may call off the telephone.
+    /// So long before, it is told that the telephone will be called, and may be called off.
     pub cancel: Duration,
-    /// The page is well for so long before going back to it is offered.
-    pub back: Duration,
 }
 
 /// What takes a consultation down to one step.
@@ -254,10 +251,9 @@ impl LadderSettings {
             unusable: seconds(rule("unusable_s", self.unusable_s, 8, 1..=120)),
             unusable_concealed: rule("unusable_concealed", self.unusable_concealed, 30, percent),
             unusable_mos: self.unusable_mos.unwrap_or(2.0),
-            ice_failed: seconds(rule("ice_failed_s", self.ice_failed_s, 10, 1..=120)),
+            media_gone: seconds(rule("media_gone_s", self.media_gone_s, 15, 8..=600)),
             gone: seconds(rule("gone_s", self.gone_s, 15, 1..=600)),
-            cancel: seconds(rule("cancel_s", self.cancel_s, 5, 0..=60)),
-            back: seconds(rule("back_s", self.back_s, 20, 1..=600)),
+            cancel: seconds(rule("cancel_s", self.cancel_s, 8, 0..=60)),
         };
         let rates = [ladder.lower.kbps, ladder.stills.kbps, ladder.audio.kbps, ladder.narrow.kbps];
         if !rates.is_sorted_by(|upper, lower| upper > lower) {

@@ -9,6 +9,7 @@ use colloque_signaling::message::{ErrorCode, PhoneCause, PhoneState};
 
 use crate::control::booking::{BookingError, ClinicId, language_from_name};
 use crate::control::facts::{Actor, Fact};
+use crate::control::metrics::{CallOutcome, NO_TRUNK};
 use crate::control::visit::Attachment;
 use crate::control::{Consultations, clock};
 use crate::pii::Pii;
@@ -51,7 +52,8 @@ impl Consultations {
     /// Calls off or hangs up a seat's telephone for its clinic. False when there is none.
     pub async fn hang_up_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<bool, CallError> {
         let (_, seat) = self.own_seat(clinic, id, seat).await?;
-        let called_off = self.hang_up(&seat.id, PhoneCause::Cancelled);
+        let planned = self.live_room(id).is_some_and(|room| room.lock().call_off(&seat.id));
+        let called_off = planned || self.hang_up(&seat.id, PhoneCause::Cancelled);
         Ok(called_off || self.put_phone_out(id, &seat.id, PhoneOut::Cancelled))
     }
 
@@ -66,7 +68,7 @@ impl Consultations {
         let board = self.phones().ok_or(PhoneCause::SwitchedOff)?;
         let wanted = Wanted { consultation, seat, by, encryption_ends };
         let number = board.call(wanted, language_from_name(&consultation.language)).inspect_err(|cause| {
-            self.metrics.count_call("out", *cause);
+            self.metrics.count_call("out", NO_TRUNK, CallOutcome::Seat(*cause));
         })?;
         let called = self.told(consultation, Some(&seat.id), &Fact::PhoneCalled { by: by.clone() });
         self.journal.record(Vec::new(), vec![called]);
@@ -110,7 +112,10 @@ impl Consultations {
             true => (PhoneCause::BackToPage, PhoneOut::BackToPage),
             false => (PhoneCause::Cancelled, PhoneOut::Cancelled),
         };
-        if !self.hang_up(seat, cause) && !visit.room.lock().put_phone_out(seat, out) {
+        if visit.room.lock().call_off(seat) || self.hang_up(seat, cause) {
+            return;
+        }
+        if !visit.room.lock().put_phone_out(seat, out) {
             visit.refuse(None, ErrorCode::OutOfOrder, "there is no call to hang up");
         }
     }
@@ -151,6 +156,9 @@ impl Consultations {
 /// What is told of a state for good. Dialling is told by whoever wanted it, waiting by the room.
 fn fact_of(state: PhoneState, cause: Option<PhoneCause>) -> Option<Fact> {
     match (state, cause) {
+        (PhoneState::In | PhoneState::Silent | PhoneState::Lost, Some(PhoneCause::NothingSent)) => {
+            Some(Fact::PhoneNothingSent {})
+        }
         (PhoneState::Confirming, _) => Some(Fact::PhoneAnswered {}),
         (PhoneState::In, _) => Some(Fact::PhoneJoined {}),
         (PhoneState::Silent, cause) => Some(Fact::PhoneSilent { never_heard: cause == Some(PhoneCause::NoSound) }),

@@ -52,7 +52,7 @@ pub struct Reading {
     pub concealed: Option<u32>,
     /// Mean opinion score of the sound.
     pub mos: Option<f32>,
-    /// The media connection failed and did not come back since.
+    /// Nothing has come over the media connection since.
     pub media_gone: Option<Instant>,
     /// The signalling connection is lost since.
     pub signalling_gone: Option<Instant>,
@@ -82,7 +82,7 @@ pub enum Cause {
     Frozen,
     /// Sound that nobody could follow.
     Unusable,
-    /// The media connection failed and its restart too.
+    /// Nothing comes over the media connection.
     MediaGone,
     /// The page is gone: media and signalling.
     PageGone,
@@ -171,6 +171,31 @@ impl Ladder {
         self.unusable = if unusable { self.unusable.or(Some(now)) } else { None };
     }
 
+    /// In how long the telephone is due if nothing gets better, and why; as of this reading. Nothing when all is well enough, or when it
+    /// may not be called.
+    #[must_use]
+    pub fn telephone_in(
+        &self,
+        reading: &Reading,
+        telephone: Telephone,
+        rules: &Rules,
+        now: Instant,
+    ) -> Option<(Duration, Cause)> {
+        let may = rules.auto_call && telephone.number && (telephone.consent || !rules.consent_required);
+        if !may || self.step == Step::Telephone {
+            return None;
+        }
+        let left = |since: Option<Instant>, span: Duration, cause| {
+            since.map(|since| (span.saturating_sub(now.saturating_duration_since(since)), cause))
+        };
+        let causes = [
+            left(reading.signalling_gone, rules.gone, Cause::PageGone),
+            left(reading.media_gone, rules.media_gone, Cause::MediaGone),
+            left(self.unusable, rules.unusable, Cause::Unusable),
+        ];
+        causes.into_iter().flatten().min_by_key(|(left, _)| *left)
+    }
+
     /// The telephone, when it is due and there to be called.
     fn telephone_due(
         &self,
@@ -179,23 +204,8 @@ impl Ladder {
         rules: &Rules,
         now: Instant,
     ) -> Option<(Step, Cause)> {
-        let may = rules.auto_call && telephone.number && (telephone.consent || !rules.consent_required);
-        if !may || self.step == Step::Telephone {
-            return None;
-        }
-        let lasts = |since: Option<Instant>, span: Duration| {
-            since.is_some_and(|since| now.saturating_duration_since(since) >= span)
-        };
-        let cause = if lasts(reading.signalling_gone, rules.gone) {
-            Cause::PageGone
-        } else if lasts(reading.media_gone, rules.ice_failed) {
-            Cause::MediaGone
-        } else if lasts(self.unusable, rules.unusable) {
-            Cause::Unusable
-        } else {
-            return None;
-        };
-        Some((Step::Telephone, cause))
+        let (left, cause) = self.telephone_in(reading, telephone, rules, now)?;
+        left.is_zero().then_some((Step::Telephone, cause))
     }
 
     /// The furthest step that was wanted all the time.
@@ -386,14 +396,19 @@ mod tests {
     fn the_telephone_is_called_when_the_page_its_media_or_its_sound_is_gone() {
         for (reading, second, cause) in [
             (|start| Reading { signalling_gone: Some(start), ..Reading::default() }, 15, Cause::PageGone),
-            (|start| Reading { media_gone: Some(start), ..rate(2_000, 0) }, 10, Cause::MediaGone),
+            (|start| Reading { media_gone: Some(start), ..rate(2_000, 0) }, 15, Cause::MediaGone),
             (|_| Reading { concealed: Some(31), ..rate(2_000, 0) }, 8, Cause::Unusable),
             (|_| Reading { mos: Some(1.9), ..rate(2_000, 0) }, 8, Cause::Unusable),
         ] as [(fn(Instant) -> Reading, u64, Cause); 4]
         {
             let mut bench = Bench::at(Step::Full);
             let reading = reading(bench.start);
+            assert_eq!(bench.hold(second, reading, PHONE), []);
+            let just_before = bench.start + Duration::from_millis(second * 1_000 - 250);
+            let left = bench.ladder.telephone_in(&reading, PHONE, &bench.rules, just_before);
+            assert_eq!(left, Some((Duration::from_millis(250), cause)));
             assert_eq!(bench.hold(60, reading, PHONE), [(second, Step::Telephone, cause)]);
+            assert_eq!(bench.ladder.telephone_in(&reading, PHONE, &bench.rules, just_before), None, "it is called");
         }
         for reading in [Reading { concealed: Some(30), ..rate(2_000, 0) }, Reading { mos: Some(2.0), ..rate(2_000, 0) }]
         {

@@ -7,6 +7,7 @@
 //! Works like `settle`, of which it is a part: calling it once too often tells nothing twice. Not here: what the telephone does.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use colloque_signaling::message::{PhoneCause, PhoneState, ServerMessage};
 
@@ -25,12 +26,25 @@ pub(in crate::control) struct Telephone {
     dial_in: Option<Pii<(String, String)>>,
     /// The number's last digits, or why it cannot be called. Nothing on a server without a telephone.
     callable: Option<Result<Pii<String>, PhoneCause>>,
-    /// Its person agreed to be called when the connection fails.
-    consent: bool,
+    /// The server calls by itself when its page is gone for so long: its person agreed to that, or the operator needs nobody to.
+    alone_after: Option<Duration>,
+    /// What is to become of it while its page is gone.
+    plan: Plan,
     /// What it does.
     doing: Option<Doing>,
     /// Who called in did so from the number of the file.
     matches_file: Option<bool>,
+}
+
+/// Whether the server is about to call by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Plan {
+    #[default]
+    Nothing,
+    /// It calls then.
+    Call { at: Instant },
+    /// Somebody has called it off, and the ladder has not heard of it yet.
+    CalledOff,
 }
 
 /// What a telephone does, as pages are told it.
@@ -63,12 +77,39 @@ impl Telephone {
         let number = board.dial_in.clone().filter(|_| encryption != Encryption::Required);
         let ending = board.number_of(encryption, seat).map(|number| Pii(number.ending().to_owned()));
         let dial_in = number.map(|number| Pii((number, seat.pin.0.clone())));
-        Self { dial_in, callable: Some(ending), consent: seat.phone_consent, ..Self::default() }
+        let rules = &board.config.ladder;
+        let may = rules.auto_call && (seat.phone_consent || !rules.consent_required) && ending.is_ok();
+        Self { dial_in, callable: Some(ending), alone_after: may.then_some(rules.gone), ..Self::default() }
     }
 
     /// Whether the server may call it by itself.
     pub(super) fn may_be_called(&self) -> bool {
-        self.consent && matches!(self.callable, Some(Ok(_)))
+        self.alone_after.is_some()
+    }
+
+    /// A call of it is being made, or it waits on the line.
+    pub(super) fn is_dialled(&self) -> bool {
+        use PhoneState::{Calling, Confirming, Ringing, Waiting};
+        self.doing.is_some_and(|doing| matches!(doing.state, Calling | Ringing | Confirming | Waiting))
+    }
+
+    /// Whether somebody has called the server's own call off since the last question.
+    pub(super) fn take_called_off(&mut self) -> bool {
+        let called_off = self.plan == Plan::CalledOff;
+        if called_off {
+            self.plan = Plan::Nothing;
+        }
+        called_off
+    }
+
+    /// What goes with a state, whole seconds.
+    fn seconds(&self, state: PhoneState, own: bool, encryption: Encryption) -> Option<u32> {
+        let time = match (state, self.plan) {
+            (PhoneState::Ready, _) if own && encryption == Encryption::Off => self.alone_after?,
+            (PhoneState::Planned, Plan::Call { at }) => at.saturating_duration_since(Instant::now()),
+            _ => return None,
+        };
+        u32::try_from(time.as_millis().div_ceil(1_000)).ok()
     }
 
     fn ending(&self) -> Option<String> {
@@ -86,9 +127,41 @@ impl RoomState {
             if matches!(state, PhoneState::Left | PhoneState::Failed) {
                 seat.telephone.matches_file = None;
             }
+            // Whatever it does now, nobody calls it beside.
+            seat.telephone.plan = Plan::Nothing;
             seat.telephone.doing = Some(Doing::new(state, cause));
             self.tell_phones();
         }
+    }
+
+    /// The server is about to call a telephone by itself: everybody inside is told, and may call it off. Where encryption would end with
+    /// it, nobody is promised a call that the practitioner has to agree to first.
+    pub(super) fn plan_call(&mut self, id: &str, at: Instant) {
+        let is_free = self.encryption == Encryption::Off;
+        if let Some(seat) = self.seat_mut(id).filter(|_| is_free) {
+            seat.telephone.plan = Plan::Call { at };
+            seat.telephone.doing = Some(Doing::new(PhoneState::Planned, None));
+            self.tell_phones();
+        }
+    }
+
+    /// The page is back before it was called.
+    pub(super) fn withdraw_call(&mut self, id: &str) {
+        self.drop_plan(id, Plan::Nothing, PhoneCause::BackToPage);
+    }
+
+    /// Somebody wants no such call. False when none is planned.
+    pub(super) fn call_off(&mut self, id: &str) -> bool {
+        self.drop_plan(id, Plan::CalledOff, PhoneCause::Cancelled)
+    }
+
+    fn drop_plan(&mut self, id: &str, plan: Plan, cause: PhoneCause) -> bool {
+        let planned = |seat: &&mut LiveSeat| matches!(seat.telephone.plan, Plan::Call { .. });
+        let Some(seat) = self.seat_mut(id).filter(planned) else { return false };
+        seat.telephone.plan = plan;
+        seat.telephone.doing = Some(Doing::new(PhoneState::Idle, Some(cause)));
+        self.tell_phones();
+        true
     }
 
     /// Whether the number that calls in is the one of the file; told with what the telephone does next.
@@ -123,6 +196,7 @@ impl RoomState {
         for seat in &self.seats {
             let knows = Knows::of(page, seat);
             let ending = seat.telephone.ending().filter(|_| knows.number);
+            let seconds = |state| seat.telephone.seconds(state, page.id == seat.id, self.encryption);
             let mut tell = |told: &mut HashMap<_, _>, now: Doing| {
                 if told.insert(seat.id.clone(), now) != Some(now) {
                     let Doing { state, cause, matches_file } = now;
@@ -132,6 +206,7 @@ impl RoomState {
                         cause,
                         number_ending: ending.clone(),
                         matches_file,
+                        seconds: seconds(state),
                     });
                 }
             };

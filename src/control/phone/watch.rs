@@ -1,18 +1,22 @@
-//! Looks once a second whose page is gone, and has the telephone called where the ladder says so.
+//! Looks once a second whose page is gone, says that the telephone will be called where the ladder says so, and has it called.
 //!
 //! ```text
-//!   rooms --signs--> a ladder a seat --Telephone--> call;  page well again before it answers --> call off
+//!   rooms --signs--> a ladder a seat --some seconds before--> told: may be called off --Telephone--> call
+//!                          '--page well again--> nothing is called, or the call is called off before it is answered
 //! ```
 //!
-//! Of the ladder's readings these alone are driven today: the page's signalling and media. Only a seat whose person agreed beforehand, that
-//! was in the room, and that somebody is waiting for who runs the consultation. Not here: when to step (`ladder`), the call itself.
+//! Of the ladder's readings these alone are driven today: the page's signalling and media, from their last sign of life. Only a seat whose
+//! person agreed beforehand, that was in the room, and that somebody is waiting for who runs the consultation. One call for one loss: whom
+//! somebody called by hand meanwhile, or whose call was called off, is left alone until the page is well again. Not here: when to step
+//! (`ladder`), what pages are told (`told`), the call itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use colloque_signaling::message::{PhoneCause, PhoneState};
+use colloque_signaling::message::{PhoneCause, PhoneState, Presence};
 
+use crate::config::telephone::Ladder as Rules;
 use crate::control::Consultations;
 use crate::control::facts::{Actor, Fact};
 use crate::control::room::RoomState;
@@ -25,25 +29,65 @@ use super::seat_phone::PhoneOut;
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Sign {
     seat: String,
-    /// Its page's socket is lost.
-    page_gone: bool,
-    /// Nothing comes over its media connection.
-    media_gone: bool,
-    on_phone: bool,
+    /// Its page's socket is lost since.
+    page_gone: Option<Instant>,
+    media: Media,
+    phone: Phone,
+    /// Somebody has called off what was planned for it.
+    called_off: bool,
+}
+
+/// The media connection of a seat's page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Media {
+    /// There is none, and none is being made.
+    Absent,
+    /// Its handshake is not done.
+    Connecting,
+    Connected,
+    /// Nothing came since.
+    Quiet(Instant),
+}
+
+/// What a seat's telephone does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phone {
+    Nothing,
+    /// It is being called, or waits on the line.
+    Dialled,
+    /// In the room.
+    In,
 }
 
 /// A seat under watch.
 #[derive(Default)]
 struct Watched {
     ladder: Ladder,
-    page_gone: Option<Instant>,
-    media_gone: Option<Instant>,
+    loss: Loss,
+    /// Since when its page tries to make its media connection.
+    connecting: Option<Instant>,
     was_on_phone: bool,
+}
+
+/// What was done about the loss of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Loss {
+    /// Nothing: there is none, or it is short.
+    #[default]
+    Open,
+    /// It was told that the telephone will be called.
+    Told,
+    /// Somebody has called by hand, or called the call off.
+    Settled,
 }
 
 /// What is to be done for a seat.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Due {
+    /// To tell that it will be called after so long.
+    Tell(Duration),
+    /// Its page is well again before it was called.
+    Withdraw,
     Call(Move),
     /// Its page is well again before the telephone answered.
     CallOff(Move),
@@ -65,8 +109,14 @@ impl Consultations {
                 let signs = room.lock().phone_signs();
                 for sign in signs {
                     let mut seat = watched.remove(&sign.seat).unwrap_or_default();
-                    if let Some(due) = seat.handle(&sign, &board.config.ladder, Instant::now()) {
-                        self.follow(&sign.seat, due).await;
+                    let now = Instant::now();
+                    match seat.handle(&sign, &board.config.ladder, now) {
+                        Some(Due::Tell(left)) => room.lock().plan_call(&sign.seat, now + left),
+                        Some(Due::Withdraw) => room.lock().withdraw_call(&sign.seat),
+                        Some(Due::Call(moved)) => self.step(&sign.seat, moved, Follow::Call).await,
+                        Some(Due::CallOff(moved)) => self.step(&sign.seat, moved, Follow::CallOff).await,
+                        Some(Due::Back(moved)) => self.step(&sign.seat, moved, Follow::Nothing).await,
+                        None => {}
                     }
                     seen.insert(sign.seat, seat);
                 }
@@ -76,67 +126,131 @@ impl Consultations {
         }
     }
 
-    async fn follow(&self, seat: &str, due: Due) {
+    /// Tells a ladder's step and does what follows from it.
+    async fn step(&self, seat: &str, moved: Move, follow: Follow) {
         let Ok(Some((consultation, record))) = self.journal.seat(seat).await else { return };
-        let (Due::Call(moved) | Due::CallOff(moved) | Due::Back(moved)) = due;
         tracing::info!(from = ?moved.from, to = ?moved.to, cause = ?moved.cause, "a ladder's step");
+        self.metrics.count_ladder_step(moved.to, moved.cause);
         let fact = Fact::LadderStep { from: moved.from, to: moved.to, cause: moved.cause };
         self.journal.record(Vec::new(), vec![self.told(&consultation, Some(seat), &fact)]);
-        match due {
-            Due::Call(_) => {
+        match follow {
+            Follow::Call => {
                 if let Err(cause) = self.call(&consultation, &record, &Actor::Server, false) {
                     self.tell_phone(&consultation, seat, PhoneState::Failed, Some(cause));
                 }
             }
-            Due::CallOff(_) => {
+            Follow::CallOff => {
                 if !self.hang_up(seat, PhoneCause::BackToPage) {
                     self.put_phone_out(&consultation.id, seat, PhoneOut::BackToPage);
                 }
             }
-            Due::Back(_) => {}
+            Follow::Nothing => {}
         }
     }
 }
 
+/// What a step brings with it.
+#[derive(Clone, Copy)]
+enum Follow {
+    Call,
+    CallOff,
+    Nothing,
+}
+
 impl RoomState {
-    /// Seats that may be called when their page fails.
-    fn phone_signs(&self) -> Vec<Sign> {
-        let is_host = |seat: &&LiveSeat| seat.attends() && seat.permissions().admit;
-        let awaited = |seat: &LiveSeat| self.seats.iter().filter(is_host).any(|host| host.id != seat.id);
-        let callable = self.seats.iter().filter(|seat| seat.was_inside && seat.telephone.may_be_called());
-        let sign = |seat: &LiveSeat| Sign {
-            seat: seat.id.clone(),
-            page_gone: matches!(seat.visit, Visit::Away { .. }),
-            media_gone: seat.page_leg.as_ref().is_some_and(|page| page.quiet),
-            on_phone: seat.is_on_phone(),
+    /// Seats that may be called when their page fails. What was planned for any other is withdrawn.
+    fn phone_signs(&mut self) -> Vec<Sign> {
+        let hosts = |seat: &&LiveSeat| seat.attends() && seat.permissions().admit;
+        let hosts: Vec<String> = self.seats.iter().filter(hosts).map(|host| host.id.clone()).collect();
+        let (mut signs, mut others) = (Vec::new(), Vec::new());
+        for seat in self.seats_mut() {
+            let awaited = seat.is_on_phone() || hosts.iter().any(|host| *host != seat.id);
+            match awaited && seat.was_inside && seat.telephone.may_be_called() {
+                true => signs.push(Sign::of(seat)),
+                false => others.push(seat.id.clone()),
+            }
+        }
+        others.iter().for_each(|seat| self.withdraw_call(seat));
+        signs
+    }
+}
+
+impl Sign {
+    fn of(seat: &mut LiveSeat) -> Self {
+        let phone = match (seat.is_on_phone(), seat.telephone.is_dialled()) {
+            (true, _) => Phone::In,
+            (false, true) => Phone::Dialled,
+            (false, false) => Phone::Nothing,
         };
-        callable.filter(|seat| seat.is_on_phone() || awaited(seat)).map(sign).collect()
+        let media = match &seat.page_leg {
+            None => Media::Absent,
+            Some(page) if !page.connected => Media::Connecting,
+            Some(page) => page.quiet_since.map_or(Media::Connected, Media::Quiet),
+        };
+        let page_gone = match seat.visit {
+            // Whose device is in the room is in it.
+            Visit::Away { since, .. } if seat.page_presence() != Presence::Present => Some(since),
+            Visit::Away { .. } | Visit::Connected { .. } | Visit::Absent => None,
+        };
+        Self { page_gone, media, phone, called_off: seat.telephone.take_called_off(), seat: seat.id.clone() }
     }
 }
 
 impl Watched {
-    fn handle(&mut self, sign: &Sign, rules: &crate::config::telephone::Ladder, now: Instant) -> Option<Due> {
-        let since = |gone: bool, since: Option<Instant>| gone.then(|| since.unwrap_or(now));
-        self.page_gone = since(sign.page_gone, self.page_gone);
-        self.media_gone = since(sign.media_gone, self.media_gone);
-        let reading = Reading { signalling_gone: self.page_gone, media_gone: self.media_gone, ..Reading::default() };
-        let was_on_phone = std::mem::replace(&mut self.was_on_phone, sign.on_phone);
-        let page_is_well = !sign.page_gone && !sign.media_gone;
-        match (sign.on_phone, self.ladder.step()) {
-            (true, _) => {
+    fn handle(&mut self, sign: &Sign, rules: &Rules, now: Instant) -> Option<Due> {
+        let reading = self.read(sign, now);
+        let was_on_phone = std::mem::replace(&mut self.was_on_phone, sign.phone == Phone::In);
+        let is_well = reading.signalling_gone.is_none() && reading.media_gone.is_none();
+        let loss = self.loss;
+        if is_well || sign.phone == Phone::In {
+            self.loss = Loss::Open;
+        }
+        match (sign.phone, self.ladder.step()) {
+            (Phone::In, _) => {
                 self.ladder.set_step(Step::Telephone, reading);
                 None
             }
-            (false, Step::Telephone) if page_is_well => {
+            (_, Step::Telephone) if is_well => {
                 let moved = self.ladder.set_step(Step::Full, reading)?;
                 Some(if was_on_phone { Due::Back(moved) } else { Due::CallOff(moved) })
             }
+            (_, Step::Telephone) => None,
+            _ if is_well => (loss == Loss::Told).then_some(Due::Withdraw),
+            (Phone::Nothing, _) if !sign.called_off && loss != Loss::Settled => self.approach(reading, rules, now),
             _ => {
-                // The number and the consent were looked at by whoever made the sign.
-                let telephone = Telephone { number: true, consent: true };
-                self.ladder.handle_reading(reading, telephone, rules, now).map(Due::Call)
+                self.loss = Loss::Settled;
+                None
             }
         }
+    }
+
+    fn read(&mut self, sign: &Sign, now: Instant) -> Reading {
+        match sign.media {
+            Media::Connecting => self.connecting = self.connecting.or(Some(now)),
+            Media::Connected | Media::Quiet(_) => self.connecting = None,
+            // Between two tries.
+            Media::Absent => {}
+        }
+        let media_gone = match sign.media {
+            Media::Quiet(since) => Some(since),
+            _ => self.connecting,
+        };
+        Reading { signalling_gone: sign.page_gone, media_gone, ..Reading::default() }
+    }
+
+    /// The page is gone, and nobody has done anything about it.
+    fn approach(&mut self, reading: Reading, rules: &Rules, now: Instant) -> Option<Due> {
+        // The number and the consent were looked at by whoever made the sign.
+        let telephone = Telephone { number: true, consent: true };
+        if let Some(moved) = self.ladder.handle_reading(reading, telephone, rules, now) {
+            return (moved.to == Step::Telephone).then_some(Due::Call(moved));
+        }
+        let (left, _) = self.ladder.telephone_in(&reading, telephone, rules, now)?;
+        if self.loss == Loss::Told || left > rules.cancel {
+            return None;
+        }
+        self.loss = Loss::Told;
+        Some(Due::Tell(left))
     }
 }
 
@@ -145,45 +259,130 @@ const BEAT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use super::super::ladder::Cause;
     use super::*;
 
-    /// What is due in each second; `signs`: page gone, media gone, on the telephone.
-    fn watch(seconds: u64, signs: impl Fn(u64) -> (bool, bool, bool)) -> Vec<(u64, &'static str, Cause)> {
+    /// What a test says of a second: since which one the page and its media are gone, the telephone, that it was called off.
+    #[derive(Clone, Copy)]
+    struct Second {
+        page: Option<u64>,
+        media: Option<u64>,
+        connecting: bool,
+        phone: Phone,
+        called_off: bool,
+    }
+
+    const WELL: Second =
+        Second { page: None, media: None, connecting: false, phone: Phone::Nothing, called_off: false };
+
+    fn gone(since: u64, now: u64) -> Option<u64> {
+        (now >= since).then_some(since)
+    }
+
+    /// What is due in each second; what is told with the seconds that are left.
+    fn watch(seconds: u64, signs: impl Fn(u64) -> Second) -> Vec<(u64, String)> {
         let (mut watched, start) = (Watched::default(), Instant::now());
-        let rules = crate::config::telephone::Ladder::default();
+        let rules = Rules::default();
+        let at = |second: u64| start + Duration::from_secs(second);
         let mut all = Vec::new();
         for second in 0..seconds {
-            let (page_gone, media_gone, on_phone) = signs(second);
-            let sign = Sign { seat: "s".to_owned(), page_gone, media_gone, on_phone };
-            let due = watched.handle(&sign, &rules, start + Duration::from_secs(second));
+            let Second { page, media, connecting, phone, called_off } = signs(second);
+            let media = match media {
+                Some(since) => Media::Quiet(at(since)),
+                None if connecting => Media::Connecting,
+                None => Media::Connected,
+            };
+            let sign = Sign { seat: "s".to_owned(), page_gone: page.map(at), media, phone, called_off };
+            let due = watched.handle(&sign, &rules, at(second));
             all.extend(due.map(|due| match due {
-                Due::Call(moved) => (second, "call", moved.cause),
-                Due::CallOff(moved) => (second, "call off", moved.cause),
-                Due::Back(moved) => (second, "back", moved.cause),
+                Due::Tell(left) => (second, format!("call in {}", left.as_secs())),
+                Due::Withdraw => (second, "withdraw".to_owned()),
+                Due::Call(Move { cause, .. }) => (second, format!("call: {cause:?}")),
+                Due::CallOff(_) => (second, "call off".to_owned()),
+                Due::Back(_) => (second, "back".to_owned()),
             }));
         }
         all
     }
 
+    fn moves(expected: &[(u64, &str)]) -> Vec<(u64, String)> {
+        expected.iter().map(|(second, what)| (*second, (*what).to_owned())).collect()
+    }
+
     #[test]
-    fn a_page_that_is_gone_for_fifteen_seconds_is_called_once() {
-        assert_eq!(watch(100, |now| (now >= 10, false, false)), [(25, "call", Cause::PageGone)]);
-        assert_eq!(watch(100, |now| (false, now >= 10, false)), [(20, "call", Cause::MediaGone)]);
-        assert_eq!(watch(100, |now| (now % 15 != 0, false, false)), [], "it always came back");
+    fn a_page_that_is_gone_for_fifteen_seconds_is_called_once_and_it_is_told_eight_before() {
+        let page = watch(100, |now| Second { page: gone(10, now), ..WELL });
+        assert_eq!(page, moves(&[(17, "call in 8"), (25, "call: PageGone")]));
+        // The media plane says after seven seconds, or eight, that nothing comes; the fifteen count from the last packet.
+        for heard_of in [17, 18] {
+            let media = watch(100, |now| Second { media: gone(heard_of, now).map(|_| 10), ..WELL });
+            let left = format!("call in {}", 25 - heard_of);
+            assert_eq!(media, moves(&[(heard_of, left.as_str()), (25, "call: MediaGone")]));
+        }
+        let both = watch(100, |now| Second { media: gone(17, now).map(|_| 10), page: gone(20, now), ..WELL });
+        assert_eq!(both, moves(&[(17, "call in 8"), (25, "call: MediaGone")]), "the earlier of the two counts");
+        assert_eq!(watch(100, |now| Second { page: gone(now / 7 * 7 + 1, now), ..WELL }), [], "it always came back");
+    }
+
+    #[test]
+    fn a_page_whose_media_never_connects_is_called_as_well() {
+        let never = watch(100, |now| Second { connecting: now >= 5, ..WELL });
+        assert_eq!(never, moves(&[(12, "call in 8"), (20, "call: MediaGone")]));
+        assert_eq!(watch(100, |now| Second { connecting: now % 7 != 0, ..WELL }), [], "it does every time");
+    }
+
+    #[test]
+    fn nothing_is_called_when_the_page_is_back_in_time_and_the_next_loss_counts_afresh() {
+        let back = watch(100, |now| match now {
+            10..20 => Second { page: Some(10), ..WELL },
+            50.. => Second { page: Some(50), ..WELL },
+            _ => WELL,
+        });
+        assert_eq!(back, moves(&[(17, "call in 8"), (20, "withdraw"), (57, "call in 8"), (65, "call: PageGone")]));
+    }
+
+    #[test]
+    fn whoever_calls_it_off_is_not_called_until_the_page_was_well_again() {
+        let called_off = watch(100, |now| Second {
+            media: if (40..45).contains(&now) { None } else { gone(10, now).map(|_| if now < 40 { 10 } else { 45 }) },
+            called_off: now == 19,
+            ..WELL
+        });
+        assert_eq!(called_off, moves(&[(17, "call in 8"), (52, "call in 8"), (60, "call: MediaGone")]));
+    }
+
+    #[test]
+    fn whom_somebody_calls_by_hand_meanwhile_is_not_called_beside_nor_called_off() {
+        let by_hand = watch(100, |now| Second {
+            page: if now < 60 { gone(10, now) } else { None },
+            phone: if (20..40).contains(&now) { Phone::Dialled } else { Phone::Nothing },
+            ..WELL
+        });
+        assert_eq!(by_hand, moves(&[(17, "call in 8")]), "nobody answered: that is for people to see");
+        let dials_in = watch(40, |now| Second { page: gone(10, now), phone: Phone::Dialled, ..WELL });
+        assert_eq!(dials_in, []);
     }
 
     #[test]
     fn the_call_is_called_off_when_the_page_is_back_before_it_is_answered() {
-        let moves = watch(100, |now| ((10..30).contains(&now), false, false));
-        assert_eq!(moves, [(25, "call", Cause::PageGone), (30, "call off", Cause::Chosen)]);
+        let back = watch(100, |now| Second {
+            page: if now < 30 { gone(10, now) } else { None },
+            phone: if (26..31).contains(&now) { Phone::Dialled } else { Phone::Nothing },
+            ..WELL
+        });
+        assert_eq!(back, moves(&[(17, "call in 8"), (25, "call: PageGone"), (30, "call off")]));
     }
 
     #[test]
     fn a_telephone_that_was_left_leaves_the_seat_on_its_page() {
-        let moves = watch(100, |now| ((10..60).contains(&now), false, (30..70).contains(&now)));
-        assert_eq!(moves, [(25, "call", Cause::PageGone), (70, "back", Cause::Chosen)]);
+        let left = watch(100, |now| Second {
+            page: if now < 60 { gone(10, now) } else { None },
+            phone: if (30..70).contains(&now) { Phone::In } else { Phone::Nothing },
+            ..WELL
+        });
+        assert_eq!(left, moves(&[(17, "call in 8"), (25, "call: PageGone"), (70, "back")]));
         // Somebody who dialled in by hand stands on the telephone as well.
-        assert_eq!(watch(60, |now| (false, false, (10..20).contains(&now))), [(20, "back", Cause::Chosen)]);
+        let by_hand =
+            watch(60, |now| Second { phone: if (10..20).contains(&now) { Phone::In } else { Phone::Nothing }, ..WELL });
+        assert_eq!(by_hand, moves(&[(20, "back")]));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Ringing --Answered--> Pin --digits--> Checking --right--> Seated (`seated`)
-//!                          ^------wrong, twice--|  \--wrong, the third--> Ending --said--> Over
+//!                          ^------wrong, twice--|  |\--wrong, the third--> Ending --said--> Over
+//!                                                  \--the digits that try a line--> Echo (`echo`) --> Over
 //! ```
 //!
 //! Whether the caller may call at all (address, number called, lines free) was decided before. The call is answered first: keys of an
@@ -11,6 +12,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::echo::EchoTest;
 use super::line::LineNews;
 use super::seated::{LAST_WORDS_MAX, Seated, reason_of};
 use super::{Action, Input, Times};
@@ -31,6 +33,7 @@ enum State {
     Pin(Entry),
     Checking { tries_left: u32 },
     Seated(Seated),
+    Echo(EchoTest),
     Ending { by: Instant, reason: Reason },
     Over,
 }
@@ -56,6 +59,7 @@ impl DialIn {
     pub fn is_over(&self) -> bool {
         match &self.state {
             State::Seated(seated) => seated.is_over(),
+            State::Echo(test) => test.is_over(),
             state => matches!(state, State::Over),
         }
     }
@@ -66,6 +70,7 @@ impl DialIn {
         match &self.state {
             State::Pin(entry) => Some((entry.last + self.times.inter_digit).min(entry.begun + self.times.pin_total)),
             State::Seated(seated) => seated.poll_timeout(),
+            State::Echo(test) => test.poll_timeout(),
             State::Ending { by, .. } => Some(*by),
             // The driver has a deadline of its own for an answer and for the store.
             State::Ringing | State::Checking { .. } | State::Over => None,
@@ -74,8 +79,10 @@ impl DialIn {
 
     /// What follows from something that happened.
     pub fn handle_input(&mut self, input: &Input, now: Instant) -> Vec<Action> {
-        if let State::Seated(seated) = &mut self.state {
-            return seated.handle_input(input, now);
+        match &mut self.state {
+            State::Seated(seated) => return seated.handle_input(input, now),
+            State::Echo(test) => return test.handle_input(input, now),
+            _ => {}
         }
         match (input, &mut self.state) {
             (_, State::Over) => Vec::new(),
@@ -95,6 +102,11 @@ impl DialIn {
                 self.state = State::Seated(Seated::new(now, WAIT_MAX));
                 vec![Action::Arrive]
             }
+            (Input::SelfTest, State::Checking { .. }) => {
+                let (test, actions) = EchoTest::new(now);
+                self.state = State::Echo(test);
+                actions
+            }
             (Input::PinWrong, State::Checking { tries_left: 1 }) => self.end(Prompt::PinWrongLast, now),
             (Input::PinWrong, State::Checking { tries_left }) => {
                 let left = tries_left.saturating_sub(1).max(1);
@@ -112,6 +124,7 @@ impl DialIn {
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<Action> {
         match &mut self.state {
             State::Seated(seated) => seated.handle_timeout(now),
+            State::Echo(test) => test.handle_timeout(now),
             State::Ending { by, reason } if now >= *by => {
                 let reason = *reason;
                 self.hang_up(reason)
@@ -311,6 +324,23 @@ mod tests {
             keys(&mut drained, typed, now);
             assert_eq!(drained.handle_input(&Input::Draining, now), [Action::Say(Prompt::Draining)]);
         }
+    }
+
+    #[test]
+    fn the_digits_that_try_a_line_lead_to_the_echo_and_never_to_a_seat() {
+        let (mut call, now) = answered();
+        assert_eq!(call.handle_input(&Input::SelfTest, now), [], "not before it was asked");
+        keys(&mut call, "4711#", now);
+        assert_eq!(call.handle_input(&Input::SelfTest, now), [Action::Say(Prompt::EchoBegins)]);
+        for input in [Input::PinRight, inside(), waiting(), key('1'), key('#'), Input::Answered, Input::PinWrong] {
+            assert_eq!(call.handle_input(&input, now), [], "{input:?}");
+        }
+        let mut actions = Vec::new();
+        while let Some(due) = call.poll_timeout() {
+            actions.extend(call.handle_timeout(due));
+        }
+        assert_eq!(actions.last(), Some(&Action::HangUp(Reason::Normal)));
+        assert!(call.is_over() && !actions.iter().any(|action| matches!(action, Action::Arrive | Action::Attach)));
     }
 
     #[test]

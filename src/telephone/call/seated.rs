@@ -25,6 +25,10 @@ pub struct Seated {
     keys: Keys,
     muted: bool,
     hand: bool,
+    /// As it was told: `In`, `Silent` or `Lost`.
+    heard: PhoneState,
+    /// Nothing leaves for it.
+    unsent: bool,
     /// The cause with which waiting was told last.
     told_waiting: Option<PhoneCause>,
     /// The longest that the call may last.
@@ -61,6 +65,8 @@ impl Seated {
             keys: Keys::default(),
             muted: false,
             hand: false,
+            heard: PhoneState::In,
+            unsent: false,
             told_waiting: None,
             until: now + call_max,
         }
@@ -191,17 +197,21 @@ impl Seated {
     }
 
     fn handle_line(&mut self, news: LineNews) -> Vec<Action> {
-        let inside = self.state == State::In;
-        let tell = |state, cause| if inside { vec![Action::Tell(state, cause)] } else { Vec::new() };
         match news {
             LineNews::NoSound => {
-                let mut actions = tell(PhoneState::Silent, Some(PhoneCause::NoSound));
+                let mut actions = self.tell_heard(PhoneState::Silent, Some(PhoneCause::NoSound));
                 actions.push(Action::Renegotiate);
                 actions
             }
-            LineNews::Silent => tell(PhoneState::Silent, None),
-            LineNews::Lost => tell(PhoneState::Lost, None),
-            LineNews::Back => tell(PhoneState::In, None),
+            LineNews::Silent => self.tell_heard(PhoneState::Silent, None),
+            LineNews::Lost => self.tell_heard(PhoneState::Lost, None),
+            LineNews::Back => self.tell_heard(PhoneState::In, self.unsent.then_some(PhoneCause::NothingSent)),
+            LineNews::Unsent | LineNews::Sent => {
+                self.unsent = news == LineNews::Unsent;
+                // A telephone that is not heard either has told the greater fault.
+                let cause = self.unsent.then_some(PhoneCause::NothingSent);
+                if self.heard == PhoneState::In { self.tell_heard(PhoneState::In, cause) } else { Vec::new() }
+            }
             LineNews::Probe => vec![Action::Probe],
             LineNews::GivenUp => {
                 // Nobody hears a goodbye.
@@ -210,6 +220,12 @@ impl Seated {
                 actions
             }
         }
+    }
+
+    /// The room sees it only of a telephone that is inside.
+    fn tell_heard(&mut self, state: PhoneState, cause: Option<PhoneCause>) -> Vec<Action> {
+        self.heard = state;
+        if self.state == State::In { vec![Action::Tell(state, cause)] } else { Vec::new() }
     }
 
     /// Says the last words; the seat's place is given up at once.
@@ -442,9 +458,15 @@ mod tests {
             (LineNews::Lost, Action::Tell(PhoneState::Lost, None)),
             (LineNews::Probe, Action::Probe),
             (LineNews::Back, Action::Tell(PhoneState::In, None)),
+            (LineNews::Unsent, Action::Tell(PhoneState::In, Some(PhoneCause::NothingSent))),
+            (LineNews::Sent, Action::Tell(PhoneState::In, None)),
         ] {
             assert_eq!(seated.handle_input(&line(news), now), [expected], "{news:?}");
         }
+        seated.handle_input(&line(LineNews::Silent), now);
+        assert_eq!(seated.handle_input(&line(LineNews::Unsent), now), [], "the greater fault stands");
+        let unsent = Action::Tell(PhoneState::In, Some(PhoneCause::NothingSent));
+        assert_eq!(seated.handle_input(&line(LineNews::Back), now), [unsent], "and the other one behind it");
         let dead = Action::Tell(PhoneState::Left, Some(PhoneCause::LineDead));
         let given_up = seated.handle_input(&line(LineNews::GivenUp), now);
         assert_eq!(given_up, [Action::Detach, Action::Leave, dead, Action::HangUp(Reason::Timeout)]);

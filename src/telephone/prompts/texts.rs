@@ -52,20 +52,18 @@ prompts! {
 
     /// Where the PIN stands, and how to begin again.
     HelpPin "help_pin"
-    "Votre code se trouve dans votre invitation, à côté du numéro de téléphone. Il n'a que des chiffres. \
-     Pour recommencer, appuyez sur étoile. Tapez votre code, puis la touche dièse."
-    "Your code is in your invitation, next to the telephone number. It has digits only. \
-     To start again, press star. Please enter your code, then press hash."
+    "Votre code est à côté du numéro que vous avez appelé. Tapez-le, puis la touche dièse. Pour recommencer, étoile."
+    "Your code is next to the number that you called. Enter it, then press hash. To start again, press star."
 
     /// That was not right: again.
     PinWrong "pin_wrong"
-    "Ce code n'est pas reconnu. Tapez-le de nouveau, puis la touche dièse."
-    "This code was not recognised. Please enter it again, then press hash."
+    "Ce code n'est pas le bon. Tapez-le de nouveau, puis la touche dièse."
+    "This code is not right. Please enter it again, then press hash."
 
     /// That was not right: call the practice. Goodbye.
     PinWrongLast "pin_wrong_last"
-    "Ce code n'est pas reconnu. Veuillez appeler votre cabinet. Au revoir."
-    "This code was not recognised. Please call your practice. Goodbye."
+    "Ce code n'est pas le bon. Veuillez appeler votre cabinet. Au revoir."
+    "This code is not right. Please call your practice. Goodbye."
 
     /// Nothing was typed. Goodbye.
     NothingTyped "nothing_typed"
@@ -84,23 +82,23 @@ prompts! {
 
     /// Consent: 1 to accept, 2 to refuse.
     AskConsent "ask_consent"
-    "Acceptez-vous que ce rendez-vous ait lieu par téléphone? Pour accepter, appuyez sur un. Pour refuser, appuyez sur deux."
-    "Do you accept that this appointment takes place by telephone? To accept, press one. To refuse, press two."
+    "Acceptez-vous ce rendez-vous par téléphone? Pour oui, appuyez sur un. Pour non, appuyez sur deux."
+    "Do you accept this appointment by telephone? For yes, press one. For no, press two."
 
     /// The telephone network is not encrypted as the page is: said once, before what is private.
     NotPrivate "not_private"
-    "Par téléphone, la conversation n'est pas chiffrée de bout en bout."
-    "On the telephone, the conversation is not encrypted from end to end."
+    "Au téléphone, la conversation n'est pas chiffrée comme sur Internet."
+    "On the telephone, the conversation is not encrypted as it is on the internet."
 
     /// You are in the waiting room.
     Waiting "waiting"
-    "Merci. Votre arrivée est annoncée. Restez en ligne, on va vous faire entrer."
-    "Thank you. Your arrival has been announced. Please stay on the line, you will be let in."
+    "Merci. Votre arrivée est annoncée. Restez en ligne, on va vous répondre."
+    "Thank you. Your arrival has been announced. Please stay on the line, you will be answered."
 
     /// Still there: please wait.
     StillWaiting "still_waiting"
-    "Merci de patienter. Vous êtes toujours en attente."
-    "Thank you for waiting. You are still in the queue."
+    "Merci de patienter. On ne vous oublie pas."
+    "Thank you for waiting. You have not been forgotten."
 
     /// Nobody is there yet.
     Alone "alone"
@@ -114,32 +112,28 @@ prompts! {
 
     /// You are in; nothing is recorded.
     Admitted "admitted"
-    "Vous êtes en ligne. Rien n'est enregistré."
-    "You are connected. Nothing is recorded."
+    "Vous pouvez parler. Rien n'est enregistré."
+    "You can speak now. Nothing is recorded."
 
     /// End-to-end encryption is off while a telephone takes part.
     EncryptionEnds "encryption_ends"
-    "Tant que vous êtes au téléphone, la conversation n'est plus chiffrée de bout en bout. Restez en ligne, \
-     votre praticien doit donner son accord."
-    "While you are on the telephone, the conversation is no longer encrypted from end to end. Please stay on the line, \
-     your practitioner has to agree."
+    "Le téléphone met fin au chiffrement de la conversation. Votre praticien doit l'accepter. Restez en ligne."
+    "The telephone ends the encryption of this conversation. Your practitioner has to agree. Please stay on the line."
 
     /// This one cannot be joined by telephone. Goodbye.
     EncryptionRequired "encryption_required"
     "Ce rendez-vous est chiffré de bout en bout. On ne peut pas y participer par téléphone. Au revoir."
-    "This appointment is encrypted from end to end. It cannot be joined by telephone. Goodbye."
+    "This appointment is encrypted end to end. It cannot be joined by telephone. Goodbye."
 
     /// The keys.
     Help "help"
-    "Pour couper ou remettre votre micro, étoile six. Pour demander la parole, étoile neuf. \
-     Pour entendre cette aide, étoile zéro. Pour quitter, deux fois dièse."
-    "To mute or unmute yourself, press star six. To raise your hand, star nine. \
-     To hear this help, star zero. To leave, press hash twice."
+    "Pour couper ou remettre votre micro, étoile six. Pour demander la parole, étoile neuf. Pour quitter, deux fois dièse."
+    "To mute or unmute yourself, star six. To raise your hand, star nine. To leave, hash twice."
 
     /// You cannot be heard now.
     Muted "muted"
-    "Micro coupé."
-    "You are muted."
+    "Micro coupé. On ne vous entend plus."
+    "You are muted. Nobody can hear you."
 
     /// You can be heard.
     Unmuted "unmuted"
@@ -168,8 +162,8 @@ prompts! {
 
     /// You have refused. Goodbye.
     Declined "declined"
-    "Vous avez refusé. Veuillez appeler votre cabinet pour un autre rendez-vous. Au revoir."
-    "You have refused. Please call your practice for another appointment. Goodbye."
+    "Vous avez refusé. Pour un autre rendez-vous, veuillez appeler votre cabinet. Au revoir."
+    "You have refused. For another appointment, please call your practice. Goodbye."
 
     /// Every line is in use. Goodbye.
     LinesBusy "lines_busy"
@@ -178,13 +172,13 @@ prompts! {
 
     /// As long as a call may last. Goodbye.
     TimeUp "time_up"
-    "Cet appel a atteint sa durée maximale. Au revoir."
-    "This call has reached its longest duration. Goodbye."
+    "Cet appel a atteint la durée permise. Au revoir."
+    "This call has lasted as long as it may. Goodbye."
 
-    /// The line will be called back. Goodbye.
+    /// The server stops: from here or there, there will be another call. Goodbye.
     Draining "draining"
-    "La ligne va être coupée un instant. On va vous rappeler. Au revoir."
-    "The line will be cut for a moment. You will be called back. Goodbye."
+    "La ligne va être coupée. Rappelez dans quelques minutes, ou attendez notre appel. Au revoir."
+    "The line will now be cut. Call again in a few minutes, or wait for our call. Goodbye."
 
     /// Something is broken here. Goodbye.
     Fault "fault"
@@ -200,6 +194,21 @@ prompts! {
     SelfTest "self_test"
     "Ceci est un appel d'essai. Si vous entendez cette phrase, la ligne fonctionne. Au revoir."
     "This is a test call. If you hear this sentence, the line works. Goodbye."
+
+    /// To who tries a line alone: speak, you will hear yourself.
+    EchoBegins "echo_begins"
+    "Ceci est un essai de votre ligne. Parlez après cette phrase: vous allez vous entendre. Rien n'est enregistré."
+    "This is a test of your line. Speak after this sentence: you will hear yourself. Nothing is recorded."
+
+    /// You were heard. Goodbye.
+    EchoHeard "echo_heard"
+    "Nous vous avons entendu. Votre ligne fonctionne. Au revoir."
+    "We have heard you. Your line works. Goodbye."
+
+    /// You were not heard. Goodbye.
+    EchoUnheard "echo_unheard"
+    "Nous n'avons rien entendu. Vérifiez que votre micro n'est pas coupé, puis rappelez. Au revoir."
+    "We have heard nothing. Please check that you are not muted, then call again. Goodbye."
 
     /// The key 0, to be said after another prompt.
     Key0 "key_0" "zéro." "zero."

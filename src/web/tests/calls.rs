@@ -1,5 +1,7 @@
 //! What works: from a booking to an answered offer, and every way back after a loss.
 
+use std::time::Instant;
+
 use colloque_signaling::message::{ErrorCode, MediaSource, Presence, SenderInfo};
 
 use crate::sfu::command::{Command, Event};
@@ -268,9 +270,9 @@ async fn a_device_that_falls_quiet_is_shown_as_reconnecting_until_it_is_heard_ag
     let connected = Event::LegConnected { leg, profile: Profile::AeadAes128Gcm, dtls_version: "", dtls_group: "" };
     for (event, presence) in [
         (connected, Presence::Present),
-        (Event::LegQuiet(leg), Presence::Reconnecting),
+        (Event::LegQuiet { leg, since: Instant::now() }, Presence::Reconnecting),
         (Event::LegHeard(leg), Presence::Present),
-        (Event::LegQuiet(leg), Presence::Reconnecting),
+        (Event::LegQuiet { leg, since: Instant::now() }, Presence::Reconnecting),
         (Event::LegGone(leg), Presence::Absent),
     ] {
         report(event);

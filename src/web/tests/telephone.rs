@@ -7,7 +7,7 @@ use crate::config::Settings;
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
 use crate::store::Store as _;
 
-use super::room::id;
+use super::room::{OWN_DEVICE, id};
 use super::*;
 
 const NUMBER: &str = "+33123456789";
@@ -15,9 +15,14 @@ const NUMBER: &str = "+33123456789";
 impl Server {
     /// With a telephone, whose orders come out here.
     async fn with_telephone() -> (Server, mpsc::Receiver<DialOrder>) {
+        Self::with_telephone_and("").await
+    }
+
+    /// The same with more in its configuration.
+    async fn with_telephone_and(more: &str) -> (Server, mpsc::Receiver<DialOrder>) {
         let text = "[telephone]\nenabled = true\nsip_udp = \"127.0.0.1:5060\"\n\
                     [[telephone.trunk]]\nname = \"test\"\nuri = \"sip:127.0.0.1\"\nallow = [\"127.0.0.1\"]\n";
-        let settings: Settings = toml::from_str(text).unwrap();
+        let settings: Settings = toml::from_str(&format!("{text}{more}")).unwrap();
         let config = Arc::new(settings.resolve().unwrap().telephone.unwrap());
         let (board, orders) = Switchboard::new(config, Some(NUMBER.to_owned()));
         let board = Arc::new(board);
@@ -51,7 +56,7 @@ fn patient() -> Value {
 
 fn phone(seat: &Value, state: PhoneState, cause: Option<PhoneCause>, ending: Option<&str>) -> ServerMessage {
     let number_ending = ending.map(str::to_owned);
-    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending, matches_file: None }
+    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending, matches_file: None, seconds: None }
 }
 
 fn about_telephones(messages: Vec<ServerMessage>) -> Vec<ServerMessage> {
@@ -245,6 +250,7 @@ async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to
         cause,
         number_ending: Some("78".to_owned()),
         matches_file,
+        seconds: None,
     };
     server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
     doctor.hears(told(PhoneState::Waiting, None, Some(true))).await;
@@ -256,4 +262,49 @@ async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to
     let left = Some(PhoneCause::HungUp);
     server.tells(&consultation, &seats[1], PhoneState::Left, left).await;
     doctor.hears(told(PhoneState::Left, left, None)).await;
+}
+
+/// The ladder's last step, as pages live through it. Its times are in the table of `watch`; here they are short.
+#[tokio::test]
+async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
+    let rules = "[telephone.ladder]\ngone_s = 2\nmedia_gone_s = 8\ncancel_s = 60\n";
+    let (server, mut orders) = Server::with_telephone_and(rules).await;
+    tokio::spawn(Arc::clone(&server.consultations).watch_ladder());
+    let consents = json!({"role": "patient", "phone": "06 12 34 56 78", "phone_consent": true});
+    let (consultation, seats) = server.book_with(consents, json!({})).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let patient = id(&seats[1]);
+    let ready = phone(&seats[1], PhoneState::Ready, None, Some("78"));
+    let own = match ready {
+        ServerMessage::Phone { seat, state, cause, number_ending, matches_file, .. } => {
+            ServerMessage::Phone { seat, state, cause, number_ending, matches_file, seconds: Some(2) }
+        }
+        other => other,
+    };
+    let mut page = server.page_on(&seats[1], OWN_DEVICE).await;
+    page.hears(own.clone()).await;
+    assert!(server.on_seat(&consultation, &seats[1], "admit", Value::Null).await.is_success());
+    page.is_let_in().await;
+
+    let is_planned = |message: &ServerMessage| match message {
+        ServerMessage::Phone { state: PhoneState::Planned, seconds, .. } => *seconds,
+        _ => None,
+    };
+    drop(page);
+    assert!(doctor.hear_until(is_planned).await <= 2);
+    doctor.say(&ClientMessage::HangUp { seat: patient.into() }).await;
+    doctor.hears(phone(&seats[1], PhoneState::Idle, Some(PhoneCause::Cancelled), Some("78"))).await;
+    doctor.say(&ClientMessage::HangUp { seat: patient.into() }).await;
+    assert_eq!(doctor.hear_error().await.1, ErrorCode::OutOfOrder, "once is enough");
+
+    let mut page = server.page_on(&seats[1], OWN_DEVICE).await;
+    page.hears(own).await;
+    // Seen well for a look of the ladder; what is called off is over by then as well.
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    assert!(orders.try_recv().is_err(), "whoever calls it off is not called");
+    drop(page);
+    doctor.hear_until(is_planned).await;
+    let order = orders.recv().await.unwrap();
+    assert_eq!((order.consultation.as_str(), order.seat.as_str()), (consultation.as_str(), patient));
+    assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT);
 }

@@ -53,8 +53,8 @@ export class Server {
   }
 
   /** Books seats of a teleconsultation that asks nothing before media; the answer's seats by role. */
-  book(seats, language = "en") {
-    return this.bookAs({ seats, language, gates: NO_GATES });
+  book(seats, language = "en", more = {}) {
+    return this.bookAs({ seats, language, gates: NO_GATES, ...more });
   }
 
   /** Books whatever is asked for; where `gates` are not named, they are the act's own. */

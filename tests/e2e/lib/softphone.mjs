@@ -21,7 +21,8 @@ export class Softphone {
     const directory = mkdtempSync(join(process.env.E2E_DIRECTORY ?? tmpdir(), "softphone-"));
     const recordings = join(directory, "recordings");
     mkdirSync(recordings);
-    writeFileSync(join(directory, "voice.wav"), wav(tone(hz, 120)));
+    const voice = join(directory, "voice.wav");
+    writeFileSync(voice, wav(tone(hz, 120)));
     writeFileSync(join(directory, "accounts"), `<sip:${number}@${address}:${port}>;regint=0;answermode=manual;audio_codecs=PCMA\n`);
     writeFileSync(join(directory, "contacts"), "");
     writeFileSync(
@@ -29,7 +30,7 @@ export class Softphone {
       [
         `sip_listen ${address}:${port}`,
         "poll_method epoll",
-        `audio_source aufile,${join(directory, "voice.wav")}`,
+        `audio_source aufile,${voice}`,
         "audio_player aubridge,ear",
         "audio_alert aubridge,bell",
         "audio_buffer 20-160",
@@ -45,13 +46,13 @@ export class Softphone {
     const said = [];
     createInterface({ input: child.stdout }).on("line", (line) => said.push(line));
     const wire = spawn(...inside(namespace, "python3", "-c", RELAY, address, String(control)), { stdio: ["pipe", "pipe", "inherit"] });
-    const phone = new Softphone(child, wire, recordings, said);
+    const phone = new Softphone(child, wire, { recordings, said, voice });
     await until("the softphone's control socket", () => phone.connected, { describe: () => said.slice(-3).join(" | ") });
     return phone;
   }
 
-  constructor(child, wire, recordings, said) {
-    Object.assign(this, { child, wire, recordings, said, events: [], connected: false });
+  constructor(child, wire, places) {
+    Object.assign(this, { child, wire, ...places, events: [], connected: false, answered: 0 });
     createInterface({ input: wire.stdout }).on("line", (line) => {
       if (line === "connected") this.connected = true;
       else this.events.push(JSON.parse(line));
@@ -77,7 +78,13 @@ export class Softphone {
   }
 
   accept() {
+    this.answered += 1;
     this.command("accept");
+  }
+
+  /** Sends its voice in the call that runs, or no packet at all: a bridge with nothing at its other end gives no sound. */
+  speak(on) {
+    this.command("ausrc", on ? `aufile,${this.voice}` : "aubridge,nothing");
   }
 
   hangUp() {

@@ -74,7 +74,7 @@ test("no state of a telephone has a serious barrier", { timeout: 90_000 }, async
     Promise.all(
       [practitioner, patient].map(({ page }) =>
         page.evaluate((message) => probe.call().call.apply({ kind: "server", message }), {
-          ...{ type: "phone", seat: ids.patient, state, cause, number_ending: "78", matches_file: null },
+          ...{ type: "phone", seat: ids.patient, state, cause, number_ending: "78", matches_file: null, seconds: null },
           ...more,
         }),
       ),
@@ -86,12 +86,23 @@ test("no state of a telephone has a serious barrier", { timeout: 90_000 }, async
   await patient.press("phone");
   await check("how to go on by telephone", patient);
   await patient.press("cancel");
-  const states = [["ringing", null], ["confirming", null], ["waiting", "encryption_ends"], ["in", "encryption_ends"], ["failed", "no_answer"]];
+  const states = [["planned", null], ["ringing", null], ["confirming", null], ["waiting", "encryption_ends"], ["in", "encryption_ends"], ["silent", "no_sound"], ["lost", null], ["failed", "no_answer"]];
+  const live = "[role=status]";
   for (const [state, cause] of states) {
-    await tell(state, cause);
+    const before = await Promise.all([practitioner, patient].map((seat) => seat.text(live)));
+    await tell(state, cause, state === "planned" ? { seconds: 8 } : {});
+    for (const [index, seat] of [practitioner, patient].entries()) {
+      await until(`a screen reader hears that it is ${state}`, async () => ![before[index], ""].includes(await seat.text(live)));
+    }
+    for (const action of state === "planned" ? ["call-me", "hang-up-phone"] : []) await reachedByKeys(patient, action);
+    for (const action of state === "planned" ? ["call-phone", "hang-up-phone"] : []) await reachedByKeys(practitioner, action);
     await check(`${state}, to the patient`, patient);
     await check(`${state}, to the host`, practitioner);
   }
+  await practitioner.press("people");
+  await practitioner.showsWithin("[data-notice=phone-other][data-phone=failed]");
+  await check("failed, to the host whose list is closed", practitioner);
+  await practitioner.press("people");
   await tell("failed", "encryption_ends");
   await practitioner.press("phone-encryption");
   await check("question before encryption ends", practitioner);
@@ -145,6 +156,15 @@ test("no question, panel or dialog has a serious barrier", { timeout: 90_000 }, 
   await check("inside of an aside", practitioner);
   assert.deepEqual(found, []);
 });
+
+/** A button is come by with the tabulator alone. */
+async function reachedByKeys({ page }, action) {
+  for (let pressed = 0; pressed < 40; pressed += 1) {
+    await page.keyboard.press("Tab");
+    if (await page.evaluate((wanted) => probe.call().shadowRoot.activeElement?.dataset.action === wanted, action)) return;
+  }
+  assert.fail(`${action} is not reached by keys`);
+}
 
 /** What has the focus inside of the element. */
 const focused = (seat) => seat.page.evaluate(() => probe.call().shadowRoot.activeElement?.tagName ?? null);

@@ -5,37 +5,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PATIENT, PRACTITIONER, lab } from "../lib/lab.mjs";
-import { Softphone } from "../lib/softphone.mjs";
+import { CALLER, DOCTOR, PERSON, callWithNumber, hears, isOnePerson, seatOf, softphone } from "../lib/telephone.mjs";
 import { sleep, until } from "../lib/wait.mjs";
 
-/** Neither of the pages' tones. */
-const CALLER = { hz: 1400 };
-const NUMBER = "+33612345678";
-const SEATS = [
-  { role: "practitioner", display_name: "Dr Ada Martin" },
-  { role: "patient", display_name: "Noé Petit", phone: NUMBER },
-];
-
-async function softphone(t, booked) {
-  const address = /^sip:(?:\w+@)?([\d.]+):\d+$/.exec(booked.patient.dial_in)?.[1];
-  assert.ok(address, `a SIP address to dial in: ${booked.patient.dial_in}`);
-  const phone = await Softphone.start({ namespace: "sfu", address, number: NUMBER, hz: CALLER.hz });
-  t.after(() => phone.stop());
-  return phone;
-}
-
-/** Waits until a page hears a tone of a seat that may have no picture. */
-async function hears(page, seat, who) {
-  await page.watch(seat);
-  let sighting;
-  const describe = () => `(${sighting}; ${page.problems.join("; ")})`;
-  await until(`hears ${who.hz} Hz`, async () => (sighting = await page.seen(seat)).sounds(who), { ms: 15_000, every: 200, describe });
-}
-
-const seatOf = (page, role) => page.page.evaluate((wanted) => probe.call().state.seats.find((info) => info.role === wanted).seat, role);
-
 test("a telephone dials in, waits, is let in on the page, and both hear each other", { timeout: 90_000 }, async (t) => {
-  const booked = await lab.server.book(SEATS);
+  const booked = await lab.server.book([DOCTOR, PERSON]);
   const practitioner = await lab.seat(t, lab.a, { devices: PRACTITIONER });
   await practitioner.enter(booked.practitioner.link);
   await practitioner.phase("in_call");
@@ -47,13 +21,11 @@ test("a telephone dials in, waits, is let in on the page, and both hear each oth
   await practitioner.showsWithin(`[data-list=waiting] .phone-line[data-seat="${patient}"][data-phone=waiting]`, 20_000);
   await practitioner.reads(".phone-line", /number ending in 78, calls from the number on file.*date of birth/s);
   await practitioner.press("admit", patient);
-  const tile = `figure.tile[data-seat="${patient}"]`;
-  await practitioner.showsWithin(`${tile}[data-phone=yes][data-picture=off]`, 20_000);
+  await practitioner.showsWithin(`figure.tile[data-seat="${patient}"][data-phone=yes][data-picture=off]`, 20_000);
   await hears(practitioner, patient, CALLER);
   // Longer than the words that say that one is in.
   await sleep(4000);
-  const tiles = await practitioner.page.evaluate((wanted) => probe.call().shadowRoot.querySelectorAll(wanted).length, tile);
-  assert.equal(tiles, 1, "one person is one picture");
+  await isOnePerson(practitioner, patient);
   await practitioner.press("hang-up-phone", patient);
   await phone.sees("CALL_CLOSED");
   await until("the page shows nobody by telephone", async () => !(await practitioner.shows('figure.tile[data-phone="yes"]')));
@@ -64,15 +36,7 @@ test("a telephone dials in, waits, is let in on the page, and both hear each oth
 });
 
 test("call me rings the telephone, key 1 joins, the page is silent meanwhile, and takes over again", { timeout: 90_000 }, async (t) => {
-  const booked = await lab.server.book(SEATS);
-  const practitioner = await lab.seat(t, lab.a, { devices: PRACTITIONER });
-  const patient = await lab.seat(t, lab.b, { devices: PATIENT });
-  await Promise.all([practitioner.enter(booked.practitioner.link), patient.enter(booked.patient.link)]);
-  await lab.server.request("POST", `/v1/consultations/${booked.id}/seats/${booked.patient.id}/admit`);
-  await Promise.all([practitioner.phase("in_call"), patient.phase("in_call")]);
-  const id = await patient.seatId();
-  await practitioner.seesAndHears(id, PATIENT);
-
+  const { booked, practitioner, patient, id } = await callWithNumber(t);
   const phone = await softphone(t, booked);
   await patient.press("phone");
   await patient.reads("dialog .answers", /78/);
@@ -91,8 +55,7 @@ test("call me rings the telephone, key 1 joins, the page is silent meanwhile, an
   }));
   assert.deepEqual(page, { microphone: false, loud: false }, "no echo");
   await hears(practitioner, id, CALLER);
-  const tiles = await practitioner.page.evaluate((wanted) => probe.call().shadowRoot.querySelectorAll(wanted).length, `figure.tile[data-seat="${id}"]`);
-  assert.equal(tiles, 1, "one person is one picture");
+  await isOnePerson(practitioner, id);
   await sleep(1500);
   const both = await practitioner.observe(id, 1500);
   assert.ok(both.shows(PATIENT), `the picture goes on: ${both}`);

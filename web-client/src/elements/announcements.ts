@@ -2,10 +2,10 @@
 // its live region. Never announced: who speaks (it would talk over the person) and small changes of quality.
 
 import type { Permissions, SeatInfo } from "../protocol/generated.ts";
-import { isOnStage, isOver, othersPresent, seatsWaiting, speaksByPhone } from "../sdk/call-state.ts";
+import { isCallAwaited, isOnStage, isOver, othersPresent, seatsWaiting, speaksByPhone } from "../sdk/call-state.ts";
 import type { CallState } from "../sdk/call-state.ts";
 import { isOutcome } from "../sdk/phones.ts";
-import { causeText, otherPhoneText, outcomeText } from "./phone-words.ts";
+import { causeText, otherPhoneText, outcomeText, outcomeTitle } from "./phone-words.ts";
 import type { Strings } from "./strings.ts";
 
 export function seatName(info: Pick<SeatInfo, "display_name" | "role">, strings: Strings): string {
@@ -93,7 +93,11 @@ function phoneChanges(before: CallState, now: CallState, strings: Strings): stri
   const { phone: words } = strings;
   for (const [seat, phone] of Object.entries(now.phones)) {
     const old = before.phones[seat];
-    if (phone.doing === null || phone === old) continue;
+    if (phone === old) continue;
+    if (phone.doing === null) {
+      if (old?.doing === "planned") said.push(words.planOver);
+      continue;
+    }
     const info = now.seats.find((other) => other.seat === seat);
     const name = info === undefined ? words.title : seatName(info, strings);
     if (phone.doing === old?.doing && phone.cause === old?.cause) continue;
@@ -101,12 +105,14 @@ function phoneChanges(before: CallState, now: CallState, strings: Strings): stri
       said.push(words.saidOther(name, otherPhoneText(phone, strings)));
       if (phone.doing === "in" && phone.cause === "encryption_ends") said.push(words.encryptionOver(name));
     } else if (isOutcome(phone)) {
-      said.push(`${words.outcome[phone.doing as "left" | "failed"]} ${outcomeText(phone, now.dialIn !== null, strings)}`);
+      said.push(`${outcomeTitle(phone, strings)} ${outcomeText(phone, now.dialIn !== null, strings)}`);
     } else {
       said.push(words.own[phone.doing as keyof typeof words.own].join(" "));
       if (phone.cause !== null) said.push(causeText(phone.cause, strings));
+      if (phone.seconds !== null) said.push(words.inSeconds(phone.seconds));
     }
   }
+  if (isCallAwaited(now) && !isCallAwaited(before)) said.push(words.awaited);
   if (now.steady && !before.steady && speaksByPhone(now)) said.push(`${words.steady} ${words.back}.`);
   return said;
 }

@@ -25,6 +25,11 @@ const NEXT: Partial<Record<PhoneCause, "soon" | "later" | "pickUp">> = {
 /** Nothing went wrong, or it is not for the person to mend. */
 const NO_NEXT: readonly PhoneCause[] = ["cancelled", "hung_up", "back_to_page", "removed", "declined", "over", "encryption_ends", "encryption_required"];
 
+/** Whoever could not come in at all was not on the telephone before. */
+export function outcomeTitle({ doing, cause }: Phone, { phone }: Strings): string {
+  return phone.outcome[doing === "left" && cause !== "encryption_required" ? "left" : "failed"];
+}
+
 /** Why one's own call ended, and what to do about it. */
 export function outcomeText({ cause }: Phone, dialsIn: boolean, strings: Strings): string {
   if (cause === null) return "";

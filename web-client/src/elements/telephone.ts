@@ -3,11 +3,12 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import type { PhoneCause, SeatInfo } from "../protocol/generated.ts";
-import { isStruggling, othersPresent, ownPhone, type CallState } from "../sdk/call-state.ts";
+import { isCallAwaited, isStruggling, othersPresent, ownPhone, type CallState } from "../sdk/call-state.ts";
 import { dialLink, endsEncryption, isBeingCalled, isBusy, isIn, isOutcome, type DialIn, type Phone } from "../sdk/phones.ts";
 import { seatName } from "./announcements.ts";
+import "./countdown.ts";
 import { ICONS } from "./icons.ts";
-import { causeText, otherPhoneText, outcomeText } from "./phone-words.ts";
+import { causeText, otherPhoneText, outcomeText, outcomeTitle } from "./phone-words.ts";
 import { mayManage, type View } from "./view.ts";
 
 /** There is something to say about this person's own telephone: it can be called, or calls, or it is said why not. */
@@ -82,16 +83,41 @@ export function ownPhoneNotice(view: View): TemplateResult | typeof nothing {
   const { state } = view;
   const phone = ownPhone(state);
   if (phone?.doing == null) return isStruggling(state) ? phoneOffer(view) : nothing;
+  if (phone.doing === "planned") return planned(view, phone);
   return isOutcome(phone) ? outcome(view, phone) : progress(view, phone);
+}
+
+/** The server calls by itself in a moment. Where it cannot be reached there is nothing to press, and the call comes all the same. */
+function planned({ strings, state, call }: View, phone: Phone): TemplateResult {
+  const { phone: words } = strings;
+  const [title, text] = words.own.planned;
+  return html`<div class="notice phone" data-notice="phone" data-phone="planned">
+    ${countdown(phone)}
+    <span><strong>${phone.ending === null ? title : words.willCallOn(phone.ending)}</strong> ${text}</span>
+    ${state.socket === "open"
+      ? html`<div class="row">
+          <button class="primary" data-action="call-me" @click=${() => call.callPhone()}>${ICONS.phone}${words.callMeNow}</button>
+          <button class="secondary" data-action="hang-up-phone" @click=${() => call.hangUpPhone()}>${words.doNotCallMe}</button>
+        </div>`
+      : nothing}
+  </div>`;
+}
+
+function countdown({ seconds }: Phone): TemplateResult {
+  return html`<colloque-countdown class="key" aria-hidden="true" .seconds=${seconds ?? 0}></colloque-countdown>`;
 }
 
 function phoneOffer(view: View): TemplateResult | typeof nothing {
   const { strings, state } = view;
   const reachable = ownPhone(state)?.callable === true && state.socket === "open";
   if (!reachable && state.dialIn === null) return nothing;
-  return html`<div class="notice phone" data-notice="phone-offer">
+  const { ending = null } = ownPhone(state) ?? {};
+  const awaited = isCallAwaited(state) && ending !== null;
+  return html`<div class="notice phone" data-notice=${awaited ? "phone-awaited" : "phone-offer"}>
     ${ICONS.phone}
-    <span><strong>${strings.phone.offer}</strong></span>
+    <span>
+      <strong>${awaited ? strings.phone.willCallOn(ending) : strings.phone.offer}</strong> ${awaited ? strings.phone.awaited : nothing}
+    </span>
     ${reachable
       ? html`<div class="row">
           ${callButton(view, "primary", strings.phone.callMe)} ${state.dialIn === null ? nothing : otherWay(view)}
@@ -138,23 +164,46 @@ function outcome(view: View, phone: Phone): TemplateResult {
   const again = phone.callable && phone.cause !== "encryption_ends" && phone.cause !== "back_to_page";
   return html`<div class="notice phone" data-notice="phone" data-phone=${phone.doing} data-cause=${phone.cause ?? ""}>
     ${ICONS.phone}
-    <span><strong>${words.outcome[phone.doing as "left" | "failed"]}</strong> ${outcomeText(phone, state.dialIn !== null, strings)}</span>
-    <button class="bare" data-action="dismiss" aria-label=${strings.understood} title=${strings.understood} @click=${() => call.dismiss("phone")}>
-      ${ICONS.close}
-    </button>
+    <span><strong>${outcomeTitle(phone, strings)}</strong> ${outcomeText(phone, state.dialIn !== null, strings)}</span>
+    ${dismissal(view, () => call.dismiss("phone"))}
     ${again || dials
       ? html`<div class="row">${again ? callButton(view, "primary", words.callMeAgain) : nothing} ${dials ? otherWay(view) : nothing}</div>`
       : nothing}
   </div>`;
 }
 
-/** As long as another's telephone has ended encryption, whoever is in the room sees it. */
-export function othersPhoneNotice({ strings, state }: View): TemplateResult | typeof nothing {
-  const found = othersPresent(state).find(({ seat }) => isIn(state.phones[seat]) && state.phones[seat]?.cause === "encryption_ends");
-  if (found === undefined) return nothing;
-  return html`<div class="notice" data-notice="encryption">
-    ${ICONS.lock}<span>${strings.phone.encryptionOver(seatName(found, strings))}</span>
+/** What others' telephones do and whoever is in the room should know at once; what the list of people says already is not said twice. */
+export function othersPhoneNotice(view: View): TemplateResult {
+  const found = othersPresent(view.state).flatMap((info) => {
+    const phone = view.state.phones[info.seat];
+    return phone === undefined ? [] : [otherNotice(view, info, phone)];
+  });
+  return html`${found}`;
+}
+
+function otherNotice(view: View, info: SeatInfo, phone: Phone): TemplateResult | typeof nothing {
+  const { strings, call, panel } = view;
+  const { phone: words } = strings;
+  const name = seatName(info, strings);
+  if (isIn(phone) && phone.cause === "encryption_ends") {
+    return html`<div class="notice" data-notice="encryption">${ICONS.lock}<span>${words.encryptionOver(name)}</span></div>`;
+  }
+  const { doing } = phone;
+  // What somebody here has just done is no news; whoever waits has a notice of their own.
+  const known = doing === null || doing === "in" || doing === "waiting" || phone.cause === "cancelled" || phone.cause === "back_to_page";
+  if (known || (doing !== "planned" && panel === "people")) return nothing;
+  return html`<div class="notice phone" data-notice="phone-other" data-phone=${doing}>
+    ${doing === "planned" ? countdown(phone) : ICONS.phone}
+    <span>${words.saidOther(name, otherPhoneText(phone, strings))}</span>
+    ${isOutcome(phone) ? dismissal(view, () => call.dismiss("phone", info.seat)) : nothing}
+    ${view.state.permissions.admit ? html`<div class="row">${hostButtons(view, info, phone)}</div>` : nothing}
   </div>`;
+}
+
+function dismissal({ strings }: View, act: () => void): TemplateResult {
+  return html`<button class="bare" data-action="dismiss" aria-label=${strings.understood} title=${strings.understood} @click=${act}>
+    ${ICONS.close}
+  </button>`;
 }
 
 /** In the list of people: what a telephone does, and what a host may do about it. */
@@ -173,7 +222,7 @@ export function phoneLine(view: View, info: SeatInfo): TemplateResult | typeof n
       : html`<p>${ICONS.phone}<span>${[text, ending, waits ? matching : null].filter((part) => part !== null).join(", ")}</span></p>`}
     ${waits && state.permissions.admit ? html`<p class="hint">${words.askIdentity}</p>` : nothing}
     ${info.telephone?.hand ? html`<p class="hand">${ICONS.hand}<span>${words.hand}</span></p>` : nothing}
-    ${state.permissions.admit ? hostButton(view, info, phone) : nothing}
+    ${state.permissions.admit && phone.doing !== "planned" ? hostButtons(view, info, phone) : nothing}
   </div>`;
 }
 
@@ -182,13 +231,18 @@ function obstacleOf(obstacle: PhoneCause | null, { presence }: SeatInfo, { strin
   return obstacle === null || presence === "present" || obstacle === "number_missing" || obstacle === "switched_off" ? null : causeText(obstacle, strings);
 }
 
-function hostButton({ strings, call, actions }: View, { seat, ...info }: SeatInfo, phone: Phone): TemplateResult | typeof nothing {
+/** What was planned has its buttons in the notice, which is shown beside the list as well. */
+function hostButtons({ strings, call, actions }: View, { seat, ...info }: SeatInfo, phone: Phone): TemplateResult | typeof nothing {
   const { phone: words } = strings;
   const name = seatName(info, strings);
-  const button = (action: string, text: string, act: () => void) =>
-    html`<button class="secondary" data-action=${action} data-seat=${seat} aria-label=${`${text} (${name})`} @click=${act}>${text}</button>`;
+  const button = (action: string, text: string, act: () => void, looks = "secondary") =>
+    html`<button class=${looks} data-action=${action} data-seat=${seat} aria-label=${`${text} (${name})`} @click=${act}>${text}</button>`;
   if (endsEncryption(phone)) {
     return button("phone-encryption", words.encryptionAccept, () => actions.openDialog({ kind: "encryption", seat, name }));
+  }
+  if (phone.doing === "planned") {
+    return html`${button("call-phone", words.callNow, () => call.callPhone(seat), "primary")}
+      ${button("hang-up-phone", words.doNotCall, () => call.hangUpPhone(seat))}`;
   }
   if (isBeingCalled(phone)) return button("hang-up-phone", words.cancelCall, () => call.hangUpPhone(seat));
   if (isIn(phone)) return button("hang-up-phone", words.hangUpTheirs, () => call.hangUpPhone(seat));

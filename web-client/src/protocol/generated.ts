@@ -20,7 +20,7 @@ export type Presence = "absent" | "waiting" | "present" | "reconnecting";
 export type MediaState = "connected" | "silent" | "gone";
 
 /** What the telephone of a seat does. */
-export type PhoneState = "ready" | "unavailable" | "calling" | "ringing" | "confirming" | "waiting" | "in" | "silent" | "lost" | "left" | "failed";
+export type PhoneState = "ready" | "unavailable" | "planned" | "idle" | "calling" | "ringing" | "confirming" | "waiting" | "in" | "silent" | "lost" | "left" | "failed";
 
 /** What others may know of a seat that takes part by telephone. Its voice is in `microphone`. */
 export type PhoneInfo = {
@@ -28,7 +28,7 @@ export type PhoneInfo = {
   hand: boolean };
 
 /** Why a telephone does what it does. One at a time; pages have words for each. */
-export type PhoneCause = "switched_off" | "number_missing" | "number_unreadable" | "number_short" | "number_premium" | "number_emergency" | "number_not_allowed" | "encryption_required" | "encryption_ends" | "over" | "too_often" | "too_many_at_once" | "lines_busy" | "minutes_used" | "time_up" | "another_line" | "no_line" | "not_in_service" | "no_answer" | "busy" | "refused" | "not_confirmed" | "cancelled" | "no_sound" | "line_dead" | "hung_up" | "removed" | "declined" | "back_to_page" | "draining" | "fault";
+export type PhoneCause = "switched_off" | "number_missing" | "number_unreadable" | "number_short" | "number_premium" | "number_emergency" | "number_not_allowed" | "encryption_required" | "encryption_ends" | "over" | "too_often" | "too_many_at_once" | "lines_busy" | "minutes_used" | "time_up" | "another_line" | "no_line" | "not_in_service" | "no_answer" | "busy" | "refused" | "not_confirmed" | "cancelled" | "no_sound" | "nothing_sent" | "line_dead" | "hung_up" | "removed" | "declined" | "back_to_page" | "draining" | "fault";
 
 /** Stable error codes. */
 export type ErrorCode = "bad_message" | "bad_session" | "bad_version" | "out_of_order" | "not_permitted" | "bad_offer" | "not_found" | "too_many" | "unavailable";
@@ -349,7 +349,9 @@ export type ServerMessage = { "type": "welcome",
   /** The last digits of the number; to the seat itself and to hosts alone. */
   number_ending: string | null,
   /** Who called in did so from that number, or from another one; to hosts alone. Nothing when no number was shown, or for a call that the server made. */
-  matches_file: boolean | null }
+  matches_file: boolean | null,
+  /** With `planned`: the server calls in so many. With `ready`, to the seat itself: the server calls by itself when its page has been gone for so many; nothing when it would not. */
+  seconds: number | null }
   | { "type": "dial_in",
   /** A telephone number or a SIP address. */
   number: string,

@@ -159,7 +159,7 @@ export type CallEvent =
   | { readonly kind: "steady" }
   | { readonly kind: "answered"; readonly gate: Gate["gate"] }
   | { readonly kind: "asked_next" }
-  | { readonly kind: "read"; readonly what: Passing }
+  | { readonly kind: "read"; readonly what: Passing; readonly seat?: string | null }
   | { readonly kind: "left" }
   | { readonly kind: "server"; readonly message: ServerMessage };
 
@@ -252,7 +252,7 @@ function reduceEvent(state: CallState, event: CallEvent): CallState {
     case "asked_next":
       return { ...state, next: "asked" };
     case "read":
-      if (event.what === "phone") return state.seat === null ? state : { ...state, phones: withoutOutcome(state.phones, state.seat) };
+      if (event.what === "phone") return event.seat == null ? state : { ...state, phones: withoutOutcome(state.phones, event.seat) };
       return { ...state, [event.what]: event.what === "next" ? "none" : null };
     case "left":
       return { ...state, phase: "left", socket: "idle", media: "none" };
@@ -425,6 +425,13 @@ export function couldTakeOver(state: CallState): boolean {
 /** The page alone will not do, for now: what the telephone is for. */
 export function isStruggling({ phase, socket, quality }: CallState): boolean {
   return phase === "reconnecting" || socket === "lost" || (phase === "in_call" && quality === "poor");
+}
+
+/** The server cannot be reached, and will call this person by itself when that lasts: unless they said that it should not. */
+export function isCallAwaited(state: CallState): boolean {
+  const phone = ownPhone(state);
+  const hosted = othersPresent(state).some(({ role }) => isHost(role));
+  return state.phase === "reconnecting" && state.socket === "lost" && hosted && phone?.callable === true && phone.alone !== null && phone.cause !== "cancelled";
 }
 
 /** Whom a host may see who is not here, and could have called or is on the line already. */

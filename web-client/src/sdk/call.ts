@@ -223,9 +223,9 @@ export class Call extends EventTarget {
     this.apply({ kind: "asked_next" });
   }
 
-  /** The person has read it: it goes from the state. */
-  dismiss(what: Passing): void {
-    this.apply({ kind: "read", what });
+  /** The person has read it: it goes from the state. `seat`: whose telephone, for `phone`. */
+  dismiss(what: Passing, seat: string | null = this.state.seat): void {
+    this.apply({ kind: "read", what, seat });
   }
 
   /**

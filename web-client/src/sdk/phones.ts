@@ -4,8 +4,8 @@
 
 import type { PhoneCause, PhoneState, ServerMessage } from "../protocol/generated.ts";
 
-/** What a telephone does; `ready` and `unavailable` say instead whether the server can call it. */
-export type PhoneDoing = Exclude<PhoneState, "ready" | "unavailable">;
+/** What a telephone does; `ready` and `unavailable` say instead whether the server can call it, `idle` that it does nothing. */
+export type PhoneDoing = Exclude<PhoneState, "ready" | "unavailable" | "idle">;
 
 export interface Phone {
   /** The server can call it. */
@@ -17,6 +17,10 @@ export interface Phone {
   /** Null while it has done nothing, or nothing that is still worth telling. */
   readonly doing: PhoneDoing | null;
   readonly cause: PhoneCause | null;
+  /** `planned`: the server calls so many seconds after it said so. */
+  readonly seconds: number | null;
+  /** The server calls one's own by itself when the page has been gone for so many seconds; null: it would not. */
+  readonly alone: number | null;
   /** Who called in did so from the number of the file, or from another; null: not known. */
   readonly matchesFile: boolean | null;
 }
@@ -35,17 +39,20 @@ const UNKNOWN: Phone = {
   ending: null,
   doing: null,
   cause: null,
+  seconds: null,
+  alone: null,
   matchesFile: null,
 };
 
 export function reducePhone(phones: Phones, message: Extract<ServerMessage, { type: "phone" }>): Phones {
-  const { seat, state, cause, number_ending, matches_file } = message;
+  const { seat, state, cause, number_ending, matches_file, seconds } = message;
   const before = phones[seat] ?? UNKNOWN;
   const ending = number_ending ?? before.ending;
+  // A server of an earlier version says no seconds.
   const after =
     state === "ready" || state === "unavailable"
-      ? { ...before, ending, callable: state === "ready", obstacle: cause }
-      : { ...before, ending, doing: state, cause, matchesFile: matches_file ?? null };
+      ? { ...before, ending, callable: state === "ready", obstacle: cause, alone: seconds ?? null }
+      : { ...before, ending, doing: state === "idle" ? null : state, cause, seconds: seconds ?? null, matchesFile: matches_file ?? null };
   return { ...phones, [seat]: after };
 }
 
