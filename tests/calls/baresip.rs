@@ -55,10 +55,12 @@ impl Baresip {
         Tone::new(identity.hz, 8_000.0, Rate::Narrow).fill(&mut samples);
         let voice = Wav { hz: Rate::Narrow.hz(), samples };
         std::fs::write(folder.join("voice.wav"), voice.to_bytes()).unwrap();
-        let certificate = [&identity.certificate.cert, &identity.certificate.key].map(|file| std::fs::read(file).unwrap());
+        let certificate =
+            [&identity.certificate.cert, &identity.certificate.key].map(|file| std::fs::read(file).unwrap());
         std::fs::write(folder.join("own.pem"), certificate.concat()).unwrap();
         std::fs::write(folder.join("config"), configuration(&folder, &identity)).unwrap();
-        let encryption = if identity.encryption.is_empty() { "" } else { &format!(";mediaenc={}", identity.encryption) };
+        let encryption =
+            if identity.encryption.is_empty() { "" } else { &format!(";mediaenc={}", identity.encryption) };
         let account = format!(
             "<sip:+33612345678@127.0.0.1:{};transport=tls>;regint=0;answermode=auto;audio_codecs=PCMA{encryption}\n",
             identity.port
@@ -152,8 +154,10 @@ impl Baresip {
 
 fn configuration(folder: &Path, identity: &Identity<'_>) -> String {
     let (folder, Identity { ca, port, control, .. }) = (folder.display(), identity);
-    let modules = ["g711.so", "aufile.so", "aubridge.so", "sndfile.so", "srtp.so"].map(|name| format!("module {name}\n"));
-    let applications = ["account.so", "contact.so", "menu.so", "ctrl_tcp.so"].map(|name| format!("module_app {name}\n"));
+    let modules =
+        ["g711.so", "aufile.so", "aubridge.so", "sndfile.so", "srtp.so"].map(|name| format!("module {name}\n"));
+    let applications =
+        ["account.so", "contact.so", "menu.so", "ctrl_tcp.so"].map(|name| format!("module_app {name}\n"));
     format!(
         "poll_method epoll\nsip_listen 127.0.0.1:{}\nsip_cafile {}\nsip_certificate {folder}/own.pem\n\
          audio_source aufile,{folder}/voice.wav\naudio_player aubridge,ear\naudio_alert aubridge,bell\naudio_buffer 20-160\n\

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use colloque::telephone::prompts::Prompt;
-use colloque_sound::level::{decibels, mean_square};
 use colloque_signaling::message::{PhoneCause, PhoneState};
+use colloque_sound::level::{decibels, mean_square};
 use serde_json::json;
 
 use crate::phone::Call;

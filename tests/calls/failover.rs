@@ -21,8 +21,11 @@ async fn rings_behind(broken: &[u16]) -> Duration {
     // The patience with a line is the product's own.
     let patience = "first_response_ms = 3000";
     let name = |at: usize| format!("broken-{at}");
-    let mut trunks: Vec<String> =
-        broken.iter().enumerate().map(|(at, port)| trunk(&name(at), *port, &format!("{patience}\npriority = {}", at + 1))).collect();
+    let mut trunks: Vec<String> = broken
+        .iter()
+        .enumerate()
+        .map(|(at, port)| trunk(&name(at), *port, &format!("{patience}\npriority = {}", at + 1)))
+        .collect();
     trunks.push(trunk("works", sip.port(), &format!("{patience}\npriority = 90")));
     let server = Setup::of(&trunks).start().await;
     let booked = server.book(json!({})).await;
@@ -56,8 +59,7 @@ async fn a_call_whose_first_lines_are_dead_or_silent_rings_on_the_next_within_te
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (dead, silent_port) = (dead_port().await, silent.local_addr().unwrap().port());
     let both = [dead, silent_port];
-    let (dead, quiet, both) =
-        tokio::join!(rings_behind(&both[..1]), rings_behind(&both[1..]), rings_behind(&both));
+    let (dead, quiet, both) = tokio::join!(rings_behind(&both[..1]), rings_behind(&both[1..]), rings_behind(&both));
     for (name, took) in [("a dead line", dead), ("a silent line", quiet), ("both", both)] {
         println!("behind {name}: rings after {took:?}");
         assert!(took < PROMISED, "behind {name}: {took:?}");

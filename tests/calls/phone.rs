@@ -137,7 +137,12 @@ impl Call {
 }
 
 fn header(message: &str, name: &str) -> String {
-    message.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} {message}")).trim().to_owned()
+    message
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .unwrap_or_else(|| panic!("{name} {message}"))
+        .trim()
+        .to_owned()
 }
 
 /// Of the telephone's side of every dialog.

@@ -187,10 +187,7 @@ impl Server {
         body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         let (status, body) = self.api("POST", "/v1/consultations", body).await;
         assert_eq!(status, StatusCode::CREATED, "{body}");
-        Booked {
-            id: body["id"].as_str().unwrap().to_owned(),
-            seats: body["seats"].as_array().unwrap().clone(),
-        }
+        Booked { id: body["id"].as_str().unwrap().to_owned(), seats: body["seats"].as_array().unwrap().clone() }
     }
 
     /// Has a seat called, or called off (`DELETE`), as its clinic does.
@@ -211,8 +208,10 @@ impl Server {
     pub async fn told(&self, booked: &Booked, seat: usize) -> Vec<(String, Value)> {
         self.consultations.journal().flush().await;
         let entries = self.store.entries_of(&booked.id).await.unwrap();
-        let of_seat =
-            entries.into_iter().map(|entry| entry.entry).filter(|entry| entry.seat.as_deref() == Some(id(&booked.seats[seat])));
+        let of_seat = entries
+            .into_iter()
+            .map(|entry| entry.entry)
+            .filter(|entry| entry.seat.as_deref() == Some(id(&booked.seats[seat])));
         let phone = of_seat.filter_map(|entry| {
             let kind = entry.kind.strip_prefix("phone.")?.to_owned();
             Some((kind, serde_json::from_str(&entry.data).unwrap()))

@@ -7,12 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use colloque_sound::Rate;
 use colloque_sound::event::EventWriter;
 use colloque_sound::g711;
 use colloque_sound::key::Key;
 use colloque_sound::measure::amplitude_of;
 use colloque_sound::tones::Tone;
-use colloque_sound::Rate;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
@@ -153,7 +153,8 @@ async fn pair() -> (UdpSocket, UdpSocket) {
 /// Speaks and listens, a frame of 20 ms at a time.
 async fn live(socket: UdpSocket, reporter: UdpSocket, shared: Arc<Mutex<Shared>>) {
     let mut frames = tokio::time::interval(Duration::from_millis(20));
-    let mut mouth = Mouth { ssrc: rand::random(), sequence: rand::random(), timestamp: rand::random(), ..Mouth::default() };
+    let mut mouth =
+        Mouth { ssrc: rand::random(), sequence: rand::random(), timestamp: rand::random(), ..Mouth::default() };
     let mut datagram = [0; 2_048];
     for frame in 0_u64.. {
         frames.tick().await;
@@ -198,14 +199,14 @@ impl Mouth {
         self.timestamp = self.timestamp.wrapping_add(160);
         shared.remote?;
         if self.press.is_none() && self.pause == 0 {
-            self.press = shared.keys.pop_front().map(|key| EventWriter::new(key, self.timestamp, 8_000, 5));
+            self.press = shared.keys.pop_front().map(|key| EventWriter::new(key, self.timestamp, 8_000, 3));
         }
         self.pause = self.pause.saturating_sub(1);
         if let Some(press) = &mut self.press {
             if let Some(event) = press.poll_packet() {
                 return Some(self.with_head(event.marker, EVENTS, event.timestamp, &event.payload));
             }
-            (self.press, self.pause) = (None, 5);
+            (self.press, self.pause) = (None, 2);
         }
         let mut samples = [0; 160];
         match shared.speech {

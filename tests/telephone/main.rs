@@ -5,6 +5,7 @@
 mod authority;
 mod crossing;
 mod flood;
+mod gate;
 mod inbound;
 mod ipv6;
 mod kamailio;

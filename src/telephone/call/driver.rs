@@ -308,7 +308,7 @@ impl Driver {
                 Action::Renegotiate => self.renegotiate(),
                 Action::Tell(state, cause) => self.attendance.tell(state, cause),
                 Action::Leave => self.attendance.leave(self.broken),
-                Action::HangUp => self.hang_up().await,
+                Action::HangUp(reason) => self.hang_up(reason).await,
             }
         }
     }
@@ -348,9 +348,9 @@ impl Driver {
         }
     }
 
-    async fn hang_up(&mut self) {
+    async fn hang_up(&mut self, reason: Reason) {
         if let Some(dialog) = self.dialog.take() {
-            dialog.bye(Reason::Normal).await;
+            dialog.bye(reason).await;
         }
     }
 }
