@@ -434,6 +434,7 @@ mod tests {
     use super::*;
     use crate::telephone::call::NotTaken;
     use crate::telephone::media::quality::Mos as Score;
+    use crate::telephone::sip::Reason;
 
     #[derive(Default)]
     struct Ended(Mutex<Vec<(String, String, CallOutcome)>>);
@@ -514,7 +515,7 @@ mod tests {
             call.handle_input(&Input::Answered, now);
             input.iter().for_each(|input| call.handle_input(input, now));
             action.iter().for_each(|action| call.handle_action(action, now));
-            call.handle_action(&Action::HangUp, now);
+            call.handle_action(&Action::HangUp(Reason::Normal), now);
             drop(call);
             assert_eq!(desk.ended(), [outcome]);
         }

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use super::echo::EchoTest;
 use super::line::LineNews;
-use super::seated::{LAST_WORDS_MAX, Seated};
+use super::seated::{LAST_WORDS_MAX, Seated, reason_of};
 use super::{Action, Input, Times};
 use crate::pii::Pii;
 use crate::telephone::prompts::Prompt;
+use crate::telephone::sip::Reason;
 
 /// A call that came in.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ enum State {
     Checking { tries_left: u32 },
     Seated(Seated),
     Echo(EchoTest),
-    Ending { by: Instant },
+    Ending { by: Instant, reason: Reason },
     Over,
 }
 
@@ -70,7 +71,7 @@ impl DialIn {
             State::Pin(entry) => Some((entry.last + self.times.inter_digit).min(entry.begun + self.times.pin_total)),
             State::Seated(seated) => seated.poll_timeout(),
             State::Echo(test) => test.poll_timeout(),
-            State::Ending { by } => Some(*by),
+            State::Ending { by, .. } => Some(*by),
             // The driver has a deadline of its own for an answer and for the store.
             State::Ringing | State::Checking { .. } | State::Over => None,
         }
@@ -89,10 +90,11 @@ impl DialIn {
                 self.state = State::Over;
                 Vec::new()
             }
-            (Input::Said, State::Ending { .. }) | (Input::Line(LineNews::GivenUp), _) => {
-                self.state = State::Over;
-                vec![Action::HangUp]
+            (Input::Said, State::Ending { reason, .. }) => {
+                let reason = *reason;
+                self.hang_up(reason)
             }
+            (Input::Line(LineNews::GivenUp), _) => self.hang_up(Reason::Timeout),
             (_, State::Ending { .. }) => Vec::new(),
             (Input::Answered, State::Ringing) => self.ask(self.times.pin_tries, Prompt::AskPin, now),
             (Input::Key(key), State::Pin(_)) => self.handle_key(key.0, now),
@@ -123,9 +125,9 @@ impl DialIn {
         match &mut self.state {
             State::Seated(seated) => seated.handle_timeout(now),
             State::Echo(test) => test.handle_timeout(now),
-            State::Ending { by } if now >= *by => {
-                self.state = State::Over;
-                vec![Action::HangUp]
+            State::Ending { by, reason } if now >= *by => {
+                let reason = *reason;
+                self.hang_up(reason)
             }
             State::Pin(entry) if now >= entry.begun + self.times.pin_total => self.end(Prompt::NothingTyped, now),
             State::Pin(entry) if now >= entry.last + self.times.inter_digit => {
@@ -163,8 +165,13 @@ impl DialIn {
     }
 
     fn end(&mut self, phrase: Prompt, now: Instant) -> Vec<Action> {
-        self.state = State::Ending { by: now + LAST_WORDS_MAX };
+        self.state = State::Ending { by: now + LAST_WORDS_MAX, reason: reason_of(phrase) };
         vec![Action::Say(phrase)]
+    }
+
+    fn hang_up(&mut self, reason: Reason) -> Vec<Action> {
+        self.state = State::Over;
+        vec![Action::HangUp(reason)]
     }
 }
 
@@ -229,7 +236,7 @@ mod tests {
         let (mut call, now) = answered();
         let fax = Input::Cancelled(PhoneCause::NotConfirmed);
         assert_eq!(call.handle_input(&fax, now), [Action::Say(Prompt::Goodbye)]);
-        assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp]);
+        assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp(Reason::Normal)]);
         assert!(call.is_over());
     }
 
@@ -259,7 +266,7 @@ mod tests {
         }
         assert_eq!(keys(&mut call, "123456789#", now), []);
         assert_eq!(call.handle_input(&Input::PinRight, now), [], "nothing opens a call that ends");
-        assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp]);
+        assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp(Reason::Rejected)]);
         assert!(call.is_over() && call.poll_timeout().is_none());
     }
 
@@ -273,7 +280,7 @@ mod tests {
         }
         let help = |second| (second, Action::Say(Prompt::HelpPin));
         let nothing = (60, Action::Say(Prompt::NothingTyped));
-        assert_eq!(said, [help(15), help(30), help(45), nothing, (72, Action::HangUp)]);
+        assert_eq!(said, [help(15), help(30), help(45), nothing, (72, Action::HangUp(Reason::Timeout))]);
     }
 
     #[test]
@@ -311,7 +318,7 @@ mod tests {
             assert!(call.is_over());
             let (mut dead, now) = answered();
             keys(&mut dead, typed, now);
-            assert_eq!(dead.handle_input(&Input::Line(LineNews::GivenUp), now), [Action::HangUp]);
+            assert_eq!(dead.handle_input(&Input::Line(LineNews::GivenUp), now), [Action::HangUp(Reason::Timeout)]);
             assert!(dead.is_over());
             let (mut drained, now) = answered();
             keys(&mut drained, typed, now);
@@ -332,7 +339,7 @@ mod tests {
         while let Some(due) = call.poll_timeout() {
             actions.extend(call.handle_timeout(due));
         }
-        assert_eq!(actions.last(), Some(&Action::HangUp));
+        assert_eq!(actions.last(), Some(&Action::HangUp(Reason::Normal)));
         assert!(call.is_over() && !actions.iter().any(|action| matches!(action, Action::Arrive | Action::Attach)));
     }
 

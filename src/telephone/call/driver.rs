@@ -290,7 +290,7 @@ impl Driver {
                 Action::Renegotiate => self.renegotiate().await,
                 Action::Tell(state, cause) => self.attendance.tell(state, cause),
                 Action::Leave => self.attendance.leave(self.broken),
-                Action::HangUp => self.hang_up().await,
+                Action::HangUp(reason) => self.hang_up(reason).await,
             }
         }
     }
@@ -340,9 +340,9 @@ impl Driver {
         }
     }
 
-    async fn hang_up(&mut self) {
+    async fn hang_up(&mut self, reason: Reason) {
         if let Some(dialog) = self.dialog.take() {
-            dialog.bye(Reason::Normal).await;
+            dialog.bye(reason).await;
         }
     }
 }

@@ -10,9 +10,10 @@
 use std::time::{Duration, Instant};
 
 use super::line::LineNews;
-use super::seated::LAST_WORDS_MAX;
+use super::seated::{LAST_WORDS_MAX, reason_of};
 use super::{Action, Input};
 use crate::telephone::prompts::Prompt;
+use crate::telephone::sip::Reason;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ pub(super) struct EchoTest {
 enum State {
     Telling { by: Instant },
     Echoing { until: Instant },
-    Ending { by: Instant },
+    Ending { by: Instant, reason: Reason },
     Over,
 }
 
@@ -42,7 +43,7 @@ impl EchoTest {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Telling { by: at } | State::Echoing { until: at } | State::Ending { by: at } => Some(at),
+            State::Telling { by: at } | State::Echoing { until: at } | State::Ending { by: at, .. } => Some(at),
             State::Over => None,
         }
     }
@@ -54,7 +55,8 @@ impl EchoTest {
                 self.state = State::Over;
                 Vec::new()
             }
-            (Input::Line(LineNews::GivenUp), _) | (Input::Said, State::Ending { .. }) => self.hang_up(),
+            (Input::Line(LineNews::GivenUp), _) => self.hang_up(Reason::Timeout),
+            (Input::Said, State::Ending { reason, .. }) => self.hang_up(reason),
             (Input::Draining, State::Telling { .. } | State::Echoing { .. }) => self.end(Prompt::Draining, now),
             (Input::Said, State::Telling { .. }) => self.listen(now),
             (Input::Spoke, State::Echoing { .. }) => {
@@ -74,7 +76,7 @@ impl EchoTest {
                 let words = if self.spoke { Prompt::EchoHeard } else { Prompt::EchoUnheard };
                 self.end(words, now)
             }
-            State::Ending { by } if now >= by => self.hang_up(),
+            State::Ending { by, reason } if now >= by => self.hang_up(reason),
             _ => Vec::new(),
         }
     }
@@ -85,13 +87,13 @@ impl EchoTest {
     }
 
     fn end(&mut self, words: Prompt, now: Instant) -> Vec<Action> {
-        self.state = State::Ending { by: now + LAST_WORDS_MAX };
+        self.state = State::Ending { by: now + LAST_WORDS_MAX, reason: reason_of(words) };
         vec![Action::Echo(false), Action::Say(words)]
     }
 
-    fn hang_up(&mut self) -> Vec<Action> {
+    fn hang_up(&mut self, reason: Reason) -> Vec<Action> {
         self.state = State::Over;
-        vec![Action::HangUp]
+        vec![Action::HangUp(reason)]
     }
 }
 
@@ -116,7 +118,7 @@ mod tests {
             let due = start + ECHO;
             assert_eq!((test.poll_timeout(), test.handle_timeout(due - Duration::from_millis(1))), (Some(due), vec![]));
             assert_eq!(test.handle_timeout(due), [Action::Echo(false), Action::Say(words)]);
-            assert_eq!(test.handle_input(&Input::Said, due), [Action::HangUp]);
+            assert_eq!(test.handle_input(&Input::Said, due), [Action::HangUp(Reason::Normal)]);
             assert!(test.is_over());
         }
     }
@@ -132,7 +134,7 @@ mod tests {
             actions.extend(test.handle_timeout(due));
         }
         let words = Action::Say(Prompt::EchoUnheard);
-        assert_eq!(actions, [Action::Echo(true), Action::Echo(false), words, Action::HangUp]);
+        assert_eq!(actions, [Action::Echo(true), Action::Echo(false), words, Action::HangUp(Reason::Normal)]);
         // It is cut off at any point.
         for steps in 0..3 {
             let told = |input: &Input| {
@@ -141,7 +143,7 @@ mod tests {
                 (test.handle_input(input, start), test.is_over())
             };
             assert_eq!(told(&Input::HungUp), (vec![], true));
-            assert_eq!(told(&Input::Line(LineNews::GivenUp)), (vec![Action::HangUp], true));
+            assert_eq!(told(&Input::Line(LineNews::GivenUp)), (vec![Action::HangUp(Reason::Timeout)], true));
             let goodbye = vec![Action::Echo(false), Action::Say(Prompt::Draining)];
             assert_eq!(told(&Input::Draining), (if steps < 2 { goodbye } else { vec![] }, false));
         }

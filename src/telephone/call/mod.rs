@@ -30,6 +30,7 @@ use colloque_signaling::message::{PhoneCause, PhoneState};
 use crate::pii::Pii;
 
 use super::prompts::Prompt;
+use super::sip::Reason;
 
 /// Something that happened to a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -161,8 +162,8 @@ pub enum Action {
     Tell(PhoneState, Option<PhoneCause>),
     /// Give the seat's place up.
     Leave,
-    /// Hang up. The call is over when this was done.
-    HangUp,
+    /// Hang up, for this reason. The call is over when this was done.
+    HangUp(Reason),
 }
 
 /// Times of a call. The operator's, from the configuration.
