@@ -64,8 +64,8 @@ enum Phone {
 struct Watched {
     ladder: Ladder,
     loss: Loss,
-    /// Since when its page tries to make its media connection.
-    connecting: Option<Instant>,
+    /// The last sign of life of its media. A page that makes a new connection meanwhile does not begin the count again.
+    media_gone: Option<Instant>,
     was_on_phone: bool,
 }
 
@@ -225,16 +225,13 @@ impl Watched {
 
     fn read(&mut self, sign: &Sign, now: Instant) -> Reading {
         match sign.media {
-            Media::Connecting => self.connecting = self.connecting.or(Some(now)),
-            Media::Connected | Media::Quiet(_) => self.connecting = None,
+            Media::Connected => self.media_gone = None,
+            Media::Quiet(since) => self.media_gone = Some(self.media_gone.map_or(since, |before| before.min(since))),
+            Media::Connecting => self.media_gone = self.media_gone.or(Some(now)),
             // Between two tries.
             Media::Absent => {}
         }
-        let media_gone = match sign.media {
-            Media::Quiet(since) => Some(since),
-            _ => self.connecting,
-        };
-        Reading { signalling_gone: sign.page_gone, media_gone, ..Reading::default() }
+        Reading { signalling_gone: sign.page_gone, media_gone: self.media_gone, ..Reading::default() }
     }
 
     /// The page is gone, and nobody has done anything about it.
@@ -327,6 +324,12 @@ mod tests {
         let never = watch(100, |now| Second { connecting: now >= 5, ..WELL });
         assert_eq!(never, moves(&[(12, "call in 8"), (20, "call: MediaGone")]));
         assert_eq!(watch(100, |now| Second { connecting: now % 7 != 0, ..WELL }), [], "it does every time");
+        let again = watch(100, |now| match now {
+            17..20 => Second { media: Some(10), ..WELL },
+            20.. => Second { connecting: true, ..WELL },
+            _ => WELL,
+        });
+        assert_eq!(again, moves(&[(17, "call in 8"), (25, "call: MediaGone")]), "a new try is no sign of life");
     }
 
     #[test]
