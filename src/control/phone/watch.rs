@@ -40,8 +40,10 @@ struct Sign {
 /// The media connection of a seat's page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Media {
-    /// There is none, and none is being made.
-    Absent,
+    /// Nobody is on the page, nor is anybody missed there.
+    NoPage,
+    /// There is none, as between two tries.
+    Between,
     /// Its handshake is not done.
     Connecting,
     Connected,
@@ -181,14 +183,16 @@ impl Sign {
             (false, true) => Phone::Dialled,
             (false, false) => Phone::Nothing,
         };
+        // Whose device is in the room is in it.
+        let is_there = seat.page_presence() == Presence::Present;
         let media = match &seat.page_leg {
-            None => Media::Absent,
+            _ if seat.visit == Visit::Absent => Media::NoPage,
+            None => Media::Between,
             Some(page) if !page.connected => Media::Connecting,
-            Some(page) => page.quiet_since.map_or(Media::Connected, Media::Quiet),
+            Some(page) => page.quiet_since.filter(|_| !is_there).map_or(Media::Connected, Media::Quiet),
         };
         let page_gone = match seat.visit {
-            // Whose device is in the room is in it.
-            Visit::Away { since, .. } if seat.page_presence() != Presence::Present => Some(since),
+            Visit::Away { since, .. } if !is_there => Some(since),
             Visit::Away { .. } | Visit::Connected { .. } | Visit::Absent => None,
         };
         Self { page_gone, media, phone, called_off: seat.telephone.take_called_off(), seat: seat.id.clone() }
@@ -225,11 +229,10 @@ impl Watched {
 
     fn read(&mut self, sign: &Sign, now: Instant) -> Reading {
         match sign.media {
-            Media::Connected => self.media_gone = None,
+            Media::Connected | Media::NoPage => self.media_gone = None,
             Media::Quiet(since) => self.media_gone = Some(self.media_gone.map_or(since, |before| before.min(since))),
             Media::Connecting => self.media_gone = self.media_gone.or(Some(now)),
-            // Between two tries.
-            Media::Absent => {}
+            Media::Between => {}
         }
         Reading { signalling_gone: sign.page_gone, media_gone: self.media_gone, ..Reading::default() }
     }
@@ -262,13 +265,15 @@ mod tests {
     struct Second {
         page: Option<u64>,
         media: Option<u64>,
+        /// Its person has left.
+        left: bool,
         connecting: bool,
         phone: Phone,
         called_off: bool,
     }
 
     const WELL: Second =
-        Second { page: None, media: None, connecting: false, phone: Phone::Nothing, called_off: false };
+        Second { page: None, media: None, left: false, connecting: false, phone: Phone::Nothing, called_off: false };
 
     fn gone(since: u64, now: u64) -> Option<u64> {
         (now >= since).then_some(since)
@@ -281,8 +286,9 @@ mod tests {
         let at = |second: u64| start + Duration::from_secs(second);
         let mut all = Vec::new();
         for second in 0..seconds {
-            let Second { page, media, connecting, phone, called_off } = signs(second);
+            let Second { page, media, left, connecting, phone, called_off } = signs(second);
             let media = match media {
+                _ if left => Media::NoPage,
                 Some(since) => Media::Quiet(at(since)),
                 None if connecting => Media::Connecting,
                 None => Media::Connected,
@@ -330,6 +336,12 @@ mod tests {
             _ => WELL,
         });
         assert_eq!(again, moves(&[(17, "call in 8"), (25, "call: MediaGone")]), "a new try is no sign of life");
+    }
+
+    #[test]
+    fn whoever_leaves_while_the_media_is_gone_is_not_called() {
+        let left = watch(100, |now| Second { media: gone(17, now).map(|_| 10), left: now >= 20, ..WELL });
+        assert_eq!(left, moves(&[(17, "call in 8"), (20, "withdraw")]));
     }
 
     #[test]
