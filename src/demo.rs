@@ -98,7 +98,7 @@ fn demo_telephone() -> TelephoneSettings {
     let allow: Vec<String> = own.iter().map(|ip| format!("\"{ip}\"")).collect();
     // Its keys are those of the sample configuration: a person reads there what they mean.
     let text = format!(
-        "enabled = true\npublic_ip = [\"{shown}\"]\nsip_udp = \"0.0.0.0:0\"\nmax_legs = 8\n[[trunk]]\nname = \"demo\"\n\
+        "enabled = true\npublic_ip = [\"{shown}\"]\nsip_udp = \"0.0.0.0:0\"\nmax_legs = 8\nself_test_code = \"0000\"\n[[trunk]]\nname = \"demo\"\n\
          uri = \"sip:{shown}\"\nallow = [{}]\noptions_s = 0\nmedia_allow = [{}]\n",
         allow.join(", "),
         allow.join(", ")

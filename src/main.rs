@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use colloque::config::{self, Config, Settings};
-use commands::{audit, backup, clinic, erase, keys};
+use commands::{audit, backup, clinic, erase, keys, telephone};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -66,6 +66,11 @@ enum Command {
     Erase {
         #[command(subcommand)]
         command: erase::EraseCommand,
+    },
+    /// Try the telephone of a running server
+    Telephone {
+        #[command(subcommand)]
+        command: telephone::TelephoneCommand,
     },
     /// Copy everything that a restore needs into a new directory, while the server runs
     Backup {
@@ -123,7 +128,7 @@ async fn start() -> ExitCode {
         tracing::warn!(name, "this environment variable is not a setting of Colloque");
     }
     match run(Cli::parse().command).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             for line in format!("{error:#}").lines() {
                 eprintln!("error: {line}");
@@ -133,18 +138,20 @@ async fn start() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(configured) => serve::run(configured.resolve()?).await,
-        Command::Demo { configured, json, tls } => demo::run(configured.settings()?, json, tls).await,
-        Command::Clinic { command } => clinic::run(command).await,
-        Command::Keys { command } => keys::run(command).await,
-        Command::Record { command: verify::RecordCommand::Verify(verify) } => verify::run(verify),
-        Command::Check(configured) => serve::check(configured.resolve()?).await,
-        Command::Audit { command } => audit::run(command).await,
-        Command::Erase { command } => erase::run(command).await,
-        Command::Backup { to, configured } => backup::run(&to, configured).await,
+        Command::Telephone { command } => return telephone::run(command).await,
+        Command::Serve(configured) => serve::run(configured.resolve()?).await?,
+        Command::Demo { configured, json, tls } => demo::run(configured.settings()?, json, tls).await?,
+        Command::Clinic { command } => clinic::run(command).await?,
+        Command::Keys { command } => keys::run(command).await?,
+        Command::Record { command: verify::RecordCommand::Verify(verify) } => verify::run(verify)?,
+        Command::Check(configured) => serve::check(configured.resolve()?).await?,
+        Command::Audit { command } => audit::run(command).await?,
+        Command::Erase { command } => erase::run(command).await?,
+        Command::Backup { to, configured } => backup::run(&to, configured).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Logs go to stderr: stdout belongs to links and keys. Whatever the variable says, libraries stay at `info`: below it they

@@ -92,6 +92,8 @@ pub struct JitterCounts {
     pub lost: u64,
     /// Frames that had to be made up, lost or merely late.
     pub concealed: u64,
+    /// Times that nothing was left to play, though the sender had not paused.
+    pub dry: u64,
     /// Frames left out while nobody spoke.
     pub dropped: u64,
     /// Frames of waiting put in while nobody spoke.
@@ -434,6 +436,7 @@ impl JitterBuffer {
             return Taken::Empty { ticks };
         }
         self.counts.concealed += 1;
+        self.counts.dry += u64::from(concealed == 0);
         self.playing = Some(Playing::Stalled { head, last, frames, concealed: concealed + 1 });
         Taken::Lost { ticks, next: None }
     }
@@ -448,6 +451,7 @@ impl JitterBuffer {
         if gap > 0 && missing == 0 {
             // A pause of the sender's: nobody had to make up for it.
             self.counts.concealed -= u64::from(concealed);
+            self.counts.dry -= u64::from(concealed > 0);
         }
         let filled = i64::from(frames) * i64::from(self.frame_ticks);
         if filled >= gap {

@@ -1,4 +1,4 @@
-//! Measures of recorded sound, for tests and scripts: is the tone there, how late, with how many holes.
+//! Measures of recorded sound, for tests: is the tone there, how late, with how many holes.
 //!
 //! Not for calls: nothing here is made to be fast. Levels are amplitudes in samples' units, so that what was sent with 8,000 is
 //! heard with 8,000.

@@ -7,3 +7,4 @@ pub mod backup;
 pub mod clinic;
 pub mod erase;
 pub mod keys;
+pub mod telephone;

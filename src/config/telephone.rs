@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::pii::Pii;
+
 use super::TlsFiles;
 
 pub use network::Network;
@@ -126,6 +128,12 @@ pub struct TelephoneSettings {
     /// Time until a telephone that sends nothing at all is given up
     #[arg(skip)]
     pub media_lost_s: Option<u32>,
+    /// Digits that try a line instead of a PIN
+    #[arg(skip)]
+    pub self_test_code: Option<String>,
+    /// Number that the operator's test calls go to
+    #[arg(skip)]
+    pub self_test_number: Option<Pii<String>>,
     /// Effort of the Opus encoder
     #[arg(skip)]
     pub opus_complexity: Option<u8>,
@@ -180,6 +188,10 @@ pub struct TelephoneConfig {
     pub media_silence: Duration,
     /// Time until a telephone that sends nothing at all is given up.
     pub media_lost: Duration,
+    /// Digits that try a line instead of a PIN, shorter than a PIN.
+    pub self_test_code: Option<String>,
+    /// Number that the operator's test calls go to.
+    pub self_test_number: Option<Pii<Number>>,
     /// 0 to 10.
     pub opus_complexity: u8,
     /// By priority; never empty.
@@ -249,6 +261,15 @@ impl TelephoneSettings {
         let media_silence = seconds("media_silence_s", self.media_silence_s, 300, 5..=7_200);
         let media_lost = seconds("media_lost_s", self.media_lost_s, 20, 5..=600);
         let opus_complexity = number("opus_complexity", self.opus_complexity, 5, 0..=10, faults);
+        let pin = self.pin.resolve(faults);
+        let self_test_code = code(self.self_test_code, &pin, faults);
+        let self_test_number = self.self_test_number.and_then(|number| {
+            let read = Number::parse(&number.0, country).map(Pii);
+            if read.is_none() {
+                faults.push("telephone.self_test_number must be a number with + and country code".to_owned());
+            }
+            read
+        });
         Some(TelephoneConfig {
             public_ips: self.public_ip,
             sip_udp,
@@ -265,10 +286,12 @@ impl TelephoneSettings {
             drain_port,
             media_silence,
             media_lost,
+            self_test_code,
+            self_test_number,
             opus_complexity,
             trunks,
             dialout: self.dialout.resolve(faults),
-            pin: self.pin.resolve(faults),
+            pin,
             ladder: self.ladder.resolve(faults),
         })
     }
@@ -288,6 +311,15 @@ impl TelephoneSettings {
         }
         Some((addr, own?))
     }
+}
+
+/// Shorter than a PIN, so that no seat can ever be under it.
+fn code(code: Option<String>, pin: &PinRules, faults: &mut Vec<String>) -> Option<String> {
+    let code = code?;
+    if !(CODE_DIGITS_MIN..pin.digits).contains(&code.len()) || !code.bytes().all(|digit| digit.is_ascii_digit()) {
+        faults.push(format!("telephone.self_test_code must be {CODE_DIGITS_MIN} to {} digits", pin.digits - 1));
+    }
+    Some(code)
 }
 
 fn trunks(settings: Vec<TrunkSettings>, country: CountryCode, faults: &mut Vec<String>) -> Vec<TrunkConfig> {
@@ -339,6 +371,8 @@ fn number<T: PartialOrd + std::fmt::Display + Copy>(
     value
 }
 
+/// Fewer digits are typed by accident.
+const CODE_DIGITS_MIN: usize = 4;
 const SIP_UDP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5_060);
 /// Those that the server has words in.
 const LANGUAGES: [&str; 2] = ["fr", "en"];

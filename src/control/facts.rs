@@ -197,6 +197,9 @@ pub enum Fact {
     /// Nothing at all arrives from the telephone.
     #[serde(rename = "phone.lost")]
     PhoneLost {},
+    /// Nothing leaves for the telephone: it hears nothing.
+    #[serde(rename = "phone.nothing_sent")]
+    PhoneNothingSent {},
     /// The seat's telephone is gone. Exactly one cause.
     #[serde(rename = "phone.left")]
     PhoneLeft {
@@ -440,6 +443,14 @@ pub enum Cause {
     ServerFault,
     /// The server stopped while the seat was in the room.
     ServerStopped,
+    /// Nothing was ever heard from the seat's telephone.
+    TelephoneNoSound,
+    /// Nothing left for the seat's telephone: it heard nothing.
+    TelephoneNothingSent,
+    /// The line of the seat's telephone was dead for 5 s or more.
+    TelephoneLost,
+    /// The seat's telephone could not be called, or was cut off, by a fault of the lines or of the server.
+    TelephoneUnavailable,
 }
 
 impl Cause {

@@ -6,6 +6,9 @@ use colloque_signaling::message::PhoneCause;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector, exponential_buckets,
 };
+use serde::Serialize;
+
+use super::facts::{LadderCause, Step};
 
 /// Counters, all registered in one registry.
 pub struct Metrics {
@@ -15,6 +18,7 @@ pub struct Metrics {
     logins: IntCounterVec,
     calls: IntCounterVec,
     pins: IntCounterVec,
+    ladder: IntCounterVec,
     refused_credentials: IntCounterVec,
     /// Visits that went on after their socket was lost.
     pub resumptions: IntCounter,
@@ -64,8 +68,16 @@ impl Metrics {
             offers: counters("colloque_offers_total", "SDP offers, by outcome", "outcome"),
             logins: counters("colloque_logins_total", "Logins of professionals, by outcome", "outcome"),
             calls: IntCounterVec::new(
-                Opts::new("colloque_telephone_calls_total", "Telephone calls, by direction and by how they ended"),
-                &["direction", "outcome"],
+                Opts::new("colloque_telephone_calls_total", "Telephone calls, by direction, line and how they ended"),
+                &["direction", "trunk", "outcome"],
+            )
+            .expect("names and labels are valid"),
+            ladder: IntCounterVec::new(
+                Opts::new(
+                    "colloque_ladder_steps_total",
+                    "Steps of seats' connections, down or up, by where to and why",
+                ),
+                &["to", "cause"],
             )
             .expect("names and labels are valid"),
             pins: counters("colloque_telephone_pins_total", "PINs typed on telephones, by outcome", "outcome"),
@@ -104,9 +116,10 @@ impl Metrics {
     }
 
     fn register_all(&self) {
-        let collectors: [Box<dyn Collector>; 14] = [
+        let collectors: [Box<dyn Collector>; 15] = [
             Box::new(self.calls.clone()),
             Box::new(self.pins.clone()),
+            Box::new(self.ladder.clone()),
             Box::new(self.joins.clone()),
             Box::new(self.offers.clone()),
             Box::new(self.logins.clone()),
@@ -133,10 +146,20 @@ impl Metrics {
         self.offers.with_label_values(&[if answered { "answered" } else { "refused" }]).inc();
     }
 
-    /// Counts a telephone call that is over, or was not made. `direction`: `in` or `out`.
-    pub fn count_call(&self, direction: &str, outcome: PhoneCause) {
-        let outcome = serde_json::to_value(outcome).ok().and_then(|word| Some(word.as_str()?.to_owned()));
-        self.calls.with_label_values(&[direction, outcome.as_deref().unwrap_or_default()]).inc();
+    /// Counts a telephone call that is over, or was not made. `direction`: `in` or `out`; `trunk`: the operator's name of the line, or
+    /// [`NO_TRUNK`].
+    pub fn count_call(&self, direction: &str, trunk: &str, outcome: CallOutcome) {
+        let word = match outcome {
+            CallOutcome::Seat(cause) => word_of(cause),
+            CallOutcome::WrongPin => "wrong_pin".to_owned(),
+            CallOutcome::NoPin => "no_pin".to_owned(),
+            CallOutcome::SelfTest => "self_test".to_owned(),
+        };
+        self.calls.with_label_values(&[direction, trunk, &word]).inc();
+    }
+
+    pub(super) fn count_ladder_step(&self, to: Step, cause: LadderCause) {
+        self.ladder.with_label_values(&[&word_of(to), &word_of(cause)]).inc();
     }
 
     /// Counts a PIN: `right`, `wrong`, `barred`.
@@ -162,6 +185,27 @@ impl Metrics {
         self.draining.set(i64::from(census.draining));
         self.registry.gather()
     }
+}
+
+/// How a telephone call ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallOutcome {
+    /// As pages are told it of a seat's telephone; a call that opened no seat may end so as well.
+    Seat(PhoneCause),
+    /// The last try at a PIN was wrong.
+    WrongPin,
+    /// No PIN was typed in time.
+    NoPin,
+    /// It tried the line.
+    SelfTest,
+}
+
+/// The label of a call that no line took.
+pub const NO_TRUNK: &str = "none";
+
+/// A fixed word, as JSON has it.
+fn word_of(word: impl Serialize) -> String {
+    serde_json::to_value(word).ok().and_then(|word| Some(word.as_str()?.to_owned())).unwrap_or_default()
 }
 
 /// Who is there now.

@@ -18,6 +18,7 @@ use tokio::time::sleep_until;
 
 use crate::config::telephone::{TelephoneConfig, TrunkConfig, TrunkName};
 use crate::control::Consultations;
+use crate::control::metrics::{CallOutcome, NO_TRUNK};
 use crate::control::phone::switchboard::{CallTicket, DialOrder, Switchboard};
 use crate::pii::Pii;
 
@@ -30,11 +31,13 @@ use super::call::dialling::Dialling;
 use super::call::driver::Driver;
 use super::call::line::LineTimes;
 use super::call::machine::Machine;
+use super::call::test_call;
 use super::figures::Figures;
-use super::media::{Clip, LegSpec, MediaPool};
+use super::media::{Clip, LegSpec, MediaEvent, MediaLeg, MediaPool, OpenError};
 use super::prompts::{Prompt, Prompts};
 use super::sdp::Rules;
-use super::sip::{Counters, Endpoint, Incoming, Refusal};
+use super::sip::{Counters, Endpoint, InboundCall, Incoming, Refusal};
+use super::tally::{CallFigures, RefusedHere, Tally};
 use super::trunk::Trunks;
 
 /// What all calls share.
@@ -49,6 +52,7 @@ pub struct Lines {
     config: Arc<TelephoneConfig>,
     stop: watch::Sender<bool>,
     running: Arc<AtomicUsize>,
+    figures: Arc<CallFigures>,
 }
 
 /// What the telephone is made of.
@@ -71,6 +75,16 @@ pub struct Parts {
     pub orders: mpsc::Receiver<DialOrder>,
 }
 
+/// What digits open.
+pub(super) enum PinOpens {
+    /// A seat.
+    Seat(Box<Whose>),
+    /// The test of a line.
+    Echo,
+    /// Nothing, or nothing now.
+    Nothing,
+}
+
 /// A running call, counted.
 struct Counted(Arc<AtomicUsize>);
 
@@ -86,6 +100,8 @@ impl Lines {
     pub fn start(parts: Parts) -> Arc<Lines> {
         let Parts { endpoint, mut incoming, media, media_ip, prompts, consultations, board, mut orders } = parts;
         let config = Arc::clone(&board.config);
+        let figures = CallFigures::new(consultations.metrics());
+        let mut tests = board.test_orders();
         let lines = Arc::new(Lines {
             endpoint: Arc::clone(&endpoint),
             trunks: Trunks::start(Arc::clone(&endpoint), &config.trunks, config.dialout.ring),
@@ -97,6 +113,7 @@ impl Lines {
             config,
             stop: watch::channel(false).0,
             running: Arc::default(),
+            figures,
         });
         let figures = Figures::new(Arc::downgrade(&lines));
         lines.consultations.metrics().register(Box::new(figures));
@@ -110,6 +127,12 @@ impl Lines {
         tokio::spawn(async move {
             while let Some(order) = orders.recv().await {
                 making.spawn(Arc::clone(&making).make(order));
+            }
+        });
+        let testing = Arc::clone(&lines);
+        tokio::spawn(async move {
+            while let Some(order) = tests.recv().await {
+                testing.spawn(test_call::run(Arc::clone(&testing), order));
             }
         });
         lines
@@ -146,18 +169,25 @@ impl Lines {
 
     async fn take(self: Arc<Self>, incoming: Incoming) {
         let Incoming { trunk, called: _, caller, offer, secure, call } = incoming;
+        let refuse = async |call: InboundCall, why: RefusedHere, answer: Refusal| {
+            self.figures.count_refused(why);
+            call.refuse(answer).await;
+        };
         let Some(config) = self.trunk(&trunk) else { return call.refuse(Refusal::NotFound).await };
         if *self.stop.borrow() {
-            return call.refuse(Refusal::Overloaded).await;
+            return refuse(call, RefusedHere::Stopping, Refusal::Overloaded).await;
         }
-        let Some(place) = self.trunks.admit(&trunk) else { return call.refuse(Refusal::Busy).await };
-        let Ok((leg, sound)) = self.media.open(LegSpec { learnable: config.media_allow.clone() }) else {
-            return call.refuse(Refusal::Overloaded).await;
+        let Some(place) = self.trunks.admit(&trunk) else {
+            return refuse(call, RefusedHere::Quota, Refusal::Busy).await;
+        };
+        let Ok((leg, sound)) = self.open_on(&trunk) else {
+            return refuse(call, RefusedHere::Full, Refusal::Overloaded).await;
         };
         let rules = Rules { codecs: config.codecs.clone(), srtp: config.srtp, secure };
         let mut description = self.describe(leg.port(), rules);
-        let Ok((connection, text)) = description.answer(offer.as_ref()) else {
-            return call.refuse(Refusal::Media).await;
+        let (connection, text) = match description.answer(offer.as_ref()) {
+            Ok(agreed) => agreed,
+            Err(why) => return refuse(call, why.into(), Refusal::Media).await,
         };
         call.ring().await;
         // Whoever hung up meanwhile is gone.
@@ -178,6 +208,7 @@ impl Lines {
         };
         let Ok((leg, sound)) = self.media.open(LegSpec { learnable: self.media_networks() }) else {
             let cause = Some(PhoneCause::LinesBusy);
+            self.consultations.metrics().count_call("out", NO_TRUNK, CallOutcome::Seat(PhoneCause::LinesBusy));
             let state = colloque_signaling::message::PhoneState::Failed;
             return self.consultations.tell_phone(&consultation, &seat.id, state, cause);
         };
@@ -194,11 +225,16 @@ impl Lines {
         Ok((Dialling::new(Arc::clone(self), number), ticket))
     }
 
-    /// The seat that these digits open, always after the same time.
-    pub(super) async fn check_pin(self: Arc<Self>, digits: Pii<String>, caller: Caller) -> Option<Whose> {
+    /// What these digits open, always after the same time.
+    pub(super) async fn check_pin(self: Arc<Self>, digits: Pii<String>, caller: Caller) -> PinOpens {
         let pace = self.board.pace(caller.mark, &caller.trunk);
         let answer_at = Instant::now() + pace.answer_after;
         let metrics = self.consultations.metrics();
+        // Shorter than every PIN: no seat is under it, and nothing is learnt by guessing it.
+        if self.config.self_test_code.as_ref() == Some(&digits.0) {
+            sleep_until(answer_at.into()).await;
+            return if pace.barred { PinOpens::Nothing } else { PinOpens::Echo };
+        }
         let found = match self.consultations.open_pin(&digits).await {
             Ok(found) => {
                 metrics.count_pin(match (&found, pace.barred) {
@@ -217,7 +253,7 @@ impl Lines {
             }
         };
         sleep_until(answer_at.into()).await;
-        found.map(|(consultation, seat)| Whose { consultation, seat })
+        found.map_or(PinOpens::Nothing, |(consultation, seat)| PinOpens::Seat(Box::new(Whose { consultation, seat })))
     }
 
     /// The clips of a prompt, with what belongs to it.
@@ -239,6 +275,22 @@ impl Lines {
     /// Our side of the descriptions of a call whose sound comes to this port.
     pub(super) fn describe(&self, port: u16, rules: Rules) -> Description {
         Description::new(SocketAddr::new(self.media_ip, port), rules)
+    }
+
+    /// The media of a call on this line.
+    pub(super) fn open_on(&self, trunk: &TrunkName) -> Result<(MediaLeg, mpsc::Receiver<MediaEvent>), OpenError> {
+        let learnable = self.trunk(trunk).map(|config| config.media_allow.clone()).unwrap_or_default();
+        self.media.open(LegSpec { learnable })
+    }
+
+    /// For one call.
+    pub(super) fn tally(&self, direction: &'static str) -> Tally {
+        Tally::new(Arc::clone(&self.figures), Arc::clone(&self.consultations) as _, direction)
+    }
+
+    /// What calls add to the figures.
+    pub(super) fn call_figures(&self) -> &Arc<CallFigures> {
+        &self.figures
     }
 
     pub(super) fn media(&self) -> &MediaPool {

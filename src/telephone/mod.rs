@@ -11,3 +11,4 @@ pub mod call;
 mod figures;
 pub mod lines;
 pub mod opening;
+mod tally;

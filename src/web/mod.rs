@@ -145,6 +145,7 @@ fn operations_router() -> Router<AppState> {
         .route("/admin/undrain", post(operations::undrain))
         .route("/admin/stop-calls", post(operations::stop_calls))
         .route("/admin/allow-calls", post(operations::allow_calls))
+        .route(security::TEST_CALL, post(operations::self_test))
         .route("/admin/rotate-keys", post(operations::rotate_keys))
 }
 
@@ -202,6 +203,7 @@ async fn method_not_allowed() -> Problem {
         operations::undrain,
         operations::stop_calls,
         operations::allow_calls,
+        operations::self_test,
         operations::rotate_keys,
     )
 )]

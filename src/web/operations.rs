@@ -12,14 +12,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use prometheus::TextEncoder;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::acts::{ROLES, role_name};
 use crate::control::join::JoinError;
+use crate::control::phone::test_call::TestReport;
+use crate::pii::Pii;
 
 use super::AppState;
-use super::api::bearer;
+use super::api::{JsonBody, bearer};
 use super::problem::{Problem, ProblemDocument};
 
 /// The process runs.
@@ -228,6 +230,33 @@ fn allow(state: &AppState, allowed: bool) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+/// `POST /admin/telephone/self-test`
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestCall {
+    /// Name of the line.
+    trunk: String,
+    /// The operator's own number; without it the configured one.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    number: Option<Pii<String>>,
+}
+
+/// Calls a number of the operator's through one line, listens for some seconds, hangs up, and says what came of it. Takes up to a
+/// minute. Such a call belongs to no consultation.
+#[utoipa::path(post, path = "/admin/telephone/self-test", request_body = TestCall,
+    responses((status = 200, body = TestReport), (status = "default", body = ProblemDocument)))]
+pub async fn self_test(
+    State(state): State<AppState>,
+    JsonBody(body): JsonBody<TestCall>,
+) -> Result<Json<TestReport>, Problem> {
+    let refused =
+        |why: &str| Problem::new(StatusCode::CONFLICT, "test-call-refused", "No test call is made").detail(why);
+    let board = state.consultations.phones().ok_or_else(|| refused("this server has no telephone"))?;
+    let reported = board.test_call(&body.trunk, body.number.as_ref()).map_err(|why| refused(&why.to_string()))?;
+    reported.await.map(Json).map_err(|_| refused("the telephone stops"))
+}
+
 /// A new key signs links from soon on. Links that the one before signed go on working, older ones do not.
 #[utoipa::path(post, path = "/admin/rotate-keys", responses((status = 204), (status = "default", body = ProblemDocument)))]
 pub async fn rotate_keys(State(state): State<AppState>) -> Result<StatusCode, Problem> {
@@ -244,7 +273,8 @@ pub async fn index() -> Html<&'static str> {
          <li><a href=\"/ready\">/ready</a> takes new rooms</li>\
          <li><a href=\"/capabilities\">/capabilities</a></li></ul>\
          <p>POST /admin/drain refuses new rooms, POST /admin/undrain takes them again, POST /admin/rotate-keys \
-         makes a new key sign links.</p></html>",
+         makes a new key sign links, POST /admin/stop-calls calls nobody any more, POST /admin/allow-calls does again, \
+         POST /admin/telephone/self-test tries a line.</p></html>",
     )
 }
 

@@ -84,8 +84,12 @@ pub async fn add_headers(State(security): State<SecurityHeaders>, request: Reque
 
 /// Ends a request that takes too long: a body that trickles in, a store that hangs.
 pub async fn limit_time(request: Request, next: Next) -> Response {
-    let waits = request.uri().path() == FEED;
-    let time_max = if waits { REQUEST_TIME_MAX + feed::WAIT_MAX } else { REQUEST_TIME_MAX };
+    let more = match request.uri().path() {
+        FEED => feed::WAIT_MAX,
+        TEST_CALL => TEST_CALL_MAX,
+        _ => Duration::ZERO,
+    };
+    let time_max = REQUEST_TIME_MAX + more;
     match tokio::time::timeout(time_max, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long").into_response(),
@@ -98,6 +102,10 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
      base-uri 'none'; form-action 'none'";
 const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), \
      autoplay=(self), geolocation=(), payment=(), usb=()";
+/// Waits until its telephone call is over.
+pub(super) const TEST_CALL: &str = "/admin/telephone/self-test";
+/// The longest ringing that can be configured, and some seconds of listening.
+const TEST_CALL_MAX: Duration = Duration::from_secs(140);
 /// May wait for an event.
 const FEED: &str = "/v1/events";
 /// Every request is small and answered from memory or a local file; longer only holds connections.

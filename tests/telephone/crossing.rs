@@ -8,7 +8,7 @@ use colloque::telephone::sip::{Dialog, DialogEvent, EndCause, Progress, Reason, 
 
 use super::raw::Raw;
 use super::sipp::{Sipp, Step, free_port, request, sdp};
-use super::torture::{self, written};
+use super::torture::{self, CONTACT, INVITE, written};
 use super::{Server, answer, next, number, offer, soon};
 
 /// A call that we made to the socket, and its INVITE.
@@ -195,17 +195,34 @@ async fn of_two_telephones_that_answer_the_second_is_ended() {
 }
 
 #[tokio::test]
+async fn a_call_that_ends_as_it_is_answered_waits_for_its_acknowledgement() {
+    let mut peer = Raw::new().await;
+    let mut server = Server::start(9, "udp", "").await;
+    let port = server.port(SipTransport::Udp);
+    let invite = written(&torture::call(INVITE, "1 INVITE", CONTACT), peer.port(), "quick");
+    peer.send(invite.as_bytes(), port).await;
+    let call = server.call().await;
+    let dialog = call.call.answer(answer(&call.offer.unwrap())).await.unwrap();
+    let ended = tokio::spawn(dialog.bye(Reason::Normal));
+    let ok = peer.expect("SIP/2.0 200").await;
+    let waits = tokio::time::timeout(Duration::from_millis(700), peer.expect("BYE")).await;
+    assert!(waits.is_err(), "a BYE before the ACK");
+    let to = ok.lines().find(|line| line.starts_with("To:")).unwrap();
+    let ack = invite.split("Contact").next().unwrap().replace("INVITE", "ACK").replace("z9hG4bK", "z9hG4bKack");
+    let ack = ack.replace("To: <sip:user@example.com>", to) + "Content-Length: 0\r\n\r\n";
+    peer.send(ack.as_bytes(), port).await;
+    let bye = peer.expect("BYE").await;
+    peer.reply(&bye, "200 OK", "", "").await;
+    soon(ended).await.unwrap();
+    server.is_empty().await;
+}
+
+#[tokio::test]
 async fn a_call_that_comes_on_two_ways_rings_once() {
     let mut peer = Raw::new().await;
     let mut server = Server::start(9, "udp", "").await;
     let port = server.port(SipTransport::Udp);
-    let body = sdp(4000, "");
-    let rest = format!(
-        "Contact: <sip:c@HERE>\nContent-Type: application/sdp\nContent-Length: {}\n\n{body}",
-        body.len() + body.lines().count()
-    );
-    let invite =
-        written(&torture::request("INVITE sip:user@example.com SIP/2.0", "1 INVITE", &rest), peer.port(), "merged");
+    let invite = written(&torture::call(INVITE, "1 INVITE", CONTACT), peer.port(), "merged");
     peer.send(invite.as_bytes(), port).await;
     let call = server.call().await;
     // Another proxy's branch is another transaction, and the same call (RFC 3261 section 8.2.2.2).

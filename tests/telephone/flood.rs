@@ -9,8 +9,7 @@ use colloque::telephone::sip::Dropped;
 
 use super::Server;
 use super::raw::Raw;
-use super::sipp::sdp;
-use super::torture::{request, written};
+use super::torture::{CONTACT, call, written};
 
 /// Runs for seconds on purpose: 5,000 junk datagrams a second while twenty calls come and go.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,10 +46,7 @@ async fn junk_at_five_thousand_a_second_stops_no_call() {
         made.push(tokio::spawn(async move {
             let mut peer = Raw::new().await;
             let line = "INVITE sip:+33123456789@127.0.0.1 SIP/2.0";
-            let body = sdp(4000, "");
-            let len = body.len() + body.lines().count();
-            let rest = format!("Contact: <sip:c@HERE>\nContent-Type: application/sdp\nContent-Length: {len}\n\n{body}");
-            let invite = written(&request(line, "1 INVITE", &rest), peer.port(), &format!("call{number}"));
+            let invite = written(&call(line, "1 INVITE", CONTACT), peer.port(), &format!("call{number}"));
             // A trunk repeats what has no answer yet: some of it drowns in the socket's buffer.
             let mut ok = None;
             for _ in 0..8 {

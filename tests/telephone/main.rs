@@ -4,6 +4,7 @@
 
 mod crossing;
 mod flood;
+mod gate;
 mod inbound;
 mod ipv6;
 mod kamailio;

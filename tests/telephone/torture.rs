@@ -1,6 +1,6 @@
 //! The torture messages of RFC 4475 section 3, all 49, each with what must be said to it and why.
 //!
-//! Not here: floods (`flood`), mangled bytes (`inbound`). The messages are the document's own, shortened where a line of them tests
+//! Not here: floods (`flood`), mangled bytes (`gate`). The messages are the document's own, shortened where a line of them tests
 //! nothing, with the sender's address in the first `Via`, so that an answer reaches it. Calls that get through are refused with 480: that
 //! status says that a message was understood.
 
@@ -43,16 +43,16 @@ pub fn written(text: &str, port: u16, name: &str) -> String {
 
 const HEAD: &str = "Via: SIP/2.0/UDP HERE;branch=z9hG4bKNAME\nFrom: <sip:caller@example.net>;tag=134161461246\n\
                     To: <sip:user@example.com>\nCall-ID: NAME.0ha0isndaksdj\nMax-Forwards: 70\n";
-const CONTACT: &str = "Contact: <sip:c@HERE>\n";
+pub const CONTACT: &str = "Contact: <sip:c@HERE>\n";
 const EMPTY: &str = "Content-Length: 0\n";
-const INVITE: &str = "INVITE sip:user@example.com SIP/2.0";
+pub const INVITE: &str = "INVITE sip:user@example.com SIP/2.0";
 const OPTIONS: &str = "OPTIONS sip:user@example.com SIP/2.0";
 const REGISTER: &str = "REGISTER sip:example.com SIP/2.0";
 const SDP: &str = "v=0\no=mhandley 29739 7272939 IN IP4 192.0.2.3\ns=-\nc=IN IP4 192.0.2.4\nt=0 0\nm=audio 49217 RTP/AVP 0 12\n\
                    m=video 3227 RTP/AVP 31\na=rtpmap:31 LPC\n";
 
 /// An INVITE with the document's description; `lines` stand above its own.
-fn call(line: &str, cseq: &str, lines: &str) -> String {
+pub fn call(line: &str, cseq: &str, lines: &str) -> String {
     // Lines end with two bytes when they are sent.
     let len = SDP.len() + SDP.lines().count();
     request(line, cseq, &format!("{lines}Content-Type: application/sdp\nContent-Length: {len}\n\n{SDP}"))
@@ -90,7 +90,7 @@ fn valid() -> Vec<Case> {
             "3.1.1.1",
             "wsinv",
             400,
-            "allowed, but blanks within `SIP / 2.0` are more than our parser reads, and nobody sends them",
+            "allowed, but blanks around the `=` of a tag are more than our parser reads, and nobody sends them",
             &folded,
         ),
         case("3.1.1.2", "intmeth", 501, "an endpoint says that it does not know the method", &odd),
@@ -531,6 +531,17 @@ fn semantic() -> Vec<Case> {
             ),
         ),
     ]
+}
+
+/// What `wsinv` is refused for is what its entry says, and nothing else of it.
+#[tokio::test]
+async fn all_oddities_of_the_first_message_but_blanks_in_its_tags_are_understood() {
+    let server = Server::start(9, "udp", "").await;
+    let mut peer = Raw::new().await;
+    let text = valid().remove(0).text.replace(" ;   tag    = ", ";tag=").replace("\n  ;\n  tag = ", ";tag=");
+    peer.send(written(&text, peer.port(), "wsinv").as_bytes(), server.port(SipTransport::Udp)).await;
+    // A tag of ours in it names a call that does not exist.
+    assert!(peer.expect("SIP/2.0 4").await.starts_with("SIP/2.0 481"));
 }
 
 #[tokio::test]

@@ -88,6 +88,8 @@ pub enum PhoneCause {
     Cancelled,
     /// Nothing was ever heard from the telephone.
     NoSound,
+    /// Nothing leaves for the telephone: it hears nothing.
+    NothingSent,
     /// The line went dead.
     LineDead,
     /// The person hung up.

@@ -48,6 +48,21 @@ fn the_defaults_are_those_of_a_french_operator() {
 }
 
 #[test]
+fn the_digits_that_try_a_line_are_shorter_than_a_pin_and_the_number_is_one() {
+    let with = |line: &str| resolved(&TRUNK.replace("enabled = true\n", &format!("enabled = true\n{line}\n")));
+    let code = |code: &str| with(&format!("self_test_code = \"{code}\"")).map(|config| config.unwrap().self_test_code);
+    for good in ["0000", "12345678"] {
+        assert_eq!(code(good).unwrap().as_deref(), Some(good));
+    }
+    for bad in ["123", "123456789", "12a4", "12 45", ""] {
+        assert!(code(bad).unwrap_err().contains("4 to 8 digits"), "{bad}");
+    }
+    let number = |number: &str| with(&format!("self_test_number = \"{number}\""));
+    assert_eq!(number("01 23 45 67 80").unwrap().unwrap().self_test_number.unwrap().0.e164(), "+33123456780");
+    assert!(number("me").unwrap_err().contains("self_test_number") && !number("me").unwrap_err().contains("\"me\""));
+}
+
+#[test]
 fn a_password_is_read_from_a_file_or_the_environment_and_never_from_the_configuration() {
     let text = format!("{TRUNK}username = \"hunter2\"\nregister = true\n");
     let telephone = resolved(&text.replace("\"ovh\"", "\"ovh-1\"")).unwrap().unwrap();

@@ -96,6 +96,17 @@ struct Day {
     alarmed: u8,
 }
 
+/// What was used today, of all clinics: which one it was is told in the log and by an alarm, never by a metric.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Usage {
+    /// Of calls that the server made, what runs included.
+    pub spent: Duration,
+    /// Share of its minutes that the clinic has used which used most; more than 1 when a running call goes on.
+    pub most: f64,
+    /// Clinics that have used 50, 80 and 100 percent.
+    pub past: [(Percent, usize); ALARMS.len()],
+}
+
 /// So much of a clinic's minutes of the day is used up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Alarm {
@@ -190,6 +201,19 @@ impl Budget {
         let of_clinic = |running: &&Running| running.clinic == clinic && running.by.is_some();
         let since = |running: &Running| running.answered.map(|since| now.saturating_duration_since(since));
         over + self.running.values().filter(of_clinic).filter_map(since).sum::<Duration>()
+    }
+
+    /// What all of them have used today.
+    #[must_use]
+    pub fn usage(&self, now: Instant, today: i64) -> Usage {
+        let spent: Vec<Duration> = self.clinics().iter().map(|clinic| self.spent(clinic, now, today)).collect();
+        let whole = minutes(self.allowance.daily_minutes);
+        let share = |spent: &Duration| spent.as_secs_f64() / whole.as_secs_f64().max(1.0);
+        let past = |mark: u8| {
+            let passed = spent.iter().filter(|spent| !spent.is_zero() && **spent * 100 >= whole * u32::from(mark));
+            (Percent(mark), passed.count())
+        };
+        Usage { spent: spent.iter().sum(), most: spent.iter().map(share).fold(0.0, f64::max), past: ALARMS.map(past) }
     }
 
     /// Clinics with calls in the books of today or running, for metrics and alarms.
@@ -354,5 +378,11 @@ mod tests {
         assert_eq!(budget.handle_end(call, at(600), TODAY), alarm(100));
         assert_eq!(budget.poll_alarm("c", at(700), TODAY), None);
         assert_eq!(budget.clinics(), ["c"]);
+        let past = |counts: [usize; 3]| [50, 80, 100].map(Percent).into_iter().zip(counts).collect::<Vec<_>>();
+        let usage = budget.usage(at(700), TODAY);
+        assert_eq!((usage.spent, usage.most, usage.past.to_vec()), (Duration::from_secs(600), 1.0, past([1, 1, 1])));
+        budget.handle_arrival("d").unwrap();
+        let usage = budget.usage(at(700), TODAY + 1);
+        assert_eq!((usage.spent, usage.most, usage.past.to_vec()), (Duration::ZERO, 0.0, past([0, 0, 0])));
     }
 }

@@ -9,6 +9,7 @@ use colloque_signaling::message::{ErrorCode, PhoneCause, PhoneState};
 
 use crate::control::booking::{BookingError, ClinicId, language_from_name};
 use crate::control::facts::{Actor, Fact};
+use crate::control::metrics::{CallOutcome, NO_TRUNK};
 use crate::control::visit::Attachment;
 use crate::control::{Consultations, clock};
 use crate::pii::Pii;
@@ -67,7 +68,7 @@ impl Consultations {
         let board = self.phones().ok_or(PhoneCause::SwitchedOff)?;
         let wanted = Wanted { consultation, seat, by, encryption_ends };
         let number = board.call(wanted, language_from_name(&consultation.language)).inspect_err(|cause| {
-            self.metrics.count_call("out", *cause);
+            self.metrics.count_call("out", NO_TRUNK, CallOutcome::Seat(*cause));
         })?;
         let called = self.told(consultation, Some(&seat.id), &Fact::PhoneCalled { by: by.clone() });
         self.journal.record(Vec::new(), vec![called]);
@@ -155,6 +156,9 @@ impl Consultations {
 /// What is told of a state for good. Dialling is told by whoever wanted it, waiting by the room.
 fn fact_of(state: PhoneState, cause: Option<PhoneCause>) -> Option<Fact> {
     match (state, cause) {
+        (PhoneState::In | PhoneState::Silent | PhoneState::Lost, Some(PhoneCause::NothingSent)) => {
+            Some(Fact::PhoneNothingSent {})
+        }
         (PhoneState::Confirming, _) => Some(Fact::PhoneAnswered {}),
         (PhoneState::In, _) => Some(Fact::PhoneJoined {}),
         (PhoneState::Silent, cause) => Some(Fact::PhoneSilent { never_heard: cause == Some(PhoneCause::NoSound) }),

@@ -7,6 +7,7 @@
 //!   calling   who may want a call; what journal and pages are told of it (`told`), whose page is gone (`watch`)
 //!   pins      digits -> seat in its time window; throttles against guessing
 //!   encryption  whether a telephone may come in at all
+//!   test_call the operator's own calls, to see whether a line works
 //!   place     a call's place on its seat: waits, inside, out; its sound (`seat_phone` is the seat's side)
 //!   ladder    what a connection is good for: video, stills, audio, telephone; when to step down and up
 //! ```
@@ -22,6 +23,7 @@ pub mod pins;
 pub mod place;
 pub mod seat_phone;
 pub mod switchboard;
+pub mod test_call;
 mod told;
 mod watch;
 

@@ -21,10 +21,11 @@ use crate::control::{clock, facts::Actor};
 use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord};
 
-use super::budget::{Alarm, Allowance, Asked, Budget, BudgetRefusal, CallId};
+use super::budget::{Alarm, Allowance, Asked, Budget, BudgetRefusal, CallId, Usage};
 use super::encryption::Encryption;
 use super::numbers::{self, NumberRefusal};
 use super::pins::{CallerMark, GuessingAlarm, Pace, Throttle};
+use super::test_call::TestOrders;
 
 /// The telephone of this server.
 pub struct Switchboard {
@@ -37,6 +38,7 @@ pub struct Switchboard {
     orders: mpsc::Sender<DialOrder>,
     /// Calls that we make, by seat: one at a time.
     calls: Arc<DashMap<String, Running>>,
+    pub(super) tests: TestOrders,
     marks: ahash::RandomState,
 }
 
@@ -116,6 +118,7 @@ impl Switchboard {
             throttle: Mutex::default(),
             orders,
             calls: Arc::default(),
+            tests: TestOrders::default(),
             marks: ahash::RandomState::new(),
         };
         (board, receiver)
@@ -226,6 +229,12 @@ impl Switchboard {
         }
     }
 
+    /// What calls have used today, for metrics.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        lock(&self.budget).usage(Instant::now(), today())
+    }
+
     /// Alarms of clinics whose running calls have passed a mark of their minutes.
     pub fn poll_alarms(&self) -> Vec<Alarm> {
         let (mut budget, now) = (lock(&self.budget), Instant::now());
@@ -233,6 +242,12 @@ impl Switchboard {
         let alarms: Vec<Alarm> = clinics.iter().filter_map(|clinic| budget.poll_alarm(clinic, now, today())).collect();
         alarms.iter().for_each(warn);
         alarms
+    }
+
+    /// A test call's place in the books.
+    pub(super) fn book_test(&self, asked: Asked<'_>) -> Result<CallTicket, BudgetRefusal> {
+        let call = lock(&self.budget).ask(asked, Instant::now(), today())?;
+        Ok(self.ticket(call, None))
     }
 
     fn ticket(&self, call: CallId, seat: Option<String>) -> CallTicket {

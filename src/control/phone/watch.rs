@@ -132,6 +132,7 @@ impl Consultations {
     async fn step(&self, seat: &str, moved: Move, follow: Follow) {
         let Ok(Some((consultation, record))) = self.journal.seat(seat).await else { return };
         tracing::info!(from = ?moved.from, to = ?moved.to, cause = ?moved.cause, "a ladder's step");
+        self.metrics.count_ladder_step(moved.to, moved.cause);
         let fact = Fact::LadderStep { from: moved.from, to: moved.to, cause: moved.cause };
         self.journal.record(Vec::new(), vec![self.told(&consultation, Some(seat), &fact)]);
         match follow {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use colloque_signaling::message::Choice;
+use colloque_signaling::message::{Choice, PhoneCause};
 
 use super::*;
 use crate::acts::Acts;
@@ -180,6 +180,30 @@ fn every_failure_has_exactly_one_cause() {
     assert_eq!(failed, [(Some("dev"), Cause::HandshakeFailed), (Some("comp"), Cause::SeatDeclined)]);
     assert_eq!(record.statement.failed_joins.values().sum::<u32>(), 2);
     assert_eq!(record.statement.incidents, BTreeMap::from([("connection_lost".to_owned(), 1)]));
+}
+
+#[test]
+fn what_goes_wrong_with_a_telephone_is_an_incident_with_one_cause() {
+    let mut entries = journal()[..14].to_vec();
+    let telephone = [
+        Fact::PhoneCalled { by: Actor::Server },
+        Fact::PhoneFailed { cause: PhoneCause::NoLine },
+        Fact::PhoneFailed { cause: PhoneCause::NoAnswer },
+        Fact::PhoneJoined {},
+        Fact::PhoneSilent { never_heard: true },
+        Fact::PhoneNothingSent {},
+        Fact::PhoneSilent { never_heard: false },
+        Fact::PhoneLost {},
+        Fact::PhoneLeft { cause: PhoneCause::LineDead },
+    ];
+    let begin = entries.len() as i64;
+    entries.extend(telephone.iter().zip(begin..).map(|(fact, at)| entry(at + 1, 200 + at, "pat", fact)));
+    let record = tell(&entries, &[], None);
+    let causes: Vec<Cause> = record.account.incidents.iter().map(|event| event.cause).collect();
+    use Cause::{TelephoneLost, TelephoneNoSound, TelephoneNothingSent, TelephoneUnavailable};
+    assert_eq!(causes, [TelephoneUnavailable, TelephoneNoSound, TelephoneNothingSent, TelephoneLost]);
+    assert!(record.account.incidents.iter().all(|event| event.seat.as_deref() == Some("pat")));
+    assert_eq!(record.statement.incidents["telephone_no_sound"], 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use colloque_signaling::message::HandOverReason;
+use colloque_signaling::message::{HandOverReason, PhoneCause};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -97,16 +97,24 @@ pub(super) fn hand_overs(moments: &[Moment]) -> Vec<HandOverEvent> {
     done
 }
 
-/// Incidents in the room, and attempts to join that failed.
+/// Incidents in the room, the telephone's among them, and attempts to join that failed.
 pub(super) fn incidents(moments: &[Moment], timeline: &Timeline) -> (Vec<IncidentEvent>, Vec<IncidentEvent>) {
     let event = |at: i64, seat: Option<&String>, cause| {
         (at, IncidentEvent { at: format_millis(at), seat: seat.cloned(), cause })
     };
     let (mut room, mut joins) = (Vec::new(), Vec::new());
     for moment in moments {
+        let seat = moment.seat.as_ref();
         match moment.fact {
-            Fact::Incident { cause } => room.push(event(moment.at, moment.seat.as_ref(), cause)),
-            Fact::JoinFailed { cause } => joins.push(event(moment.at, moment.seat.as_ref(), cause)),
+            Fact::Incident { cause } => room.push(event(moment.at, seat, cause)),
+            Fact::PhoneSilent { never_heard: true } => room.push(event(moment.at, seat, Cause::TelephoneNoSound)),
+            Fact::PhoneNothingSent {} => room.push(event(moment.at, seat, Cause::TelephoneNothingSent)),
+            Fact::PhoneLost {} => room.push(event(moment.at, seat, Cause::TelephoneLost)),
+            Fact::PhoneFailed { cause: PhoneCause::NoLine | PhoneCause::Fault }
+            | Fact::PhoneLeft { cause: PhoneCause::Fault } => {
+                room.push(event(moment.at, seat, Cause::TelephoneUnavailable));
+            }
+            Fact::JoinFailed { cause } => joins.push(event(moment.at, seat, cause)),
             _ => {}
         }
     }

@@ -16,7 +16,7 @@ use crate::control::phone::seat_phone::{Arrival, PhoneOut, PhoneStage};
 use crate::control::phone::switchboard::CallTicket;
 use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord};
-use crate::telephone::lines::Lines;
+use crate::telephone::lines::{Lines, PinOpens};
 use crate::worker::local::LocalPort;
 
 use super::machine::Machine;
@@ -53,15 +53,15 @@ pub(super) struct Attendance {
 
 /// What is new.
 pub(super) enum Attended {
-    /// What seat a PIN opens.
-    Pin(Box<Option<Whose>>),
+    /// What a PIN opens.
+    Pin(PinOpens),
     Room(RoomNews),
     /// The person of the seat, a host or the clinic hangs up.
     Cancelled(PhoneCause),
 }
 
 /// A PIN on its way through the store.
-type Checking = Pin<Box<dyn Future<Output = Option<Whose>> + Send>>;
+type Checking = Pin<Box<dyn Future<Output = PinOpens> + Send>>;
 
 impl Attendance {
     /// Of a call of which nothing is known.
@@ -110,9 +110,9 @@ impl Attendance {
     pub(super) async fn next(&mut self) -> Attended {
         tokio::select! {
             stage = next_of_place(&mut self.place) => Attended::Room(news(stage)),
-            whose = checked(&mut self.checking) => {
+            opens = checked(&mut self.checking) => {
                 self.checking = None;
-                Attended::Pin(Box::new(whose))
+                Attended::Pin(opens)
             }
             cause = next_cancel(&mut self.cancelled) => Attended::Cancelled(cause),
         }
@@ -172,11 +172,8 @@ impl Attendance {
         }
     }
 
-    /// Tells pages, journal and metrics.
-    pub(super) fn tell(&self, machine: &Machine, state: PhoneState, cause: Option<PhoneCause>) {
-        if let (PhoneState::Left | PhoneState::Failed, Some(cause)) = (state, cause) {
-            self.lines.consultations().metrics().count_call(machine.direction(), cause);
-        }
+    /// Tells pages and journal.
+    pub(super) fn tell(&self, state: PhoneState, cause: Option<PhoneCause>) {
         if let Some(Whose { consultation, seat }) = &self.whose {
             self.lines.consultations().tell_phone(consultation, &seat.id, state, cause);
         }
@@ -237,7 +234,7 @@ async fn next_of_place(place: &mut Option<PhonePlace>) -> PhoneStage {
     }
 }
 
-async fn checked(checking: &mut Option<Checking>) -> Option<Whose> {
+async fn checked(checking: &mut Option<Checking>) -> PinOpens {
     match checking {
         Some(checking) => checking.await,
         None => pending().await,

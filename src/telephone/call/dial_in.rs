@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Ringing --Answered--> Pin --digits--> Checking --right--> Seated (`seated`)
-//!                          ^------wrong, twice--|  \--wrong, the third--> Ending --said--> Over
+//!                          ^------wrong, twice--|  |\--wrong, the third--> Ending --said--> Over
+//!                                                  \--the digits that try a line--> Echo (`echo`) --> Over
 //! ```
 //!
 //! Whether the caller may call at all (address, number called, lines free) was decided before. The call is answered first: keys of an
@@ -11,11 +12,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::echo::EchoTest;
 use super::line::LineNews;
-use super::seated::{LAST_WORDS_MAX, Seated};
+use super::seated::{LAST_WORDS_MAX, Seated, reason_of};
 use super::{Action, Input, Times};
 use crate::pii::Pii;
 use crate::telephone::prompts::Prompt;
+use crate::telephone::sip::Reason;
 
 /// A call that came in.
 #[derive(Clone, Debug)]
@@ -30,7 +33,8 @@ enum State {
     Pin(Entry),
     Checking { tries_left: u32 },
     Seated(Seated),
-    Ending { by: Instant },
+    Echo(EchoTest),
+    Ending { by: Instant, reason: Reason },
     Over,
 }
 
@@ -55,6 +59,7 @@ impl DialIn {
     pub fn is_over(&self) -> bool {
         match &self.state {
             State::Seated(seated) => seated.is_over(),
+            State::Echo(test) => test.is_over(),
             state => matches!(state, State::Over),
         }
     }
@@ -65,7 +70,8 @@ impl DialIn {
         match &self.state {
             State::Pin(entry) => Some((entry.last + self.times.inter_digit).min(entry.begun + self.times.pin_total)),
             State::Seated(seated) => seated.poll_timeout(),
-            State::Ending { by } => Some(*by),
+            State::Echo(test) => test.poll_timeout(),
+            State::Ending { by, .. } => Some(*by),
             // The driver has a deadline of its own for an answer and for the store.
             State::Ringing | State::Checking { .. } | State::Over => None,
         }
@@ -73,8 +79,10 @@ impl DialIn {
 
     /// What follows from something that happened.
     pub fn handle_input(&mut self, input: &Input, now: Instant) -> Vec<Action> {
-        if let State::Seated(seated) = &mut self.state {
-            return seated.handle_input(input, now);
+        match &mut self.state {
+            State::Seated(seated) => return seated.handle_input(input, now),
+            State::Echo(test) => return test.handle_input(input, now),
+            _ => {}
         }
         match (input, &mut self.state) {
             (_, State::Over) => Vec::new(),
@@ -82,16 +90,22 @@ impl DialIn {
                 self.state = State::Over;
                 Vec::new()
             }
-            (Input::Said, State::Ending { .. }) | (Input::Line(LineNews::GivenUp), _) => {
-                self.state = State::Over;
-                vec![Action::HangUp]
+            (Input::Said, State::Ending { reason, .. }) => {
+                let reason = *reason;
+                self.hang_up(reason)
             }
+            (Input::Line(LineNews::GivenUp), _) => self.hang_up(Reason::Timeout),
             (_, State::Ending { .. }) => Vec::new(),
             (Input::Answered, State::Ringing) => self.ask(self.times.pin_tries, Prompt::AskPin, now),
             (Input::Key(key), State::Pin(_)) => self.handle_key(key.0, now),
             (Input::PinRight, State::Checking { .. }) => {
                 self.state = State::Seated(Seated::new(now, WAIT_MAX));
                 vec![Action::Arrive]
+            }
+            (Input::SelfTest, State::Checking { .. }) => {
+                let (test, actions) = EchoTest::new(now);
+                self.state = State::Echo(test);
+                actions
             }
             (Input::PinWrong, State::Checking { tries_left: 1 }) => self.end(Prompt::PinWrongLast, now),
             (Input::PinWrong, State::Checking { tries_left }) => {
@@ -110,9 +124,10 @@ impl DialIn {
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<Action> {
         match &mut self.state {
             State::Seated(seated) => seated.handle_timeout(now),
-            State::Ending { by } if now >= *by => {
-                self.state = State::Over;
-                vec![Action::HangUp]
+            State::Echo(test) => test.handle_timeout(now),
+            State::Ending { by, reason } if now >= *by => {
+                let reason = *reason;
+                self.hang_up(reason)
             }
             State::Pin(entry) if now >= entry.begun + self.times.pin_total => self.end(Prompt::NothingTyped, now),
             State::Pin(entry) if now >= entry.last + self.times.inter_digit => {
@@ -150,8 +165,13 @@ impl DialIn {
     }
 
     fn end(&mut self, phrase: Prompt, now: Instant) -> Vec<Action> {
-        self.state = State::Ending { by: now + LAST_WORDS_MAX };
+        self.state = State::Ending { by: now + LAST_WORDS_MAX, reason: reason_of(phrase) };
         vec![Action::Say(phrase)]
+    }
+
+    fn hang_up(&mut self, reason: Reason) -> Vec<Action> {
+        self.state = State::Over;
+        vec![Action::HangUp(reason)]
     }
 }
 
@@ -216,7 +236,7 @@ mod tests {
         let (mut call, now) = answered();
         let fax = Input::Cancelled(PhoneCause::NotConfirmed);
         assert_eq!(call.handle_input(&fax, now), [Action::Say(Prompt::Goodbye)]);
-        assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp]);
+        assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp(Reason::Normal)]);
         assert!(call.is_over());
     }
 
@@ -246,7 +266,7 @@ mod tests {
         }
         assert_eq!(keys(&mut call, "123456789#", now), []);
         assert_eq!(call.handle_input(&Input::PinRight, now), [], "nothing opens a call that ends");
-        assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp]);
+        assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp(Reason::Rejected)]);
         assert!(call.is_over() && call.poll_timeout().is_none());
     }
 
@@ -260,7 +280,7 @@ mod tests {
         }
         let help = |second| (second, Action::Say(Prompt::HelpPin));
         let nothing = (60, Action::Say(Prompt::NothingTyped));
-        assert_eq!(said, [help(15), help(30), help(45), nothing, (72, Action::HangUp)]);
+        assert_eq!(said, [help(15), help(30), help(45), nothing, (72, Action::HangUp(Reason::Timeout))]);
     }
 
     #[test]
@@ -298,12 +318,29 @@ mod tests {
             assert!(call.is_over());
             let (mut dead, now) = answered();
             keys(&mut dead, typed, now);
-            assert_eq!(dead.handle_input(&Input::Line(LineNews::GivenUp), now), [Action::HangUp]);
+            assert_eq!(dead.handle_input(&Input::Line(LineNews::GivenUp), now), [Action::HangUp(Reason::Timeout)]);
             assert!(dead.is_over());
             let (mut drained, now) = answered();
             keys(&mut drained, typed, now);
             assert_eq!(drained.handle_input(&Input::Draining, now), [Action::Say(Prompt::Draining)]);
         }
+    }
+
+    #[test]
+    fn the_digits_that_try_a_line_lead_to_the_echo_and_never_to_a_seat() {
+        let (mut call, now) = answered();
+        assert_eq!(call.handle_input(&Input::SelfTest, now), [], "not before it was asked");
+        keys(&mut call, "4711#", now);
+        assert_eq!(call.handle_input(&Input::SelfTest, now), [Action::Say(Prompt::EchoBegins)]);
+        for input in [Input::PinRight, inside(), waiting(), key('1'), key('#'), Input::Answered, Input::PinWrong] {
+            assert_eq!(call.handle_input(&input, now), [], "{input:?}");
+        }
+        let mut actions = Vec::new();
+        while let Some(due) = call.poll_timeout() {
+            actions.extend(call.handle_timeout(due));
+        }
+        assert_eq!(actions.last(), Some(&Action::HangUp(Reason::Normal)));
+        assert!(call.is_over() && !actions.iter().any(|action| matches!(action, Action::Arrive | Action::Attach)));
     }
 
     #[test]

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use colloque_signaling::message::{PhoneCause, PhoneState};
 
 use super::line::LineNews;
-use super::seated::{LAST_WORDS_MAX, Seated, last_words};
+use super::seated::{LAST_WORDS_MAX, Seated, last_words, reason_of};
 use super::{Action, Input, NotTaken, OutReason, RoomNews, Times};
 use crate::telephone::prompts::Prompt;
+use crate::telephone::sip::Reason;
 
 /// A call that we make.
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ enum State {
     Seated(Seated),
     Ending {
         by: Instant,
+        reason: Reason,
     },
     Over,
 }
@@ -76,7 +78,7 @@ impl DialOut {
             | State::Ringing { until }
             | State::Pausing { until }
             | State::Confirming { until, .. }
-            | State::Ending { by: until } => Some(*until),
+            | State::Ending { by: until, .. } => Some(*until),
             State::Seated(seated) => seated.poll_timeout(),
             State::Over => None,
         }
@@ -92,8 +94,11 @@ impl DialOut {
                 None => Vec::new(),
             },
             State::Confirming { .. } => self.handle_unconfirmed(input, now),
-            State::Ending { .. } => match input {
-                Input::Said => self.hang_up(),
+            State::Ending { reason, .. } => match input {
+                Input::Said => {
+                    let reason = *reason;
+                    self.hang_up(reason)
+                }
                 Input::HungUp => {
                     self.state = State::Over;
                     Vec::new()
@@ -125,7 +130,10 @@ impl DialOut {
                 *until = now + self.times.confirm + PROMPT_MAX;
                 vec![Action::Say(Prompt::Confirm)]
             }
-            State::Ending { by } if now >= *by => self.hang_up(),
+            State::Ending { by, reason } if now >= *by => {
+                let reason = *reason;
+                self.hang_up(reason)
+            }
             _ => Vec::new(),
         }
     }
@@ -179,7 +187,7 @@ impl DialOut {
             Input::HungUp => self.fail(PhoneCause::NotConfirmed),
             Input::Line(LineNews::GivenUp) => {
                 let mut actions = self.fail(PhoneCause::LineDead);
-                actions.push(Action::HangUp);
+                actions.push(Action::HangUp(Reason::Timeout));
                 actions
             }
             Input::Line(LineNews::NoSound) => vec![Action::Renegotiate],
@@ -198,13 +206,13 @@ impl DialOut {
     }
 
     fn end(&mut self, phrase: Prompt, cause: PhoneCause, now: Instant) -> Vec<Action> {
-        self.state = State::Ending { by: now + LAST_WORDS_MAX };
+        self.state = State::Ending { by: now + LAST_WORDS_MAX, reason: reason_of(phrase) };
         vec![Action::Tell(PhoneState::Failed, Some(cause)), Action::Say(phrase)]
     }
 
-    fn hang_up(&mut self) -> Vec<Action> {
+    fn hang_up(&mut self, reason: Reason) -> Vec<Action> {
         self.state = State::Over;
-        vec![Action::HangUp]
+        vec![Action::HangUp(reason)]
     }
 }
 
@@ -296,7 +304,7 @@ mod tests {
         let actions = call.handle_timeout(at(34));
         assert_eq!(actions, [failed(PhoneCause::NotConfirmed), Action::Say(Prompt::NotConfirmed)]);
         assert_eq!(call.handle_input(&key('1'), at(35)), [], "too late");
-        assert_eq!(call.handle_timeout(at(34) + LAST_WORDS_MAX), [Action::HangUp]);
+        assert_eq!(call.handle_timeout(at(34) + LAST_WORDS_MAX), [Action::HangUp(Reason::Timeout)]);
         assert!(call.is_over());
         // A telephone that never plays a prompt to its end does not hold the call up.
         let (mut deaf, start) = answered();
@@ -383,7 +391,7 @@ mod tests {
         assert!(call.is_over());
         let (mut dead, now) = answered();
         let gone = dead.handle_input(&Input::Line(LineNews::GivenUp), now);
-        assert_eq!(gone, [failed(PhoneCause::LineDead), Action::HangUp]);
+        assert_eq!(gone, [failed(PhoneCause::LineDead), Action::HangUp(Reason::Timeout)]);
     }
 
     #[test]

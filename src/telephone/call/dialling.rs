@@ -23,6 +23,8 @@ pub(in crate::telephone) struct Dialling {
     lines: Arc<Lines>,
     number: Pii<Number>,
     state: State,
+    /// The line that took the call, or tried it last.
+    trunk: Option<TrunkName>,
     /// A line failed, and the next one is being tried.
     moved: mpsc::Receiver<()>,
 }
@@ -70,7 +72,7 @@ pub(in crate::telephone) struct Taken {
 impl Dialling {
     /// To this number, once it begins.
     pub(in crate::telephone) fn new(lines: Arc<Lines>, number: Number) -> Self {
-        Self { lines, number: Pii(number), state: State::Idle, moved: mpsc::channel(1).1 }
+        Self { lines, number: Pii(number), state: State::Idle, trunk: None, moved: mpsc::channel(1).1 }
     }
 
     /// Begins. `port`: where our sound is received.
@@ -78,6 +80,11 @@ impl Dialling {
         let (mark, moved) = mpsc::channel(LINES_MAX);
         self.moved = moved;
         self.state = State::Finding(Box::pin(find(Arc::clone(&self.lines), self.number.clone(), port, mark)));
+    }
+
+    /// The line that took the call, as far as one did.
+    pub(in crate::telephone) fn trunk(&self) -> Option<&TrunkName> {
+        self.trunk.as_ref()
     }
 
     /// The next step. Safe to cancel.
@@ -93,6 +100,7 @@ impl Dialling {
                 self.state = State::Idle;
                 match (found, description) {
                     (Ok(Dialled { trunk, call, first, place }), Some(description)) => {
+                        self.trunk = Some(trunk.clone());
                         self.after(first, Box::new(Attempt { call, trunk, place, description })).await
                     }
                     (Ok(_), None) => Step::NotTaken(NotTaken::NoLine),

@@ -22,10 +22,11 @@ use tokio::time::{Interval, MissedTickBehavior, sleep_until};
 use crate::control::phone::switchboard::CallTicket;
 use crate::pii::Pii;
 use crate::store::ConsultationRecord;
-use crate::telephone::lines::Lines;
+use crate::telephone::lines::{Lines, PinOpens};
 use crate::telephone::media::{Connection, MediaEvent, MediaLeg};
 use crate::telephone::prompts::Prompt;
 use crate::telephone::sip::{Dialog, DialogEvent, EndCause, Reason};
+use crate::telephone::tally::Tally;
 use crate::telephone::trunk::Place;
 
 use super::attendance::{Attendance, Attended, Caller, Whose};
@@ -53,6 +54,7 @@ pub(in crate::telephone) struct Driver {
     /// The line broke: nobody hung up.
     broken: bool,
     inputs: VecDeque<Input>,
+    tally: Tally,
     beat: Interval,
 }
 
@@ -79,6 +81,7 @@ impl Driver {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             stopping: Some(lines.stopping()),
+            tally: lines.tally(machine.direction()),
             sound: Sound::new(sound, lines.line_times()),
             attendance: Attendance::new(Arc::clone(&lines)),
             lines,
@@ -101,6 +104,7 @@ impl Driver {
         caller: Caller,
         line: Place,
     ) {
+        self.tally.set_trunk(line.trunk());
         (self.dialog, self.line) = (Some(dialog), Some(line));
         self.attendance.set_caller(caller);
         self.sound.begin(description, connection, Instant::now());
@@ -124,7 +128,9 @@ impl Driver {
         self.act(first).await;
         loop {
             while let Some(input) = self.inputs.pop_front() {
-                let actions = self.machine.handle_input(&input, Instant::now());
+                let now = Instant::now();
+                self.tally.handle_input(&input, now);
+                let actions = self.machine.handle_input(&input, now);
                 self.act(actions).await;
             }
             if self.machine.is_over() {
@@ -150,7 +156,7 @@ impl Driver {
             Came::Dialog(event) => self.handle_dialog(event),
             Came::Progress(step) => self.handle_progress(step),
             Came::Sound(event) => self.handle_sound(event),
-            Came::Attended(Attended::Pin(whose)) => self.handle_pin(*whose),
+            Came::Attended(Attended::Pin(opens)) => self.handle_pin(opens),
             Came::Attended(Attended::Room(news)) => self.inputs.push_back(Input::Room(news)),
             Came::Attended(Attended::Cancelled(cause)) => self.inputs.push_back(Input::Cancelled(cause)),
             Came::Stopping => self.inputs.push_back(Input::Draining),
@@ -171,7 +177,10 @@ impl Driver {
                 }
             }
             DialogEvent::Answer(remote) => self.sound.accept(&remote),
-            DialogEvent::Digit(digit) => self.inputs.push_back(Input::Key(Pii(digit))),
+            DialogEvent::Digit(digit) => {
+                self.tally.record_key_by_info();
+                self.inputs.push_back(Input::Key(Pii(digit)));
+            }
             DialogEvent::Ended(cause) => {
                 self.dialog = None;
                 self.broken |= !matches!(cause, EndCause::Bye | EndCause::ByUs);
@@ -181,6 +190,9 @@ impl Driver {
     }
 
     fn handle_progress(&mut self, progress: Step) {
+        if let Some(trunk) = self.dialling.as_ref().and_then(Dialling::trunk) {
+            self.tally.set_trunk(trunk);
+        }
         match progress {
             Step::Ringing => self.inputs.push_back(Input::Ringing),
             Step::AnotherLine => self.inputs.push_back(Input::AnotherLine),
@@ -212,8 +224,8 @@ impl Driver {
             // A fax machine hears no question.
             Some(MediaEvent::Fax) => self.inputs.push_back(Input::Cancelled(PhoneCause::NotConfirmed)),
             Some(MediaEvent::FirstPacket) => {}
-            // Told by the media threads' own figures.
-            Some(MediaEvent::Quality(_)) => {}
+            Some(MediaEvent::Quality(quality)) => self.tally.record_quality(&quality),
+            Some(MediaEvent::Spoke) => self.inputs.push_back(Input::Spoke),
             // The thread is gone: nothing will ever be heard.
             None => {
                 self.broken = true;
@@ -222,13 +234,16 @@ impl Driver {
         }
     }
 
-    fn handle_pin(&mut self, whose: Option<Whose>) {
-        let right = whose.is_some();
-        if let Some(whose) = whose {
-            self.language = language_of(&whose.consultation);
-            self.attendance.handle_seat(whose);
-        }
-        self.inputs.push_back(if right { Input::PinRight } else { Input::PinWrong });
+    fn handle_pin(&mut self, opens: PinOpens) {
+        self.inputs.push_back(match opens {
+            PinOpens::Seat(whose) => {
+                self.language = language_of(&whose.consultation);
+                self.attendance.handle_seat(*whose);
+                Input::PinRight
+            }
+            PinOpens::Echo => Input::SelfTest,
+            PinOpens::Nothing => Input::PinWrong,
+        });
     }
 
     fn handle_beat(&mut self) {
@@ -245,6 +260,7 @@ impl Driver {
 
     async fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
+            self.tally.handle_action(&action, Instant::now());
             match action {
                 // An incoming call was answered before its machine began: keys need an answered call.
                 Action::Answer => {}
@@ -259,6 +275,7 @@ impl Driver {
                     self.inputs.push_back(Input::Room(news));
                 }
                 Action::Consent(accepted) => self.attendance.with_place(|place| place.consent(accepted)),
+                Action::Echo(on) => self.sound.set_echo(on),
                 Action::Attach => self.attach(),
                 Action::Detach => {
                     self.sound.detach();
@@ -271,9 +288,9 @@ impl Driver {
                 Action::Hand(up) => self.attendance.with_place(|place| place.set_hand(up)),
                 Action::Probe => self.probe().await,
                 Action::Renegotiate => self.renegotiate().await,
-                Action::Tell(state, cause) => self.attendance.tell(&self.machine, state, cause),
+                Action::Tell(state, cause) => self.attendance.tell(state, cause),
                 Action::Leave => self.attendance.leave(self.broken),
-                Action::HangUp => self.hang_up().await,
+                Action::HangUp(reason) => self.hang_up(reason).await,
             }
         }
     }
@@ -323,9 +340,9 @@ impl Driver {
         }
     }
 
-    async fn hang_up(&mut self) {
+    async fn hang_up(&mut self, reason: Reason) {
         if let Some(dialog) = self.dialog.take() {
-            dialog.bye(Reason::Normal).await;
+            dialog.bye(reason).await;
         }
     }
 }
@@ -362,5 +379,5 @@ async fn wake(due: Option<Instant>) {
     }
 }
 
-/// Between two looks at whether the telephone is heard: what is told after five seconds is told within six.
-const BEAT: Duration = Duration::from_secs(1);
+/// Between two looks at whether the telephone is heard: with the watch's own time, one-way sound is told within five seconds.
+const BEAT: Duration = Duration::from_millis(500);

@@ -6,6 +6,8 @@
 //!   sound and RTCP stop      5 s  Lost      10 s  Probe (UPDATE)      20 s  GivenUp, unless the probe was answered
 //! ```
 //!
+//! In the other direction: nothing of ours left for 5 s although it may  Unsent      it leaves again  Sent
+//!
 //! A probe that is answered says that the call stands although nothing is sent: from then on it counts as silent. Not here: what was
 //! heard (`telephone::media`).
 
@@ -22,6 +24,10 @@ pub struct Heard {
     pub rtcp: Option<Instant>,
     /// The other side said that it sends nothing for now.
     pub held: bool,
+    /// The last sound packet that left for the telephone.
+    pub sent: Option<Instant>,
+    /// The other side wants to hear something.
+    pub listens: bool,
 }
 
 /// What is new.
@@ -37,6 +43,10 @@ pub enum LineNews {
     Probe,
     /// It is heard again.
     Back,
+    /// Nothing leaves for it: it hears nothing.
+    Unsent,
+    /// Something leaves for it again.
+    Sent,
     /// Too long: hang up.
     GivenUp,
 }
@@ -58,6 +68,9 @@ pub struct Watch {
     /// When the other side last proved by signalling that it is there.
     proved: Option<Instant>,
     negotiated_again: bool,
+    unsent: bool,
+    /// Since when the other side wants to hear something.
+    listens: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +85,7 @@ impl Watch {
     /// A call that is well.
     #[must_use]
     pub fn new(times: LineTimes) -> Self {
-        Self { times, state: State::Well, proved: None, negotiated_again: false }
+        Self { times, state: State::Well, proved: None, negotiated_again: false, unsent: false, listens: None }
     }
 
     /// A probe was answered.
@@ -82,6 +95,18 @@ impl Watch {
 
     /// What follows now. At most one thing a reading.
     pub fn handle_reading(&mut self, heard: Heard, now: Instant) -> Option<LineNews> {
+        self.listen(heard, now).or_else(|| self.watch_sending(heard, now))
+    }
+
+    fn watch_sending(&mut self, heard: Heard, now: Instant) -> Option<LineNews> {
+        self.listens = heard.listens.then(|| self.listens.unwrap_or(now));
+        let due = self.listens.max(heard.sent.filter(|_| heard.listens));
+        let unsent = due.is_some_and(|since| now.saturating_duration_since(since) >= QUIET);
+        let changed = self.state != State::Over && std::mem::replace(&mut self.unsent, unsent) != unsent;
+        changed.then_some(if unsent { LineNews::Unsent } else { LineNews::Sent })
+    }
+
+    fn listen(&mut self, heard: Heard, now: Instant) -> Option<LineNews> {
         let age = |at: Option<Instant>| now.saturating_duration_since(at.unwrap_or(heard.since));
         let (sound, sign) = (age(heard.rtp), age(heard.rtp.max(heard.rtcp).max(self.proved)));
         let (state, news) = match self.state {
@@ -110,8 +135,8 @@ impl Watch {
     }
 }
 
-/// Nothing for so long is told: one-way sound is seen within five seconds.
-const QUIET: Duration = Duration::from_secs(5);
+/// Nothing for so long is told. Read twice a second, one-way sound is seen within five seconds.
+const QUIET: Duration = Duration::from_millis(4_500);
 /// A silent telephone reports about every five seconds, sometimes after seven and a half (RFC 3550 section 6.2).
 const REPORTS: Duration = Duration::from_secs(10);
 /// Then the other side is asked.
@@ -138,7 +163,14 @@ mod tests {
                 watch.handle_proof(at(second));
             }
             let (rtp, rtcp, held) = heard(second);
-            let heard = Heard { since: start, rtp: rtp.map(at), rtcp: rtcp.map(at), held };
+            let heard = Heard {
+                since: start,
+                rtp: rtp.map(at),
+                rtcp: rtcp.map(at),
+                held,
+                sent: Some(at(second)),
+                listens: true,
+            };
             news.extend(watch.handle_reading(heard, at(second)).map(|new| (second, new)));
         }
         news
@@ -171,6 +203,33 @@ mod tests {
         assert_eq!(watch(60, gap, &[]), [(15, Lost), (18, Back)]);
         // First sound after seven seconds.
         assert_eq!(watch(60, |now| ((now >= 7).then_some(now), None, false), &[]), [(5, NoSound), (7, Back)]);
+    }
+
+    #[test]
+    fn sound_that_does_not_leave_is_told_once_and_again_when_it_does() {
+        let start = Instant::now();
+        let at = |second: u64| start + Duration::from_secs(second);
+        let news = |sent: &dyn Fn(u64) -> Option<u64>, listens: &dyn Fn(u64) -> bool| {
+            let mut watch = Watch::new(TIMES);
+            let reading = |second: u64| {
+                let (rtp, sent) = (Some(at(second)), sent(second).map(at));
+                let heard = Heard { since: start, rtp, rtcp: None, held: false, sent, listens: listens(second) };
+                watch.handle_reading(heard, at(second)).map(|new| (second, new))
+            };
+            (0..60).filter_map(reading).collect::<Vec<_>>()
+        };
+        assert_eq!(news(&|_| None, &|_| true), [(5, LineNews::Unsent)]);
+        assert_eq!(news(&|now| Some(now.min(20)), &|_| true), [(25, LineNews::Unsent)]);
+        let gap = |now| Some(if (10..30).contains(&now) { 10 } else { now });
+        assert_eq!(news(&gap, &|_| true), [(15, LineNews::Unsent), (30, LineNews::Sent)]);
+        // Whoever is held, or asked for nothing, is sent nothing.
+        assert_eq!(news(&gap, &|now| !(8..40).contains(&now)), []);
+        // Nothing in both directions: one thing a reading, and nothing behind the end.
+        let mut watch = Watch::new(TIMES);
+        let dead = Heard { since: start, rtp: None, rtcp: None, held: false, sent: None, listens: true };
+        let told: Vec<_> = (0..60).filter_map(|now| Some((now, watch.handle_reading(dead, at(now))?))).collect();
+        use LineNews::{GivenUp, Lost, NoSound, Probe, Unsent};
+        assert_eq!(told, [(5, NoSound), (6, Unsent), (10, Lost), (11, Probe), (20, GivenUp)]);
     }
 
     #[test]

@@ -15,10 +15,12 @@ pub mod dial_in;
 pub mod dial_out;
 pub(super) mod dialling;
 pub(super) mod driver;
+mod echo;
 pub mod line;
 mod keys;
 pub(super) mod machine;
 pub mod seated;
+pub(super) mod test_call;
 mod sound;
 
 use std::time::Duration;
@@ -28,6 +30,7 @@ use colloque_signaling::message::{PhoneCause, PhoneState};
 use crate::pii::Pii;
 
 use super::prompts::Prompt;
+use super::sip::Reason;
 
 /// Something that happened to a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +53,10 @@ pub enum Input {
     PinRight,
     /// A PIN opens nothing.
     PinWrong,
+    /// The digits are those that try a line.
+    SelfTest,
+    /// Somebody spoke into the echo.
+    Spoke,
     /// Where the seat is now.
     Room(RoomNews),
     /// What became of the sound.
@@ -137,6 +144,8 @@ pub enum Action {
     Arrive,
     /// The person's answer to the gate of consent.
     Consent(bool),
+    /// Let the telephone hear itself, or not any more.
+    Echo(bool),
     /// Let sound flow between telephone and room.
     Attach,
     /// Let none flow any more.
@@ -153,8 +162,8 @@ pub enum Action {
     Tell(PhoneState, Option<PhoneCause>),
     /// Give the seat's place up.
     Leave,
-    /// Hang up. The call is over when this was done.
-    HangUp,
+    /// Hang up, for this reason. The call is over when this was done.
+    HangUp(Reason),
 }
 
 /// Times of a call. The operator's, from the configuration.

@@ -16,6 +16,7 @@ use super::keys::{Command, Keys};
 use super::line::LineNews;
 use super::{Action, Input, OutReason, RoomNews};
 use crate::telephone::prompts::Prompt;
+use crate::telephone::sip::Reason;
 
 /// A seated telephone.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub struct Seated {
     keys: Keys,
     muted: bool,
     hand: bool,
+    /// As it was told: `In`, `Silent` or `Lost`.
+    heard: PhoneState,
+    /// Nothing leaves for it.
+    unsent: bool,
     /// The cause with which waiting was told last.
     told_waiting: Option<PhoneCause>,
     /// The longest that the call may last.
@@ -46,6 +51,7 @@ enum State {
     /// The last words, cut off then at the latest.
     Ending {
         by: Instant,
+        reason: Reason,
     },
     Over,
 }
@@ -59,6 +65,8 @@ impl Seated {
             keys: Keys::default(),
             muted: false,
             hand: false,
+            heard: PhoneState::In,
+            unsent: false,
             told_waiting: None,
             until: now + call_max,
         }
@@ -77,7 +85,7 @@ impl Seated {
             State::Arriving | State::In => Some(self.until),
             State::Asking { again } => Some(again.min(self.until)),
             State::Waiting { next } => Some(next.min(self.until)),
-            State::Ending { by } => Some(by),
+            State::Ending { by, .. } => Some(by),
             State::Over => None,
         }
     }
@@ -87,7 +95,7 @@ impl Seated {
         match (input, self.state) {
             (_, State::Over) => Vec::new(),
             (Input::HungUp, _) => self.gone(PhoneCause::HungUp),
-            (Input::Said, State::Ending { .. }) => self.hang_up(),
+            (Input::Said, State::Ending { reason, .. }) => self.hang_up(reason),
             (_, State::Ending { .. }) => Vec::new(),
             (Input::Room(news), _) => self.handle_room(*news, now),
             (Input::Key(key), _) => self.handle_key(key.0, now),
@@ -103,7 +111,7 @@ impl Seated {
     /// What follows from time alone.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<Action> {
         match self.state {
-            State::Ending { by } if now >= by => self.hang_up(),
+            State::Ending { by, reason } if now >= by => self.hang_up(reason),
             State::Ending { .. } | State::Over => Vec::new(),
             _ if now >= self.until => self.end(Prompt::TimeUp, PhoneCause::TimeUp, now),
             State::Asking { again } if now >= again => {
@@ -189,31 +197,41 @@ impl Seated {
     }
 
     fn handle_line(&mut self, news: LineNews) -> Vec<Action> {
-        let inside = self.state == State::In;
-        let tell = |state, cause| if inside { vec![Action::Tell(state, cause)] } else { Vec::new() };
         match news {
             LineNews::NoSound => {
-                let mut actions = tell(PhoneState::Silent, Some(PhoneCause::NoSound));
+                let mut actions = self.tell_heard(PhoneState::Silent, Some(PhoneCause::NoSound));
                 actions.push(Action::Renegotiate);
                 actions
             }
-            LineNews::Silent => tell(PhoneState::Silent, None),
-            LineNews::Lost => tell(PhoneState::Lost, None),
-            LineNews::Back => tell(PhoneState::In, None),
+            LineNews::Silent => self.tell_heard(PhoneState::Silent, None),
+            LineNews::Lost => self.tell_heard(PhoneState::Lost, None),
+            LineNews::Back => self.tell_heard(PhoneState::In, self.unsent.then_some(PhoneCause::NothingSent)),
+            LineNews::Unsent | LineNews::Sent => {
+                self.unsent = news == LineNews::Unsent;
+                // A telephone that is not heard either has told the greater fault.
+                let cause = self.unsent.then_some(PhoneCause::NothingSent);
+                if self.heard == PhoneState::In { self.tell_heard(PhoneState::In, cause) } else { Vec::new() }
+            }
             LineNews::Probe => vec![Action::Probe],
             LineNews::GivenUp => {
                 // Nobody hears a goodbye.
                 let mut actions = self.gone(PhoneCause::LineDead);
-                actions.push(Action::HangUp);
+                actions.push(Action::HangUp(Reason::Timeout));
                 actions
             }
         }
     }
 
+    /// The room sees it only of a telephone that is inside.
+    fn tell_heard(&mut self, state: PhoneState, cause: Option<PhoneCause>) -> Vec<Action> {
+        self.heard = state;
+        if self.state == State::In { vec![Action::Tell(state, cause)] } else { Vec::new() }
+    }
+
     /// Says the last words; the seat's place is given up at once.
     fn end(&mut self, phrase: Prompt, cause: PhoneCause, now: Instant) -> Vec<Action> {
         let mut actions = self.gone(cause);
-        self.state = State::Ending { by: now + LAST_WORDS_MAX };
+        self.state = State::Ending { by: now + LAST_WORDS_MAX, reason: reason_of(phrase) };
         actions.push(Action::Say(phrase));
         actions
     }
@@ -232,9 +250,20 @@ impl Seated {
         if matches!(self.state, State::Waiting { .. }) { vec![Action::WaitingTone(false)] } else { Vec::new() }
     }
 
-    fn hang_up(&mut self) -> Vec<Action> {
+    fn hang_up(&mut self, reason: Reason) -> Vec<Action> {
         self.state = State::Over;
-        vec![Action::HangUp]
+        vec![Action::HangUp(reason)]
+    }
+}
+
+/// What the other side's signalling is told beside these last words.
+pub(super) fn reason_of(last_words: Prompt) -> Reason {
+    match last_words {
+        Prompt::Draining => Reason::Shutdown,
+        Prompt::PinWrongLast => Reason::Rejected,
+        Prompt::NothingTyped | Prompt::NotConfirmed | Prompt::TimeUp => Reason::Timeout,
+        Prompt::Fault => Reason::Fault,
+        _ => Reason::Normal,
     }
 }
 
@@ -360,7 +389,7 @@ mod tests {
         let left = keys(&mut seated, "##", now);
         let told = Action::Tell(PhoneState::Left, Some(PhoneCause::HungUp));
         assert_eq!(left, [Action::Detach, Action::Leave, told, Action::Say(Prompt::Goodbye)]);
-        assert_eq!(seated.handle_input(&Input::Said, now), [Action::HangUp]);
+        assert_eq!(seated.handle_input(&Input::Said, now), [Action::HangUp(Reason::Normal)]);
         assert!(seated.is_over());
     }
 
@@ -395,7 +424,12 @@ mod tests {
                 for late in [inside(), waiting(), key('#'), Input::Draining, input.clone()] {
                     assert_eq!(seated.handle_input(&late, now), []);
                 }
-                assert_eq!(seated.handle_timeout(now + LAST_WORDS_MAX), [Action::HangUp]);
+                let reason = match cause {
+                    Cause::Draining => Reason::Shutdown,
+                    Cause::Fault => Reason::Fault,
+                    _ => Reason::Normal,
+                };
+                assert_eq!(seated.handle_timeout(now + LAST_WORDS_MAX), [Action::HangUp(reason)]);
                 assert_eq!((seated.poll_timeout(), seated.is_over()), (None, true));
             }
         }
@@ -424,12 +458,18 @@ mod tests {
             (LineNews::Lost, Action::Tell(PhoneState::Lost, None)),
             (LineNews::Probe, Action::Probe),
             (LineNews::Back, Action::Tell(PhoneState::In, None)),
+            (LineNews::Unsent, Action::Tell(PhoneState::In, Some(PhoneCause::NothingSent))),
+            (LineNews::Sent, Action::Tell(PhoneState::In, None)),
         ] {
             assert_eq!(seated.handle_input(&line(news), now), [expected], "{news:?}");
         }
+        seated.handle_input(&line(LineNews::Silent), now);
+        assert_eq!(seated.handle_input(&line(LineNews::Unsent), now), [], "the greater fault stands");
+        let unsent = Action::Tell(PhoneState::In, Some(PhoneCause::NothingSent));
+        assert_eq!(seated.handle_input(&line(LineNews::Back), now), [unsent], "and the other one behind it");
         let dead = Action::Tell(PhoneState::Left, Some(PhoneCause::LineDead));
         let given_up = seated.handle_input(&line(LineNews::GivenUp), now);
-        assert_eq!(given_up, [Action::Detach, Action::Leave, dead, Action::HangUp]);
+        assert_eq!(given_up, [Action::Detach, Action::Leave, dead, Action::HangUp(Reason::Timeout)]);
         let mut waits = Seated::new(now, HOUR);
         waits.handle_input(&waiting(), now);
         assert_eq!(waits.handle_input(&line(LineNews::Silent), now), [], "the room does not see who waits");

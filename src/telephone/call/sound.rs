@@ -25,13 +25,24 @@ pub(super) struct Sound {
     /// Since when the call stands.
     answered: Option<Instant>,
     held: bool,
+    /// The other side wants to hear something.
+    listens: bool,
 }
 
 impl Sound {
     /// Of a call that was not answered yet.
     pub(super) fn new((leg, events): (MediaLeg, mpsc::Receiver<MediaEvent>), times: LineTimes) -> Self {
         let watch = Watch::new(times);
-        Self { leg, events: Some(events), description: None, playing: None, watch, answered: None, held: false }
+        Self {
+            leg,
+            events: Some(events),
+            description: None,
+            playing: None,
+            watch,
+            answered: None,
+            held: false,
+            listens: false,
+        }
     }
 
     /// The call stands. Without a connection, our offer has yet to be answered.
@@ -102,6 +113,10 @@ impl Sound {
         self.leg.set_waiting_tone(on);
     }
 
+    pub(super) fn set_echo(&self, on: bool) {
+        self.leg.set_echo(on);
+    }
+
     pub(super) fn set_muted(&self, muted: bool) {
         self.leg.set_muted(muted);
     }
@@ -114,11 +129,13 @@ impl Sound {
         self.leg.detach();
     }
 
-    /// What is new of whether the telephone is heard. To be asked about once a second while the call stands.
+    /// What is new of whether the telephone is heard. To be asked about twice a second while the call stands.
     pub(super) fn watch(&mut self, now: Instant) -> Option<LineNews> {
         let since = self.answered?;
         let last = self.leg.last_heard();
-        self.watch.handle_reading(Heard { since, rtp: last.sound, rtcp: last.report, held: self.held }, now)
+        let (sent, listens) = (self.leg.last_sent(), self.listens);
+        let heard = Heard { since, rtp: last.sound, rtcp: last.report, held: self.held, sent, listens };
+        self.watch.handle_reading(heard, now)
     }
 
     /// The other side proved by signalling that it is there.
@@ -127,7 +144,7 @@ impl Sound {
     }
 
     fn connect(&mut self, connection: Connection) {
-        self.held = !connection.receives;
+        (self.held, self.listens) = (!connection.receives, connection.sends);
         self.leg.connect(connection);
     }
 }

@@ -37,6 +37,10 @@ figures! {
     frames_late,
     /// Times that the thread stood still for longer than can be caught up.
     stalls,
+    /// Seconds in which encoders spent less, because frames were late or the thread had much to do.
+    seconds_reduced,
+    /// Seconds in which no further call was taken.
+    seconds_refusing,
     /// CPU time of the thread.
     cpu_nanoseconds,
     /// RTP packets that were accepted.

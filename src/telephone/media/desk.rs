@@ -66,6 +66,8 @@ pub enum MediaEvent {
     Unplugged,
     /// How the call sounds, every five seconds.
     Quality(Quality),
+    /// Somebody spoke into the echo: told once for each echo.
+    Spoke,
 }
 
 /// How a key came.
@@ -84,14 +86,22 @@ pub struct Quality {
     pub score_in: Mos,
     /// What the telephone hears of us, as far as its reports tell.
     pub score_out: Mos,
-    /// Part of the frames from the telephone that were made up, 0 to 1.
+    /// Part of the telephone's packets that did not come, 0 to 1.
+    pub lost: f64,
+    /// Part of them that came after their turn.
+    pub late: f64,
+    /// Part of the frames from the telephone that were made up.
     pub concealed: f64,
+    /// Part of the frames at which nothing was left to play.
+    pub dry: f64,
     /// Part of our packets that did not get there, as the telephone reports.
     pub lost_out: f64,
     /// How unevenly the telephone's packets come.
     pub jitter: Duration,
     /// How long packets wait here for the late ones.
     pub buffer: Duration,
+    /// How long they are meant to wait.
+    pub target: Duration,
     /// There and back, when the telephone reports.
     pub round_trip: Option<Duration>,
 }
@@ -113,6 +123,7 @@ pub(super) struct Wishes {
     pub(super) line: Option<LineWish>,
     pub(super) muted: Option<bool>,
     pub(super) waiting_tone: Option<bool>,
+    pub(super) echo: Option<bool>,
 }
 
 /// The line to the room.
@@ -143,6 +154,7 @@ struct Board {
     /// Milliseconds since the origin and one more; 0 for never.
     sound: AtomicU64,
     report: AtomicU64,
+    sent: AtomicU64,
 }
 
 /// Both ends of a new call.
@@ -154,6 +166,7 @@ pub(super) fn desk(now: Instant) -> (Desk, Inbox, mpsc::Receiver<MediaEvent>) {
         origin: now,
         sound: AtomicU64::new(0),
         report: AtomicU64::new(0),
+        sent: AtomicU64::new(0),
     });
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     (Desk { board: Arc::clone(&board) }, Inbox { board, events, lost: 0 }, receiver)
@@ -164,6 +177,10 @@ impl Desk {
         // A wish is whole or absent: a panic elsewhere leaves the board usable.
         change(&mut self.board.wishes.lock().unwrap_or_else(PoisonError::into_inner));
         self.board.changed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn last_sent(&self) -> Option<Instant> {
+        self.board.read(&self.board.sent)
     }
 
     pub(super) fn last_heard(&self) -> LastHeard {
@@ -215,6 +232,10 @@ impl Inbox {
 
     pub(super) fn record_report(&self, at: Instant) {
         self.board.write(&self.board.report, at);
+    }
+
+    pub(super) fn record_sent(&self, at: Instant) {
+        self.board.write(&self.board.sent, at);
     }
 
     /// Events that the owner did not get, since the last call.
@@ -282,6 +303,9 @@ mod tests {
         assert_eq!(desk.last_heard(), LastHeard::default());
         inbox.record_sound(start);
         inbox.record_report(start + Duration::from_millis(1500));
+        assert_eq!(desk.last_sent(), None);
+        inbox.record_sent(start + Duration::from_millis(20));
+        assert_eq!(desk.last_sent(), Some(start + Duration::from_millis(20)));
         let heard = LastHeard { sound: Some(start), report: Some(start + Duration::from_millis(1500)) };
         assert_eq!(desk.last_heard(), heard);
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use colloque_sound::comfort_noise::ComfortNoise;
+use colloque_sound::jitter::JitterCounts;
 use colloque_sound::opus::OpusError;
 use colloque_sound::{Codec, FRAME_SAMPLES_MAX, Rate};
 use rand::rngs::StdRng;
@@ -23,6 +24,7 @@ use crate::worker::socket::ReceiveBatch;
 use super::clock::Effort;
 use super::counters::Counters;
 use super::desk::{Connection, Format, Inbox, KeyWay, LineWish, MediaEvent, Quality, Wishes};
+use super::echo::Echo;
 use super::incoming::{Incoming, Noticed};
 use super::outgoing::Outgoing;
 use super::ports::PortPair;
@@ -59,6 +61,7 @@ pub(super) struct Leg {
     outgoing: Outgoing,
     player: Player,
     waiting: Option<WaitingTone>,
+    echo: Option<Echo>,
     muted: bool,
     room: Option<RoomLine>,
     numbering: Numbering,
@@ -66,8 +69,8 @@ pub(super) struct Leg {
     noise: ComfortNoise,
     frame: u64,
     has_heard: bool,
-    /// Of the last quality report: made-up frames, and the frame at which it was.
-    concealed_before: u64,
+    /// At the last quality report.
+    counts_before: JitterCounts,
     quality_at: u64,
 }
 
@@ -96,6 +99,7 @@ impl Leg {
             outgoing,
             player: Player::default(),
             waiting: None,
+            echo: None,
             muted: false,
             room: None,
             numbering: Numbering::new(rng.random()),
@@ -103,7 +107,7 @@ impl Leg {
             noise: ComfortNoise::new(rng.random()),
             frame: 0,
             has_heard: false,
-            concealed_before: 0,
+            counts_before: JitterCounts::default(),
             quality_at: 0,
         })
     }
@@ -122,11 +126,12 @@ impl Leg {
         let voice = &mut voice[..self.rate().frame_samples()];
         let noticed = self.incoming.poll_frame(turn.now, voice);
         self.tell(noticed, turn.counters);
+        self.repeat(voice, noticed);
         self.publish(voice, noticed, turn.effort);
         let mut said = [0; FRAME_SAMPLES_MAX];
         let said = &mut said[..self.rate().frame_samples()];
         self.compose(turn.now, said);
-        self.send(said, turn.counters);
+        self.send(turn.now, said, turn.counters);
         self.report(turn.now);
         turn.counters.events_lost += self.inbox.take_lost();
         self.frame += 1;
@@ -156,6 +161,9 @@ impl Leg {
         }
         if let Some(on) = wishes.waiting_tone {
             self.waiting = on.then(|| WaitingTone::new(self.rate()));
+        }
+        if let Some(on) = wishes.echo {
+            self.echo = on.then(Echo::default);
         }
         match wishes.line {
             Some(LineWish::Attach(port)) => self.room = RoomLine::new(port, self.rate(), self.complexity).ok(),
@@ -307,6 +315,15 @@ impl Leg {
         }
     }
 
+    /// The telephone's voice to itself, where an echo is wished for.
+    fn repeat(&mut self, voice: &[i16], noticed: Noticed) {
+        if let Some(echo) = &mut self.echo
+            && echo.handle_frame(voice, noticed.is_voice)
+        {
+            self.inbox.tell(MediaEvent::Spoke);
+        }
+    }
+
     /// The telephone's voice to the room, unless it is muted, held, or a key's tone.
     fn publish(&mut self, voice: &[i16], noticed: Noticed, effort: Effort) {
         if self.room.as_ref().is_some_and(|room| !room.is_open()) {
@@ -339,6 +356,8 @@ impl Leg {
             for (sample, &spoken) in out.iter_mut().zip(announcement.iter()) {
                 *sample = (*sample / DUCKING).saturating_add(spoken);
             }
+        } else if let Some(echo) = &mut self.echo {
+            echo.poll_frame(out);
         } else if let Some(tone) = &mut self.waiting {
             let mut sounding = [0; FRAME_SAMPLES_MAX];
             let sounding = &mut sounding[..out.len()];
@@ -351,7 +370,7 @@ impl Leg {
         self.noise.add(out, 1.0, 1.0);
     }
 
-    fn send(&mut self, said: &[i16], counters: &mut Counters) {
+    fn send(&mut self, now: Instant, said: &[i16], counters: &mut Counters) {
         let sends = self.connection.as_ref().is_some_and(|connection| connection.sends);
         let Some(to) = self.rule.destination().filter(|_| sends) else {
             self.outgoing.skip();
@@ -362,7 +381,10 @@ impl Leg {
         while let Some(sealed) = self.outgoing.poll_packet() {
             self.reports.record_sent(sealed.payload_len);
             match self.ports.rtp.send_to(sealed.datagram, to) {
-                Ok(()) => counters.packets_out += 1,
+                Ok(()) => {
+                    counters.packets_out += 1;
+                    self.inbox.record_sent(now);
+                }
                 Err(_) => counters.packets_refused_by_kernel += 1,
             }
         }
@@ -381,9 +403,12 @@ impl Leg {
 
     fn quality(&mut self, now: Instant) -> Quality {
         let buffer = self.incoming.buffer();
-        let made_up = buffer.counts().concealed;
-        let frames = (self.frame - self.quality_at).max(1);
-        let concealed = (made_up.saturating_sub(self.concealed_before) as f64 / frames as f64).min(1.0);
+        let (counts, before) = (buffer.counts(), self.counts_before);
+        let since = |now: u64, before: u64| now.saturating_sub(before);
+        let frames = self.frame - self.quality_at;
+        let came = since(counts.received, before.received);
+        let (lost, late) = (since(counts.lost, before.lost), since(counts.late, before.late));
+        let concealed = share(since(counts.concealed, before.concealed), frames);
         let path = self.reports.path();
         let (waiting, jitter) = (buffer.delay(now), buffer.jitter());
         let one_way = path.round_trip.unwrap_or_default() / 2;
@@ -391,13 +416,17 @@ impl Leg {
         let quality = Quality {
             score_in: quality::estimate(codec, one_way + waiting + OWN_DELAY, concealed),
             score_out: quality::estimate(codec, one_way + path.jitter_out * 2 + OWN_DELAY, path.lost_out),
+            lost: share(lost, came + lost),
+            late: share(late, came),
             concealed,
+            dry: share(since(counts.dry, before.dry), frames),
             lost_out: path.lost_out,
             jitter,
             buffer: waiting,
+            target: buffer.target(),
             round_trip: path.round_trip,
         };
-        (self.concealed_before, self.quality_at) = (made_up, self.frame);
+        (self.counts_before, self.quality_at) = (counts, self.frame);
         quality
     }
 
@@ -428,6 +457,11 @@ impl Connection {
     fn format(&self, number: PayloadType) -> Option<Format> {
         self.formats.iter().find(|format| format.payload_type == number).copied()
     }
+}
+
+/// 0 to 1.
+fn share(of: u64, all: u64) -> f64 {
+    (of as f64 / all.max(1) as f64).min(1.0)
 }
 
 fn refusal_of(reason: DropReason) -> Refusal {

@@ -19,6 +19,7 @@
 pub mod clock;
 mod counters;
 mod desk;
+mod echo;
 mod ear;
 mod incoming;
 mod keys;

@@ -110,8 +110,7 @@ impl MediaPool {
         if self.legs() >= shared.legs_max {
             return Err(OpenError::Full);
         }
-        let ready = shared.threads.iter().filter(|thread| thread.gauge.takes_calls.load(Ordering::Relaxed));
-        let thread = ready.min_by_key(|thread| thread.gauge.legs.load(Ordering::Relaxed)).ok_or(OpenError::Full)?;
+        let thread = least_busy(&shared.threads).ok_or(OpenError::Full)?;
         let ports = shared.ports.claim()?;
         let address = ports.rtp.address();
         let now = Instant::now();
@@ -140,6 +139,12 @@ impl MediaPool {
             thread.gauge.figures.for_each(&mut |name, reason, value| each(index, name, reason, value));
         }
     }
+}
+
+/// Of those that take a further call, the one with the fewest.
+fn least_busy(threads: &[Thread]) -> Option<&Thread> {
+    let ready = threads.iter().filter(|thread| thread.gauge.takes_calls.load(Ordering::Relaxed));
+    ready.min_by_key(|thread| thread.gauge.legs.load(Ordering::Relaxed))
 }
 
 fn start_thread(index: usize) -> io::Result<Thread> {
@@ -198,6 +203,17 @@ impl MediaLeg {
         self.desk.wish(|wishes| wishes.muted = Some(muted));
     }
 
+    /// Whether the telephone hears its own voice a second late, while nothing else is said to it. Each begin listens anew for a voice.
+    pub fn set_echo(&self, on: bool) {
+        self.desk.wish(|wishes| wishes.echo = Some(on));
+    }
+
+    /// When a packet of sound left for the telephone last.
+    #[must_use]
+    pub fn last_sent(&self) -> Option<Instant> {
+        self.desk.last_sent()
+    }
+
     /// When the telephone was heard last.
     #[must_use]
     pub fn last_heard(&self) -> LastHeard {
@@ -207,3 +223,26 @@ impl MediaLeg {
 
 /// New calls on their way to one thread, which looks at least every 20 ms. More than that at once is an attack.
 const ARRIVALS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_with_enough_to_do_get_no_further_call() {
+        let thread = |legs: usize, takes_calls: bool| {
+            let gauge = Gauge::new();
+            gauge.legs.store(legs, Ordering::Relaxed);
+            gauge.takes_calls.store(takes_calls, Ordering::Relaxed);
+            Thread { arrivals: sync_channel(1).0, gauge: Arc::new(gauge) }
+        };
+        for (threads, chosen) in [
+            (vec![thread(3, true), thread(2, true)], Some(2)),
+            (vec![thread(3, true), thread(2, false)], Some(3)),
+            (vec![thread(0, false), thread(0, false)], None),
+        ] {
+            let found = least_busy(&threads).map(|thread| thread.gauge.legs.load(Ordering::Relaxed));
+            assert_eq!(found, chosen);
+        }
+    }
+}

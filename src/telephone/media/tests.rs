@@ -316,6 +316,34 @@ fn a_caller_hears_an_announcement_and_its_end_is_told() {
 }
 
 #[test]
+fn what_leaves_is_known_and_what_the_kernel_refuses_does_not_count() {
+    let pool = pool(1);
+    let mut call = Call::connected(&pool, Codec::Pcma);
+    call.say(Say::Nothing, 10);
+    assert!(call.leg.last_sent().is_some());
+    let lost = Call::opened(&pool, Codec::Pcma);
+    // The system sends nobody's sound to everybody.
+    lost.leg.connect(Connection { remote: (Ipv4Addr::BROADCAST, 4_000).into(), ..lost.connection() });
+    call.say(Say::Nothing, 10);
+    assert_eq!(lost.leg.last_sent(), None);
+}
+
+#[test]
+fn a_telephone_hears_itself_a_second_later_and_nobody_else_does() {
+    let pool = pool(1);
+    let mut call = Call::connected(&pool, Codec::Pcma);
+    call.say(Say::Tone(700.0), 10);
+    call.leg.set_echo(true);
+    call.say(Say::Tone(700.0), 40);
+    assert!(call.telephone.hears(700.0) < 100.0, "not at once");
+    call.say(Say::Tone(700.0), 60);
+    assert!(call.telephone.hears(700.0) > 2_000.0, "{}", call.telephone.hears(700.0));
+    call.leg.set_echo(false);
+    call.say(Say::Tone(700.0), 40);
+    assert!(call.telephone.hears(700.0) < 100.0);
+}
+
+#[test]
 fn what_a_caller_gets_is_one_unbroken_stream_and_never_digital_silence() {
     let pool = pool(1);
     let mut call = Call::connected(&pool, Codec::Pcma);

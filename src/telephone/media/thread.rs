@@ -149,6 +149,8 @@ impl MediaThread {
         };
         self.effort = self.strain.record(interval);
         self.measured = Measured { at: now, cpu, frames: self.counters.frames, late: self.counters.frames_late };
+        self.counters.seconds_reduced += u64::from(self.effort == Effort::Reduced);
+        self.counters.seconds_refusing += u64::from(!self.strain.takes_calls());
         self.counters.cpu_nanoseconds = cpu.as_nanos() as u64;
         self.counters.stalls = self.rota.stalls();
         self.gauge.figures.publish(&self.counters);

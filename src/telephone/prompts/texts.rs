@@ -195,6 +195,21 @@ prompts! {
     "Ceci est un appel d'essai. Si vous entendez cette phrase, la ligne fonctionne. Au revoir."
     "This is a test call. If you hear this sentence, the line works. Goodbye."
 
+    /// To who tries a line alone: speak, you will hear yourself.
+    EchoBegins "echo_begins"
+    "Ceci est un essai de votre ligne. Parlez après cette phrase: vous allez vous entendre. Rien n'est enregistré."
+    "This is a test of your line. Speak after this sentence: you will hear yourself. Nothing is recorded."
+
+    /// You were heard. Goodbye.
+    EchoHeard "echo_heard"
+    "Nous vous avons entendu. Votre ligne fonctionne. Au revoir."
+    "We have heard you. Your line works. Goodbye."
+
+    /// You were not heard. Goodbye.
+    EchoUnheard "echo_unheard"
+    "Nous n'avons rien entendu. Vérifiez que votre micro n'est pas coupé, puis rappelez. Au revoir."
+    "We have heard nothing. Please check that you are not muted, then call again. Goodbye."
+
     /// The key 0, to be said after another prompt.
     Key0 "key_0" "zéro." "zero."
     /// The key 1.

@@ -319,9 +319,14 @@ impl Call {
     }
 
     /// Waits until the other side has heard it, or for some seconds.
-    async fn hang_up_heard(&self, reason: Reason) -> Step {
-        let Parts { hub, trunk, state, flow, .. } = &self.parts;
-        let _ = timeout(hub.settings.timers.bye, hang_up(hub, trunk, state, flow, reason)).await;
+    async fn hang_up_heard(&mut self, reason: Reason) -> Step {
+        let Parts { hub, trunk, state, flow, unacknowledged, .. } = &mut self.parts;
+        let limit = hub.settings.timers.bye;
+        // No BYE before the ACK of our 200 (RFC 3261 section 15).
+        if let Some((invite, _)) = unacknowledged {
+            let _ = timeout(limit, invite.from.recv()).await;
+        }
+        let _ = timeout(limit, hang_up(hub, trunk, state, flow, reason)).await;
         ControlFlow::Break(EndCause::ByUs)
     }
 

@@ -31,7 +31,8 @@ pub(super) fn refusal(message: &[u8]) -> Option<Vec<u8>> {
 fn verdict(line: &str) -> Option<(u16, &'static str)> {
     let mut words = line.split_ascii_whitespace();
     let (method, version) = (words.next()?, words.next_back()?);
-    let is_request = !method.contains('/') && version.len() > 4 && version[..4].eq_ignore_ascii_case("SIP/");
+    let is_sip = version.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("SIP/"));
+    let is_request = is_sip && !method.contains('/');
     if !is_request || method == "ACK" {
         return None;
     }
@@ -152,6 +153,9 @@ mod tests {
             ("SIP/2.0", None),
             ("é", None),
             ("INVITE é SIP", None),
+            // A character that stands across the fourth byte once made this panic.
+            ("INVITE sip:b SIP\u{4bf}.0", None),
+            ("INVITE sip:b SIP/", Some("505")),
             ("", None),
         ] {
             let told = told(line, HEAD);

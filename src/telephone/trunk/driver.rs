@@ -2,6 +2,7 @@
 //!
 //! Not here: what a state means (`health`). Locks are held for look-ups alone.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ pub struct Line {
     pub registered_for: Option<Duration>,
     /// Of the last probe.
     pub round_trip: Option<Duration>,
+    /// Calls that failed on it, by label.
+    pub failures: BTreeMap<&'static str, u64>,
 }
 
 /// A call that is being made, on whichever line takes it.
@@ -66,6 +69,14 @@ pub struct Dialled {
 
 /// A call's place on its line.
 pub struct Place(Arc<Tended>);
+
+impl Place {
+    /// On which line.
+    #[must_use]
+    pub fn trunk(&self) -> &TrunkName {
+        &self.0.trunk.name
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -128,33 +139,58 @@ impl Trunks {
     ) -> Result<Dialled, DialFailure> {
         let mut failure = DialFailure::TrunkBusy { retry_after: None };
         for line in self.order(Instant::now()) {
-            if !line.seen().health.handle_call_begun(Instant::now()) {
-                continue;
-            }
-            let place = Place(Arc::clone(&line));
-            let mut rules = rules(&line.trunk);
-            loop {
-                let text = offer(&line.trunk, &rules);
-                let mut call = self.endpoint.dial(&line.trunk.name, number, text, self.ring);
-                let first = call.next().await.unwrap_or(Progress::Failed(DialFailure::Other));
-                let Progress::Failed(cause) = first else {
-                    line.seen().health.handle_answer();
-                    return Ok(Dialled { trunk: line.trunk.name.clone(), call, first, place });
-                };
-                line.seen().health.handle_dial_failure(cause, Instant::now());
-                tracing::info!(trunk = %line.trunk.name, cause = cause.label(), "a call out failed");
-                failure = cause;
-                // 488: once more with what every telephone knows.
-                match simpler(&rules, &line.trunk) {
-                    Some(fewer) if cause == DialFailure::Media => rules = fewer,
-                    _ => break,
-                }
+            match self.try_line(&line, number, &mut offer).await {
+                Some(Ok(dialled)) => return Ok(dialled),
+                Some(Err(cause)) => failure = cause,
+                None => continue,
             }
             if !failure.tries_next_trunk() {
                 break;
             }
         }
         Err(failure)
+    }
+
+    /// Calls a number on this line and no other, whatever its health: to see whether it works.
+    pub async fn dial_on(
+        &self,
+        trunk: &str,
+        number: &Pii<Number>,
+        mut offer: impl FnMut(&TrunkConfig, &Rules) -> String,
+    ) -> Result<Dialled, DialFailure> {
+        let line = self.lines.iter().find(|line| line.trunk.name.as_str() == trunk).ok_or(DialFailure::Other)?;
+        let busy = Err(DialFailure::TrunkBusy { retry_after: None });
+        self.try_line(line, number, &mut offer).await.unwrap_or(busy)
+    }
+
+    /// Nothing when the line may not take one more call.
+    async fn try_line(
+        &self,
+        line: &Arc<Tended>,
+        number: &Pii<Number>,
+        offer: &mut impl FnMut(&TrunkConfig, &Rules) -> String,
+    ) -> Option<Result<Dialled, DialFailure>> {
+        if !line.seen().health.handle_call_begun(Instant::now()) {
+            return None;
+        }
+        let place = Place(Arc::clone(line));
+        let mut rules = rules(&line.trunk);
+        loop {
+            let text = offer(&line.trunk, &rules);
+            let mut call = self.endpoint.dial(&line.trunk.name, number, text, self.ring);
+            let first = call.next().await.unwrap_or(Progress::Failed(DialFailure::Other));
+            let Progress::Failed(cause) = first else {
+                line.seen().health.handle_answer();
+                return Some(Ok(Dialled { trunk: line.trunk.name.clone(), call, first, place }));
+            };
+            line.seen().health.handle_dial_failure(cause, Instant::now());
+            tracing::info!(trunk = %line.trunk.name, cause = cause.label(), "a call out failed");
+            // 488: once more with what every telephone knows.
+            match simpler(&rules, &line.trunk) {
+                Some(fewer) if cause == DialFailure::Media => rules = fewer,
+                _ => return Some(Err(cause)),
+            }
+        }
     }
 
     /// A place for a call that came in on this line; none: it has too many.
@@ -183,6 +219,7 @@ impl Trunks {
                 calls: seen.health.calls(),
                 registered_for: seen.registered.map(|at| at.elapsed()),
                 round_trip: seen.round_trip,
+                failures: seen.health.failures().clone(),
             }
         };
         self.lines.iter().map(shown).collect()

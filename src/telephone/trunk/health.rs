@@ -2,7 +2,7 @@
 //!
 //! Pure: `now` is a parameter. Not here: sending anything.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::config::telephone::TrunkConfig;
@@ -22,6 +22,8 @@ pub struct Health {
     made: VecDeque<Instant>,
     rate: u16,
     misses: u32,
+    /// Calls that failed on it, by label.
+    failures: BTreeMap<&'static str, u64>,
 }
 
 /// Whether a trunk is used.
@@ -65,6 +67,7 @@ impl Health {
             made: VecDeque::new(),
             rate: trunk.calls_per_second,
             misses: 0,
+            failures: BTreeMap::new(),
         }
     }
 
@@ -87,6 +90,7 @@ impl Health {
 
     /// A call failed. Only the line's own troubles count.
     pub fn handle_dial_failure(&mut self, failure: DialFailure, now: Instant) {
+        *self.failures.entry(failure.label()).or_default() += 1;
         match failure {
             DialFailure::TrunkSilent => self.miss(now),
             DialFailure::TrunkBusy { retry_after } => {
@@ -120,6 +124,12 @@ impl Health {
     #[must_use]
     pub fn auth_alarm(&self) -> bool {
         self.refused.is_some()
+    }
+
+    /// Calls that failed on it since the beginning, by label.
+    #[must_use]
+    pub fn failures(&self) -> &BTreeMap<&'static str, u64> {
+        &self.failures
     }
 
     /// Calls that run.
@@ -230,6 +240,8 @@ pub(super) mod tests {
             health.handle_dial_failure(DialFailure::TrunkSilent, now);
             health.handle_dial_failure(failure, now);
             assert_eq!(health.state(), State::Up, "{failure:?}");
+            let counted: Vec<_> = health.failures().iter().map(|(label, count)| (*label, *count)).collect();
+            assert!(counted.contains(&(failure.label(), 1)) && counted.contains(&("trunk_silent", 1)), "{counted:?}");
         }
     }
 

@@ -64,6 +64,7 @@ async fn every_bad_request_is_a_problem_document() {
         ("GET", "/no/such/page", "", 404),
         ("GET", "/metrics", "", 404),
         ("POST", "/admin/drain", "", 404),
+        ("POST", "/admin/telephone/self-test", r#"{"trunk":"a"}"#, 404),
     ];
     for (method, path, body, expected) in cases {
         let mut request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");

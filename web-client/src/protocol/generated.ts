@@ -28,7 +28,7 @@ export type PhoneInfo = {
   hand: boolean };
 
 /** Why a telephone does what it does. One at a time; pages have words for each. */
-export type PhoneCause = "switched_off" | "number_missing" | "number_unreadable" | "number_short" | "number_premium" | "number_emergency" | "number_not_allowed" | "encryption_required" | "encryption_ends" | "over" | "too_often" | "too_many_at_once" | "lines_busy" | "minutes_used" | "time_up" | "another_line" | "no_line" | "not_in_service" | "no_answer" | "busy" | "refused" | "not_confirmed" | "cancelled" | "no_sound" | "line_dead" | "hung_up" | "removed" | "declined" | "back_to_page" | "draining" | "fault";
+export type PhoneCause = "switched_off" | "number_missing" | "number_unreadable" | "number_short" | "number_premium" | "number_emergency" | "number_not_allowed" | "encryption_required" | "encryption_ends" | "over" | "too_often" | "too_many_at_once" | "lines_busy" | "minutes_used" | "time_up" | "another_line" | "no_line" | "not_in_service" | "no_answer" | "busy" | "refused" | "not_confirmed" | "cancelled" | "no_sound" | "nothing_sent" | "line_dead" | "hung_up" | "removed" | "declined" | "back_to_page" | "draining" | "fault";
 
 /** Stable error codes. */
 export type ErrorCode = "bad_message" | "bad_session" | "bad_version" | "out_of_order" | "not_permitted" | "bad_offer" | "not_found" | "too_many" | "unavailable";

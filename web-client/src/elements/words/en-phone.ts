@@ -68,6 +68,7 @@ export const enPhone: typeof frPhone = {
     not_confirmed: "It was picked up, but nobody pressed 1 (a mailbox?).",
     cancelled: "The call was cancelled.",
     no_sound: "No sound ever came from the telephone.",
+    nothing_sent: "The telephone hears nothing: no sound leaves for it.",
     line_dead: "The line went dead.",
     hung_up: "The telephone was hung up.",
     removed: "The practitioner ended the call.",

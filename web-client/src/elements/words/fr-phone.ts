@@ -71,6 +71,7 @@ export const frPhone = {
     not_confirmed: "On a décroché, mais personne n’a appuyé sur la touche 1 (un répondeur ?).",
     cancelled: "L’appel a été annulé.",
     no_sound: "Aucun son n’est arrivé du téléphone.",
+    nothing_sent: "Le téléphone n’entend rien : aucun son ne part vers lui.",
     line_dead: "La ligne a été coupée.",
     hung_up: "Le téléphone a été raccroché.",
     removed: "Le praticien a mis fin à l’appel.",
