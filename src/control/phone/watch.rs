@@ -20,7 +20,7 @@ use crate::config::telephone::Ladder as Rules;
 use crate::control::Consultations;
 use crate::control::facts::{Actor, Fact};
 use crate::control::room::RoomState;
-use crate::control::seat::{LiveSeat, Visit};
+use crate::control::seat::{Attendance, LiveSeat, Visit};
 
 use super::ladder::{Ladder, Move, Reading, Step, Telephone};
 use super::seat_phone::PhoneOut;
@@ -162,7 +162,8 @@ enum Follow {
 impl RoomState {
     /// Seats that may be called when their page fails. What was planned for any other is withdrawn.
     fn phone_signs(&mut self) -> Vec<Sign> {
-        let hosts = |seat: &&LiveSeat| seat.attends() && seat.permissions().admit;
+        // Who is lost as well waits for nobody: when the network is gone for all, nobody is called into an empty room.
+        let hosts = |seat: &&LiveSeat| seat.attendance() == Attendance::Present && seat.permissions().admit;
         let hosts: Vec<String> = self.seats.iter().filter(hosts).map(|host| host.id.clone()).collect();
         let (mut signs, mut others) = (Vec::new(), Vec::new());
         for seat in self.seats_mut() {
