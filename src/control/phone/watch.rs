@@ -105,14 +105,15 @@ impl Consultations {
         let mut beat = tokio::time::interval(BEAT);
         loop {
             beat.tick().await;
-            board.poll_alarms();
+            self.tell_phone_minutes();
+            let ladder = board.config().ladder.clone();
             let mut seen = HashMap::new();
             for room in self.rooms.iter().map(|entry| Arc::clone(&entry)).collect::<Vec<_>>() {
                 let signs = room.lock().phone_signs();
                 for sign in signs {
                     let mut seat = watched.remove(&sign.seat).unwrap_or_default();
                     let now = Instant::now();
-                    match seat.handle(&sign, &board.config.ladder, now) {
+                    match seat.handle(&sign, &ladder, now) {
                         Some(Due::Tell(left)) => room.lock().plan_call(&sign.seat, now + left),
                         Some(Due::Withdraw) => room.lock().withdraw_call(&sign.seat),
                         Some(Due::Call(moved)) => self.step(&sign.seat, moved, Follow::Call).await,
