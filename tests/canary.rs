@@ -332,7 +332,9 @@ async fn nothing_planted_is_seen_by_those_whom_it_does_not_concern() {
     let metrics = server.http.get(format!("{}/metrics", server.fact("admin_url"))).send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
     assert!(metrics.contains("colloque_joins_total"));
-    for counted in ["pins_total{outcome=\"right\"} 1", "pins_total{outcome=\"wrong\"} 1", "trunk_failures_total{cause=\"refused\""] {
+    for counted in
+        ["pins_total{outcome=\"right\"} 1", "pins_total{outcome=\"wrong\"} 1", "trunk_failures_total{cause=\"refused\""]
+    {
         assert!(metrics.contains(&format!("colloque_telephone_{counted}")), "the telephone was heard: {counted}");
     }
     planted.assert_absent("/metrics", &metrics);

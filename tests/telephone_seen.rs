@@ -191,7 +191,8 @@ async fn calls_garbage_and_one_way_sound_are_seen_in_a_scrape_on_the_page_and_in
     let admit = format!("/v1/consultations/{consultation}/seats/{id}/admit");
     server.clinic(Method::POST, &admit, Value::Null).await;
     page.hears(&mut phone, "in").await;
-    let quality = |metrics: &Metrics| metrics.sum("colloque_telephone_leg_mos_count", &["trunk=\"peer\"", "way=\"in\""]);
+    let quality =
+        |metrics: &Metrics| metrics.sum("colloque_telephone_leg_mos_count", &["trunk=\"peer\"", "way=\"in\""]);
     while quality(&server.metrics().await) < 2.0 {
         phone.live(1.0);
     }
@@ -215,7 +216,9 @@ async fn calls_garbage_and_one_way_sound_are_seen_in_a_scrape_on_the_page_and_in
     server.shows(&mut phone, "colloque_telephone_calls_total", &["direction=\"out\"", "hung_up"], 1.0).await;
     server.clinic(Method::POST, &call, Value::Null).await;
     phone.take_call("603 Decline");
-    server.shows(&mut phone, "colloque_telephone_calls_total", &["direction=\"out\"", "trunk=\"peer\"", "refused"], 1.0).await;
+    server
+        .shows(&mut phone, "colloque_telephone_calls_total", &["direction=\"out\"", "trunk=\"peer\"", "refused"], 1.0)
+        .await;
 
     // Strangers, junk, a number without a common codec.
     let sip = server.dial_in().rsplit('@').next().unwrap().parse().unwrap();
@@ -277,7 +280,9 @@ async fn a_line_is_tried_by_its_caller_and_by_the_operator() {
     }
     let output = command.await.unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    for line in ["trunk peer", "outcome answered", "received true", "sent true", "encrypted false", "loss_in 0.0", "mos_in 4."] {
+    for line in
+        ["trunk peer", "outcome answered", "received true", "sent true", "encrypted false", "loss_in 0.0", "mos_in 4."]
+    {
         assert!(told.contains(line), "{line}: {told}");
     }
     assert!(output.status.success() && !phone.is_up(), "{told}");
@@ -296,7 +301,8 @@ async fn a_line_is_tried_by_its_caller_and_by_the_operator() {
         assert_eq!((status, problem["detail"].as_str()), (409, Some(why)));
     }
     let events = server.clinic(Method::GET, "/v1/events?after=0", Value::Null).await;
-    let kinds: Vec<&str> = events["events"].as_array().unwrap().iter().filter_map(|event| event["kind"].as_str()).collect();
+    let kinds: Vec<&str> =
+        events["events"].as_array().unwrap().iter().filter_map(|event| event["kind"].as_str()).collect();
     assert!(!kinds.iter().any(|kind| kind.starts_with("phone.")), "no consultation was touched: {kinds:?}");
 }
 

@@ -256,13 +256,20 @@ impl Softphone {
         let mut text = format!("SIP/2.0 {status}\r\n");
         for line in request.lines().take_while(|line| !line.is_empty()) {
             let name = line.split(':').next().unwrap_or_default();
-            if ["Via", "From", "To", "Call-ID", "CSeq", "Record-Route"].iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            if ["Via", "From", "To", "Call-ID", "CSeq", "Record-Route"]
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name))
+            {
                 let tag = if name.eq_ignore_ascii_case("To") && !line.contains(";tag=") { ";tag=callee" } else { "" };
                 text += &format!("{line}{tag}\r\n");
             }
         }
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-        text += &format!("Contact: <sip:callee@127.0.0.1:{}>\r\n{kind}Content-Length: {}\r\n\r\n{body}", self.port(), body.len());
+        text += &format!(
+            "Contact: <sip:callee@127.0.0.1:{}>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+            self.port(),
+            body.len()
+        );
         self.sip.send_to(text.as_bytes(), server).unwrap();
     }
 
