@@ -7,6 +7,7 @@
 //! A section of the file is a field of [`Settings`] and a file here: its settings with `or` (completed by those of lower rank) and
 //! `resolve` (defaults, faults named by their key), and the valid values that come of them.
 
+mod changes;
 mod login;
 mod media_addr;
 pub mod outbound;
@@ -27,6 +28,7 @@ use telephone::{TelephoneConfig, TelephoneSettings};
 
 use media_addr::loopback;
 
+pub use changes::FileKeys;
 pub use login::{LoginConfig, LoginSettings};
 pub use media_addr::{MediaAddr, demo_media_addrs};
 
@@ -193,9 +195,15 @@ pub struct ConfigError(pub Vec<String>);
 impl Settings {
     /// Reads a TOML file. The message of an error names the line and the key.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| ConfigError(vec![format!("{}: {error}", path.display())]))?;
-        Self::from_toml(&text).map_err(|error| ConfigError(vec![format!("{}: {}", path.display(), error.trim_end())]))
+        Self::read_file(path).map(|(settings, _)| settings)
+    }
+
+    /// The same, with what it takes to name what has changed when the file is read again.
+    pub fn read_file(path: &Path) -> Result<(Self, FileKeys), ConfigError> {
+        let fault = |error: &str| ConfigError(vec![format!("{}: {}", path.display(), error.trim_end())]);
+        let text = std::fs::read_to_string(path).map_err(|error| fault(&error.to_string()))?;
+        let settings = Self::from_toml(&text).map_err(|error| fault(&error))?;
+        Ok((settings, FileKeys::of(&text).ok_or_else(|| fault("is no TOML"))?))
     }
 
     fn from_toml(text: &str) -> Result<Self, String> {

@@ -1,8 +1,8 @@
 //! `colloque demo`: the server with a demo clinic and one teleconsultation, and its links for people or for programs.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-use colloque::config::telephone::TelephoneSettings;
+use colloque::config::telephone::{TelephoneSettings, TrunkSettings};
 use colloque::config::{self, Settings};
 use colloque::control::booking::{NewConsultation, NewSeat};
 use colloque::control::random;
@@ -80,30 +80,47 @@ async fn print(running: &serve::Running, operator_token: &Pii<String>, json: boo
         println!("  Patient / patient        {patient}");
         println!();
         println!("  Ouvrez chaque lien dans sa propre fenêtre. / Open each link in a window of its own.");
-        if let Some((address, pin)) = dial_in {
-            println!("  Téléphone / telephone      {address}, code / PIN {pin} #");
-        }
         println!("  Exploitation / operations  {}", running.admin_url);
         println!("  Clé d'API / API key        {}", api_key.0);
         println!("  Arrêt / stop               Ctrl-C");
         println!();
+        if let Some((address, pin)) = dial_in {
+            print_telephone(&address, &pin);
+        }
     }
     Ok(())
 }
 
-/// A line without an operator: a softphone on this machine calls the printed address, and is called on the SIP port of its own.
+/// How a softphone on this machine comes in, and is called.
+fn print_telephone(address: &str, pin: &str) {
+    let host = address.rsplit_once('@').map_or(address, |(_, host)| host);
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    println!("  Téléphone : un logiciel sur cette machine / telephone: a softphone on this machine");
+    println!("    appeler / dial in        {address}   code / PIN  {pin} #");
+    println!("    baresip                  baresip -e '/uanew <sip:demo@{host}>;regint=0' -e '/dial {address}'");
+    println!("    « Appelez-moi » sonne chez qui a appelé en dernier. / \"Call me\" rings whoever dialled in last.");
+    println!();
+}
+
+/// A line without an operator: a softphone on this machine calls the printed address, and is called where it called from; before it
+/// has called, on this machine's port 5060. Nobody else's machine is heard.
 fn demo_telephone() -> TelephoneSettings {
     let own: Vec<IpAddr> = config::demo_media_addrs().iter().map(|addr| addr.bind).filter(IpAddr::is_ipv4).collect();
     let shown = own.iter().find(|ip| !ip.is_loopback()).copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let allow: Vec<String> = own.iter().map(|ip| format!("\"{ip}\"")).collect();
+    // The same one each time can be typed again, or stand in a softphone's list.
+    let port = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, SIP_PORT)).map_or(0, |_| SIP_PORT);
     // Its keys are those of the sample configuration: a person reads there what they mean.
     let text = format!(
-        "enabled = true\npublic_ip = [\"{shown}\"]\nsip_udp = \"0.0.0.0:0\"\nmax_legs = 8\nself_test_code = \"0000\"\n[[trunk]]\nname = \"demo\"\n\
+        "enabled = true\npublic_ip = [\"{shown}\"]\nsip_udp = \"0.0.0.0:{port}\"\nmax_legs = 8\nself_test_code = \"0000\"\n[[trunk]]\nname = \"demo\"\n\
          uri = \"sip:{shown}\"\nallow = [{}]\noptions_s = 0\nmedia_allow = [{}]\n",
         allow.join(", "),
         allow.join(", ")
     );
-    toml::from_str(&text).expect("the demonstration's telephone is written correctly")
+    let mut settings: TelephoneSettings =
+        toml::from_str(&text).expect("the demonstration's telephone is written correctly");
+    settings.trunk = settings.trunk.into_iter().map(TrunkSettings::for_demonstration).collect();
+    settings
 }
 
 fn seat(role: Role, name: &str) -> NewSeat {
@@ -134,5 +151,7 @@ fn certificate_names(config: &config::Config) -> Vec<String> {
 
 /// Of a block that is kept for films and demonstrations: nobody's.
 const PATIENT_NUMBER: &str = "01 99 00 12 34";
+/// Beside the port that softphones take for themselves.
+const SIP_PORT: u16 = 5_070;
 /// How long SIGTERM waits for a running demo call.
 const DRAIN_SECONDS: u32 = 30;

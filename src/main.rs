@@ -2,6 +2,7 @@
 
 mod commands;
 mod demo;
+mod reload;
 mod serve;
 mod verify;
 
@@ -12,6 +13,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use colloque::config::{self, Config, Settings};
 use commands::{audit, backup, clinic, erase, keys, telephone};
+use reload::ConfigFile;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -141,7 +143,11 @@ async fn start() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Telephone { command } => return telephone::run(command).await,
-        Command::Serve(configured) => serve::run(configured.resolve()?).await?,
+        Command::Serve(Configured { config: None, settings }) => serve::run(settings.resolve()?, None).await?,
+        Command::Serve(Configured { config: Some(path), settings }) => {
+            let (settings, file) = ConfigFile::read(path, settings)?;
+            serve::run(settings.resolve()?, Some(file)).await?;
+        }
         Command::Demo { configured, json, tls } => demo::run(configured.settings()?, json, tls).await?,
         Command::Clinic { command } => clinic::run(command).await?,
         Command::Keys { command } => keys::run(command).await?,

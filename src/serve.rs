@@ -29,6 +29,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
+use crate::reload::ConfigFile;
+
 /// A running server.
 pub struct Running {
     pub consultations: Arc<Consultations>,
@@ -42,11 +44,16 @@ pub struct Running {
     _lock: File,
 }
 
-/// Runs until a signal ends it.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+/// Runs until a signal ends it. SIGHUP has the file, if there is one, read again; without one it ends the process, as it does any.
+pub async fn run(config: Config, file: Option<ConfigFile>) -> anyhow::Result<()> {
+    // From here on it ends nothing, however early it comes.
+    let file = file.map(|file| signal(SignalKind::hangup()).map(|hangups| (file, hangups))).transpose()?;
     let tls = load_tls(&config)?;
     let running = start(config, tls).await?;
     tracing::info!(url = running.base_url, admin = running.admin_url, ports = ?running.media_ports, "serving");
+    if let Some((file, hangups)) = file {
+        tokio::spawn(file.follow(hangups, running.lines.clone()));
+    }
     running.wait().await
 }
 

@@ -6,6 +6,7 @@
 mod network;
 mod number;
 mod policy;
+mod reload;
 mod trunk;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,6 +23,7 @@ use super::TlsFiles;
 pub use network::Network;
 pub use number::{CountryCode, Number, NumberFormat, NumberPattern};
 pub use policy::{DialOut, Ladder, LadderStep, PinRules};
+pub use reload::is_reloadable;
 pub use trunk::{
     ClientCertificate, PasswordSource, SipCredentials, SipServer, SipTransport, SrtpPolicy, TelephoneCodec,
     TrunkConfig, TrunkName, TrunkSettings, is_password_variable,
@@ -113,9 +115,6 @@ pub struct TelephoneSettings {
     /// WAV files instead of the built-in words
     #[arg(skip)]
     pub prompts_dir: Option<PathBuf>,
-    /// Pages show the last two digits alone
-    #[arg(skip)]
-    pub hide_numbers: Option<bool>,
     /// Session timer (RFC 4028)
     #[arg(skip)]
     pub session_expires: Option<u32>,
@@ -178,8 +177,6 @@ pub struct TelephoneConfig {
     pub languages: Vec<String>,
     /// WAV files instead of the built-in words.
     pub prompts_dir: Option<PathBuf>,
-    /// Pages show the last two digits alone.
-    pub hide_numbers: bool,
     /// What we ask for (RFC 4028).
     pub session_expires: Duration,
     /// Time that a port stays closed behind a call.
@@ -281,7 +278,6 @@ impl TelephoneSettings {
             country,
             languages,
             prompts_dir: self.prompts_dir,
-            hide_numbers: self.hide_numbers.unwrap_or(true),
             session_expires,
             drain_port,
             media_silence,

@@ -19,6 +19,7 @@ use super::facts::{Actor, Fact};
 use super::gates::{self, Asked};
 use super::outbox::NotifyBy;
 use super::phone::encryption::Encryption;
+use super::phone::{Telephone, TelephoneState};
 use super::tokens::Subject;
 use super::{Consultations, clock, opening, policy, random};
 use super::{form, hand_over};
@@ -150,6 +151,8 @@ pub struct SeatState {
     pub presence: Presence,
     /// What it still has to pass before media.
     pub gates_pending: Vec<Gate>,
+    /// Its telephone, on a server that has one.
+    pub telephone: Option<TelephoneState>,
 }
 
 /// Why a clinic's call was refused.
@@ -307,14 +310,19 @@ impl Consultations {
         let (consultation, seats) = self.own(clinic, id).await?;
         let room = self.live_room(id);
         let state = room.as_ref().map(|room| room.lock());
-        let presence = |seat: &SeatRecord| {
-            state.as_ref().and_then(|state| state.seat(&seat.id)).map_or(Presence::Absent, |live| live.presence())
+        let encryption = Encryption::from_name(&consultation.e2ee);
+        let now = |seat: &SeatRecord| match state.as_ref().and_then(|state| state.seat(&seat.id)) {
+            Some(live) => (live.presence(), live.telephone.state()),
+            None => (Presence::Absent, Telephone::of(self.settings.phones.as_deref(), encryption, seat).state()),
         };
         let gates = gates::of_consultation(&consultation, self.settings.acts.of_stored(&consultation.act));
         let pending = gates::pending_of_records(&gates, consultation.login, &seats);
         let seats = seats.into_iter().zip(pending);
         let seats = seats
-            .map(|(record, gates_pending)| SeatState { presence: presence(&record), record, gates_pending })
+            .map(|(record, gates_pending)| {
+                let (presence, telephone) = now(&record);
+                SeatState { record, presence, gates_pending, telephone }
+            })
             .collect();
         Ok(ConsultationState { consultation, seats })
     }
@@ -414,7 +422,7 @@ impl Consultations {
     }
 
     fn pin_digits(&self) -> usize {
-        self.phones().map_or(PIN_DIGITS, |board| board.config.pin.digits)
+        self.phones().map_or(PIN_DIGITS, |board| board.config().pin.digits)
     }
 
     /// What whoever has a seat of this consultation dials.

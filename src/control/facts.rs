@@ -207,6 +207,21 @@ pub enum Fact {
         #[schema(value_type = String)]
         cause: PhoneCause,
     },
+    /// A call that the server made is over: so much of it counts against the clinic's minutes of the day (UTC).
+    #[serde(rename = "phone.charged")]
+    PhoneCharged {
+        /// From the answer to the end.
+        seconds: u64,
+    },
+    /// The clinic has used so much of its minutes of calls for the day (UTC); of the clinic as a whole. At 100 nobody is called any more
+    /// until midnight; what runs goes on.
+    #[serde(rename = "phone.minutes_used")]
+    PhoneMinutesUsed {
+        /// 50, 80 or 100.
+        percent: u8,
+        /// The clinic's minutes of a day.
+        limit: u32,
+    },
     /// The seat's connection was taken a step down, or up again.
     #[serde(rename = "ladder.step")]
     LadderStep {
@@ -492,6 +507,7 @@ mod tests {
             Fact::GateRefused { gate: Refused::Preference { choice: Choice::InPerson } },
             Fact::Incident { cause: Cause::HandshakeFailed },
             Fact::PhoneFailed { cause: PhoneCause::NotConfirmed },
+            Fact::PhoneMinutesUsed { percent: 80, limit: 600 },
             Fact::LadderStep { from: Step::Full, to: Step::Telephone, cause: LadderCause::PageGone },
         ];
         for fact in facts {

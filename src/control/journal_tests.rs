@@ -110,6 +110,10 @@ impl Store for Switched {
         self.guard(self.store.entries_after(clinic, cursor, len_max))
     }
 
+    fn phone_minutes_since(&self, at: i64) -> StoreFuture<'_, Vec<Entry>> {
+        self.guard(self.store.phone_minutes_since(at))
+    }
+
     fn entries_of(&self, consultation: &str) -> StoreFuture<'_, Vec<JournalEntry>> {
         self.guard(self.store.entries_of(consultation))
     }

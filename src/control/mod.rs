@@ -195,6 +195,7 @@ impl Consultations {
             webhooks: Arc::new(webhooks),
             outbox,
         });
+        consultations.recall_phone_minutes().await?;
         tokio::spawn(Self::follow_lines(lines, Arc::downgrade(&consultations)));
         Ok(consultations)
     }

@@ -331,6 +331,13 @@ impl Store for SqlStore {
         self.list("read journal", sql, values![consultation], rows::journal_entry)
     }
 
+    fn phone_minutes_since(&self, at: i64) -> StoreFuture<'_, Vec<Entry>> {
+        // The kinds stand in the text, as in the index: with values in their place it would not be used.
+        let sql =
+            "SELECT * FROM journal WHERE kind IN ('phone.charged', 'phone.minutes_used') AND at >= $1 ORDER BY cursor";
+        self.list("read minutes", sql, values![at], |row| rows::journal_entry(row).map(|read| read.entry))
+    }
+
     fn chain_marks(&self) -> StoreFuture<'_, (Option<ChainMark>, Option<ChainMark>)> {
         // 'begin' comes before 'head'.
         let marks = self.list("read chain", "SELECT * FROM chain ORDER BY place", Vec::new(), rows::chain_mark);

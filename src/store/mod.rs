@@ -359,6 +359,9 @@ pub trait Store: Send + Sync {
     fn entries_after(&self, clinic: Option<&str>, cursor: i64, len_max: u32) -> StoreFuture<'_, Vec<JournalEntry>>;
     /// Entries of a consultation, in order.
     fn entries_of(&self, consultation: &str) -> StoreFuture<'_, Vec<JournalEntry>>;
+    /// What was told of clinics' minutes of telephone (`phone.charged`, `phone.minutes_used`) from an instant on (Unix milliseconds), in
+    /// order.
+    fn phone_minutes_since(&self, at: i64) -> StoreFuture<'_, Vec<Entry>>;
     /// Where the chain begins (nothing before the first pruning) and where it ends (nothing on a new store).
     fn chain_marks(&self) -> StoreFuture<'_, (Option<ChainMark>, Option<ChainMark>)>;
 

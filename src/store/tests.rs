@@ -25,6 +25,7 @@ on_each_engine!(
     a_pin_finds_its_seats_in_consultations_that_are_not_over,
     seats_from_before_pins_were_hashed_are_found_too,
     acts_are_counted_by_patient_and_by_place,
+    minutes_of_telephone_are_found_by_their_day,
 );
 
 async fn a_reopened_store_still_knows_everything(bench: &Bench) {
@@ -423,4 +424,18 @@ async fn seats_from_before_pins_were_hashed_are_found_too(bench: &Bench) {
     store.close().await;
     let store = bench.open_again().await;
     assert_eq!(store.seats_of_pin(&Pii("123456".into())).await.unwrap().len(), 2);
+}
+
+async fn minutes_of_telephone_are_found_by_their_day(bench: &Bench) {
+    let store = bench.open().await;
+    for (id, kind, at) in [
+        ("e1", "phone.charged", 99),
+        ("e2", "phone.charged", 100),
+        ("e3", "phone.left", 101),
+        ("e4", "phone.minutes_used", 200),
+    ] {
+        commit(&store, vec![], vec![Entry { at, ..entry(id, "c1", kind) }]).await.unwrap();
+    }
+    let found: Vec<String> = store.phone_minutes_since(100).await.unwrap().into_iter().map(|entry| entry.id).collect();
+    assert_eq!(found, ["e2", "e4"]);
 }

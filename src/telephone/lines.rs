@@ -49,7 +49,6 @@ pub struct Lines {
     prompts: Prompts,
     consultations: Arc<Consultations>,
     board: Arc<Switchboard>,
-    config: Arc<TelephoneConfig>,
     stop: watch::Sender<bool>,
     running: Arc<AtomicUsize>,
     figures: Arc<CallFigures>,
@@ -99,7 +98,7 @@ impl Lines {
     #[must_use]
     pub fn start(parts: Parts) -> Arc<Lines> {
         let Parts { endpoint, mut incoming, media, media_ip, prompts, consultations, board, mut orders } = parts;
-        let config = Arc::clone(&board.config);
+        let config = board.config();
         let figures = CallFigures::new(consultations.metrics());
         let mut tests = board.test_orders();
         let lines = Arc::new(Lines {
@@ -110,7 +109,6 @@ impl Lines {
             prompts,
             consultations,
             board,
-            config,
             stop: watch::channel(false).0,
             running: Arc::default(),
             figures,
@@ -149,6 +147,17 @@ impl Lines {
         // Registrations go last: some networks end the calls of a line with them.
         self.endpoint.close(HANG_UPS_MAX).await;
         self.trunks.stop().await;
+        self.consultations.tell_phone_minutes();
+    }
+
+    /// The limits of this configuration hold for calls that begin from now on; what runs goes on as it began. Addresses and lines stay
+    /// as they were opened ([`TelephoneConfig::with_limits_of`]).
+    pub fn set_limits(&self, new: &TelephoneConfig) {
+        let config = self.config().with_limits_of(new);
+        self.endpoint.set_trunks(config.trunks.clone());
+        self.trunks.set_limits(&config.trunks, config.dialout.ring);
+        self.media.set_legs_max(config.max_legs);
+        self.board.set_config(Arc::new(config));
     }
 
     /// Calls that run now.
@@ -193,7 +202,7 @@ impl Lines {
         // Whoever hung up meanwhile is gone.
         let Ok(dialog) = call.answer(text).await else { return };
         let (machine, first) = DialIn::new(self.times());
-        let language = self.config.languages.first().map_or(Language::Fr, |language| language_named(language));
+        let language = self.config().languages.first().map_or(Language::Fr, |language| language_named(language));
         let caller = Caller { mark: self.board.mark(caller.as_ref()), trunk: trunk.to_string() };
         let mut driver = Driver::new(Arc::clone(&self), Machine::In(machine), (leg, sound), language);
         driver.answered(dialog, (description, connection), caller, place);
@@ -231,7 +240,7 @@ impl Lines {
         let answer_at = Instant::now() + pace.answer_after;
         let metrics = self.consultations.metrics();
         // Shorter than every PIN: no seat is under it, and nothing is learnt by guessing it.
-        if self.config.self_test_code.as_ref() == Some(&digits.0) {
+        if self.config().self_test_code.as_ref() == Some(&digits.0) {
             sleep_until(answer_at.into()).await;
             return if pace.barred { PinOpens::Nothing } else { PinOpens::Echo };
         }
@@ -259,7 +268,7 @@ impl Lines {
     /// The clips of a prompt, with what belongs to it.
     pub(super) fn clips(&self, prompt: Prompt, language: Language) -> Vec<Clip> {
         let with = match prompt {
-            Prompt::Confirm => vec![prompt, Prompt::of_key(self.config.dialout.confirm_key).unwrap_or(Prompt::Key1)],
+            Prompt::Confirm => vec![prompt, Prompt::of_key(self.config().dialout.confirm_key).unwrap_or(Prompt::Key1)],
             Prompt::Waiting => vec![prompt, Prompt::NotPrivate],
             _ => vec![prompt],
         };
@@ -318,11 +327,13 @@ impl Lines {
     }
 
     pub(super) fn line_times(&self) -> LineTimes {
-        LineTimes { silence: self.config.media_silence, lost: self.config.media_lost }
+        let config = self.config();
+        LineTimes { silence: config.media_silence, lost: config.media_lost }
     }
 
     fn times(&self) -> Times {
-        let (pin, out) = (&self.config.pin, &self.config.dialout);
+        let config = self.config();
+        let (pin, out) = (&config.pin, &config.dialout);
         Times {
             pin_tries: pin.tries,
             pin_digits: pin.digits,
@@ -336,12 +347,16 @@ impl Lines {
         }
     }
 
-    fn trunk(&self, name: &TrunkName) -> Option<&TrunkConfig> {
-        self.config.trunks.iter().find(|trunk| trunk.name == *name)
+    fn trunk(&self, name: &TrunkName) -> Option<TrunkConfig> {
+        self.config().trunks.iter().find(|trunk| trunk.name == *name).cloned()
+    }
+
+    fn config(&self) -> Arc<TelephoneConfig> {
+        self.board.config()
     }
 
     fn media_networks(&self) -> Vec<crate::config::telephone::Network> {
-        self.config.trunks.iter().flat_map(|trunk| trunk.media_allow.iter().copied()).collect()
+        self.config().trunks.iter().flat_map(|trunk| trunk.media_allow.iter().copied()).collect()
     }
 }
 

@@ -21,7 +21,6 @@ pub struct DialOutSettings {
     attempts: Option<u32>,
     window_s: Option<u32>,
     busy_retry_s: Option<u32>,
-    no_answer_retry_s: Option<u32>,
     max_minutes: Option<u32>,
     daily_minutes: Option<u32>,
     concurrent_per_user: Option<u32>,
@@ -46,8 +45,6 @@ pub struct DialOut {
     pub window: Duration,
     /// Time until a busy number is called once more.
     pub busy_retry: Duration,
-    /// Time until a call that nobody took is offered again.
-    pub no_answer_retry: Duration,
     /// Longest call; 120 minutes at most.
     pub max: Duration,
     /// Minutes of one clinic on one day.
@@ -71,7 +68,6 @@ impl DialOutSettings {
         let ring = seconds("ring_s", self.ring_s, 35, 5..=120);
         let window = seconds("window_s", self.window_s, 900, 1..=86_400);
         let busy_retry = seconds("busy_retry_s", self.busy_retry_s, 45, 1..=3_600);
-        let no_answer_retry = seconds("no_answer_retry_s", self.no_answer_retry_s, 60, 1..=3_600);
         let confirm = seconds("confirm_s", self.confirm_s, 12, 2..=60);
         let confirm_key = match self.confirm_key.as_deref().unwrap_or("1").as_bytes() {
             [key @ (b'0'..=b'9' | b'*' | b'#')] => char::from(*key),
@@ -89,7 +85,6 @@ impl DialOutSettings {
             attempts: within("dialout.attempts", self.attempts, 3, 1..=20, faults),
             window,
             busy_retry,
-            no_answer_retry,
             max: Duration::from_secs(u64::from(max_minutes) * 60),
             daily_minutes: within("dialout.daily_minutes", self.daily_minutes, 600, 0..=100_000, faults),
             concurrent_per_user: within("dialout.concurrent_per_user", self.concurrent_per_user, 2, 1..=100, faults),

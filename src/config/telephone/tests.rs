@@ -152,3 +152,144 @@ fn a_sips_address_means_tls() {
         assert_eq!(SipServer::parse(bad), None, "{bad}");
     }
 }
+
+/// The sample's `[telephone]` with its example values in force.
+fn sample() -> toml::Table {
+    let sample = include_str!("../../../deploy/colloque.toml");
+    let text: Vec<&str> = sample.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect();
+    let mut sample: toml::Table = text.join("\n").parse().unwrap();
+    [("telephone".to_owned(), sample.remove("telephone").unwrap())].into_iter().collect()
+}
+
+/// Another value that is as good.
+fn other(key: &str, value: &toml::Value) -> toml::Value {
+    use toml::Value;
+    match value {
+        Value::Integer(count) => Value::Integer(count + 1),
+        Value::Float(number) => Value::Float(number + 0.5),
+        Value::Boolean(truth) => Value::Boolean(!truth),
+        Value::Array(_) => Value::Array(vec![Value::String(match key {
+            "codecs" => "pcma".into(),
+            "languages" => "en".into(),
+            "inbound_numbers" => "+33123456780".into(),
+            "dialout.allow" => "+33[1-5]".into(),
+            "deny" => "+337".into(),
+            _ => "198.51.100.77".into(),
+        })]),
+        _ => Value::String(match key {
+            "sip_udp" | "sip_tcp" | "sip_tls" => "0.0.0.0:5099".into(),
+            "rtp_ports" => "30000-34000".into(),
+            "uri" => "sip:other.operator.example".into(),
+            "transport" => "tcp".into(),
+            "number_format" => "national".into(),
+            "caller_number" => "+33123456780".into(),
+            "srtp" => "allow".into(),
+            "self_test_code" => "1111".into(),
+            "self_test_number" => "+33123456781".into(),
+            "confirm_key" => "5".into(),
+            _ => "other".into(),
+        }),
+    }
+}
+
+#[test]
+fn a_key_of_the_sample_holds_when_it_is_read_again_or_is_named_as_one_that_does_not() {
+    let config = |table: &toml::Table| resolved(&toml::to_string(table).unwrap()).unwrap();
+    let (sample, mut tried) = (sample(), 0);
+    let running = config(&sample).unwrap();
+    let text = |config: &TelephoneConfig| format!("{config:?}");
+    let mut try_key = |full: &str, changed: toml::Table| {
+        let Some(new) = config(&changed) else { return assert_eq!(full, "telephone.enabled") };
+        let names = |table: &toml::Table| crate::config::FileKeys::of(&toml::to_string(table).unwrap()).unwrap();
+        assert_eq!(names(&sample).changed_in(&names(&changed)), [full]);
+        let merged = running.with_limits_of(&new);
+        assert_eq!(text(&merged) != text(&running), is_reloadable(full), "{full}");
+        assert_eq!(text(&merged.with_limits_of(&running)), text(&running), "{full}, and back");
+        tried += 1;
+    };
+    for (key, value) in sample["telephone"].as_table().unwrap() {
+        let mut changed = sample.clone();
+        match (key.as_str(), value) {
+            ("trunk", _) => {
+                for (name, value) in value[0].as_table().unwrap().iter().filter(|(name, _)| *name != "name") {
+                    let mut changed = sample.clone();
+                    changed["telephone"]["trunk"][0][name.as_str()] = other(name, value);
+                    try_key(&format!("telephone.trunk.ovh.{name}"), changed);
+                }
+            }
+            (section, toml::Value::Table(table)) => {
+                for (name, value) in table {
+                    let mut changed = sample.clone();
+                    let named = if name == "allow" { "dialout.allow" } else { name };
+                    changed["telephone"][section][name.as_str()] = other(named, value);
+                    try_key(&format!("telephone.{section}.{name}"), changed);
+                }
+            }
+            (key, value) => {
+                changed["telephone"][key] = other(key, value);
+                try_key(&format!("telephone.{key}"), changed);
+            }
+        }
+    }
+    assert!(tried > 70, "{tried}");
+}
+
+#[test]
+fn a_line_that_came_or_went_waits_for_a_restart() {
+    let second = TRUNK[TRUNK.find("[[").unwrap()..].replace("\"ovh\"", "\"second\"");
+    let one = resolved(TRUNK).unwrap().unwrap();
+    let two = resolved(&format!("{TRUNK}{second}")).unwrap().unwrap();
+    assert_eq!(one.with_limits_of(&two).trunks.len(), 1);
+    assert_eq!(two.with_limits_of(&one).trunks.len(), 2);
+}
+
+/// Rows of the table in docs/telephone.md: key, and whether it may change while the server runs.
+fn documented() -> Vec<(String, bool)> {
+    let text = include_str!("../../../docs/telephone.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `telephone."));
+    let row = |row: &str| {
+        let (key, rest) = row.split_once('`').unwrap();
+        (format!("telephone.{key}"), rest.trim_end().trim_end_matches('|').trim_end().ends_with("| yes"))
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn every_key_is_documented_with_whether_it_may_change() {
+    let documented = documented();
+    for (key, reload) in &documented {
+        assert_eq!(*reload, is_reloadable(key), "{key}");
+    }
+    let mut missing = Vec::new();
+    let mut look = |key: String| missing.extend(documented.iter().all(|(known, _)| *known != key).then_some(key));
+    for (key, value) in sample()["telephone"].as_table().unwrap() {
+        let tables = value.as_array().cloned().unwrap_or_default();
+        let trunks: Vec<&toml::Table> = tables.iter().filter_map(toml::Value::as_table).collect();
+        match value.as_table() {
+            Some(section) => section.keys().for_each(|name| look(format!("telephone.{key}.{name}"))),
+            None if !trunks.is_empty() => {
+                trunks
+                    .iter()
+                    .flat_map(|trunk| trunk.keys())
+                    .for_each(|name| look(format!("telephone.trunk.NAME.{name}")));
+            }
+            None => look(format!("telephone.{key}")),
+        }
+    }
+    assert_eq!(missing, [""; 0]);
+    assert!(documented.len() > 75, "{}", documented.len());
+}
+
+#[test]
+fn each_example_of_a_line_is_valid_below_the_sample() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/telephone");
+    let mut lines = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+        let example = std::fs::read_to_string(&file).unwrap();
+        let text = format!("{}\n{example}", include_str!("../../../deploy/colloque.toml"));
+        let telephone = resolved(&text).unwrap_or_else(|fault| panic!("{file:?}: {fault}")).unwrap();
+        lines.extend(telephone.trunks.into_iter().map(|trunk| trunk.name.to_string()));
+    }
+    lines.sort();
+    assert_eq!(lines, ["line", "sbc-a", "sbc-b", "trunk"]);
+}

@@ -43,6 +43,8 @@ pub struct TrunkSettings {
     first_response_ms: Option<u32>,
     max_calls: Option<u16>,
     calls_per_second: Option<u16>,
+    #[serde(skip)]
+    rings_last_caller: bool,
 }
 
 /// A trunk. Valid by construction.
@@ -86,6 +88,8 @@ pub struct TrunkConfig {
     pub max_calls: u16,
     /// New calls that it takes in a second.
     pub calls_per_second: u16,
+    /// Of the demonstration alone: calls go to whoever called in last, whatever the number, as if that telephone had it.
+    pub rings_last_caller: bool,
 }
 
 /// Name of a trunk: 1 to 32 of `a-z 0-9 - _`. No personal data: it stands in logs and metrics.
@@ -244,6 +248,12 @@ pub struct ClientCertificate {
 }
 
 impl TrunkSettings {
+    /// For the demonstration: no file can say so.
+    #[must_use]
+    pub fn for_demonstration(self) -> TrunkSettings {
+        TrunkSettings { rings_last_caller: true, ..self }
+    }
+
     /// Fills in the defaults; `faults` learns what is missing or impossible.
     pub(super) fn resolve(self, country: CountryCode, faults: &mut Vec<String>) -> Option<TrunkConfig> {
         let Some(name) = TrunkName::new(&self.name) else {
@@ -302,6 +312,7 @@ impl TrunkSettings {
             first_response: Duration::from_millis(first_response_ms.into()),
             max_calls: u16::try_from(max_calls).unwrap_or(u16::MAX),
             calls_per_second: u16::try_from(calls_per_second).unwrap_or(u16::MAX),
+            rings_last_caller: self.rings_last_caller,
             name,
         })
     }

@@ -1,15 +1,15 @@
 //! What calls may cost: how often a seat is called, how many calls run at once, minutes a day, and the switch that stops them all.
 //!
 //! ```text
-//!   ask --[switch, attempts, calls at once, minutes]--> Allowed --handle_begin--> running --handle_end--> minutes of the day
-//!                                                       \--> at 50, 80 and 100 % of them: an alarm
+//!   ask --[switch, attempts, calls at once, minutes]--> CallId --handle_answer--> costs --handle_end--> minutes of the day
+//!                                                        \--poll_news--> what a call has used; at 50, 80 and 100 % of a day: an alarm
 //! ```
 //!
-//! A value without a clock. Counts live as long as the process: a restart forgives what was spent that day, which an attacker cannot
-//! cause and an operator would not notice. A running call is never cut for want of minutes, only by its own longest time: the
+//! A value without a clock. Minutes of the day outlive the process: whoever keeps what is told of them gives it back at the next start
+//! ([`Budget::handle_earlier`]). Attempts and running calls do not: the calls end with the process. A running call is never cut for want of minutes, only by its own longest time: the
 //! consultation goes first, and one call cannot cost more than that. Not here: which numbers may be called (`numbers`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::Percent;
@@ -38,6 +38,8 @@ pub struct Allowance {
 pub struct Asked<'a> {
     /// Whose consultation.
     pub clinic: &'a str,
+    /// Which.
+    pub consultation: &'a str,
     /// Who is to be called.
     pub seat: &'a str,
     /// Who wants it: the seat that asks, or the consultation for which the clinic or the server does.
@@ -71,6 +73,8 @@ pub struct Budget {
     attempts: HashMap<String, Vec<Instant>>,
     running: HashMap<CallId, Running>,
     days: HashMap<String, Day>,
+    /// Calls that are over and were not told yet.
+    over: VecDeque<Charge>,
     next: u64,
 }
 
@@ -81,10 +85,18 @@ pub struct CallId(u64);
 #[derive(Debug)]
 struct Running {
     clinic: String,
-    /// Nobody for a call that came in: the caller pays.
-    by: Option<String>,
+    /// Nothing for a call that came in: the caller pays.
+    made: Option<Made>,
     /// Since when it costs.
     answered: Option<Instant>,
+}
+
+/// A call that the server makes.
+#[derive(Debug)]
+struct Made {
+    by: String,
+    consultation: String,
+    seat: String,
 }
 
 /// A clinic's day.
@@ -94,6 +106,28 @@ struct Day {
     number: i64,
     spent: Duration,
     alarmed: u8,
+}
+
+/// What is told for good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum News {
+    /// A call that the server made, and that was answered, is over.
+    Charged(Charge),
+    /// A clinic has passed a mark of its minutes of the day.
+    Alarm(Alarm),
+}
+
+/// What a call has used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Charge {
+    /// Whose minutes.
+    pub clinic: String,
+    /// In which consultation.
+    pub consultation: String,
+    /// Who was called.
+    pub seat: String,
+    /// From the answer to the end, a begun second counted whole.
+    pub seconds: u64,
 }
 
 /// What was used today, of all clinics: which one it was is told in the log and by an alarm, never by a metric.
@@ -114,13 +148,24 @@ pub struct Alarm {
     pub clinic: String,
     /// 50, 80 or 100.
     pub used: Percent,
+    /// Of so many minutes.
+    pub minutes: u32,
 }
 
 impl Budget {
     /// Nothing spent.
     #[must_use]
     pub fn new(allowance: Allowance) -> Self {
-        Self { allowance, attempts: HashMap::new(), running: HashMap::new(), days: HashMap::new(), next: 0 }
+        let (attempts, running, days) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { allowance, attempts, running, days, over: VecDeque::new(), next: 0 }
+    }
+
+    /// What an earlier process told of today: a call's seconds, or the mark that a clinic was told of.
+    pub fn handle_earlier(&mut self, clinic: &str, seconds: u64, told: Percent, today: i64) {
+        if let Some(day) = self.day(clinic, today) {
+            day.spent = day.spent.saturating_add(Duration::from_secs(seconds));
+            day.alarmed = day.alarmed.max(told.0);
+        }
     }
 
     /// Other limits from now on; what runs goes on.
@@ -147,7 +192,7 @@ impl Budget {
         if tried >= attempts as usize || self.attempts.len() >= SEATS_MAX && tried == 0 {
             return Err(BudgetRefusal::TooOften);
         }
-        if has(self.count(|running| running.by.as_deref() == Some(asked.by)), at_once) {
+        if has(self.count(|running| running.made.as_ref().is_some_and(|made| made.by == asked.by)), at_once) {
             return Err(BudgetRefusal::TooManyAtOnce);
         }
         self.check_lines(asked.clinic)?;
@@ -155,7 +200,9 @@ impl Budget {
             return Err(BudgetRefusal::MinutesUsed);
         }
         self.attempts.entry(asked.seat.to_owned()).or_default().push(now);
-        Ok(self.book(asked.clinic, Some(asked.by)))
+        let Asked { clinic, consultation, seat, by } = asked;
+        let made = Made { by: by.to_owned(), consultation: consultation.to_owned(), seat: seat.to_owned() };
+        Ok(self.book(clinic, Some(made)))
     }
 
     /// A telephone that dialled in takes a line, and costs the clinic nothing. Refused when there is none.
@@ -171,19 +218,34 @@ impl Budget {
         }
     }
 
-    /// A call is over. Gives the alarm that its minutes raise.
-    pub fn handle_end(&mut self, call: CallId, now: Instant, today: i64) -> Option<Alarm> {
-        let Running { clinic, by, answered } = self.running.remove(&call)?;
-        let lasted = by.and(answered).map(|since| now.saturating_duration_since(since))?;
-        let day = self.day(&clinic, today)?;
+    /// A call is over. Its minutes are the day's on which it ended.
+    pub fn handle_end(&mut self, call: CallId, now: Instant, today: i64) {
+        let Some(Running { clinic, made, answered }) = self.running.remove(&call) else { return };
+        let (Some(Made { consultation, seat, .. }), Some(since)) = (made, answered) else { return };
         // Operators charge whole seconds from the first.
-        day.spent += lasted.max(Duration::from_secs(1));
-        self.poll_alarm(&clinic, now, today)
+        let lasted = now.saturating_duration_since(since).as_millis().div_ceil(1_000).max(1);
+        let seconds = u64::try_from(lasted).unwrap_or(u64::MAX);
+        if let Some(day) = self.day(&clinic, today) {
+            day.spent = day.spent.saturating_add(Duration::from_secs(seconds));
+        }
+        if self.over.len() == OVER_MAX {
+            self.over.pop_front();
+        }
+        self.over.push_back(Charge { clinic, consultation, seat, seconds });
     }
 
-    /// The next mark that a clinic has passed today and was not told of.
-    pub fn poll_alarm(&mut self, clinic: &str, now: Instant, today: i64) -> Option<Alarm> {
-        let whole = minutes(self.allowance.daily_minutes);
+    /// What is to be told: calls that are over, then marks that a clinic has passed today and was not told of.
+    pub fn poll_news(&mut self, now: Instant, today: i64) -> Option<News> {
+        if let Some(charge) = self.over.pop_front() {
+            return Some(News::Charged(charge));
+        }
+        let clinics = self.clinics();
+        clinics.iter().find_map(|clinic| self.poll_alarm(clinic, now, today)).map(News::Alarm)
+    }
+
+    fn poll_alarm(&mut self, clinic: &str, now: Instant, today: i64) -> Option<Alarm> {
+        let daily_minutes = self.allowance.daily_minutes;
+        let whole = Some(minutes(daily_minutes)).filter(|whole| !whole.is_zero())?;
         let spent = self.spent(clinic, now, today);
         let passed = ALARMS.into_iter().rev().find(|mark| spent * 100 >= whole * u32::from(*mark))?;
         let day = self.day(clinic, today)?;
@@ -191,14 +253,14 @@ impl Budget {
             return None;
         }
         day.alarmed = passed;
-        Some(Alarm { clinic: clinic.to_owned(), used: Percent(passed) })
+        Some(Alarm { clinic: clinic.to_owned(), used: Percent(passed), minutes: daily_minutes })
     }
 
     /// Minutes that a clinic has used today, what runs included.
     #[must_use]
     pub fn spent(&self, clinic: &str, now: Instant, today: i64) -> Duration {
         let over = self.days.get(clinic).filter(|day| day.number == today).map_or(Duration::ZERO, |day| day.spent);
-        let of_clinic = |running: &&Running| running.clinic == clinic && running.by.is_some();
+        let of_clinic = |running: &&Running| running.clinic == clinic && running.made.is_some();
         let since = |running: &Running| running.answered.map(|since| now.saturating_duration_since(since));
         over + self.running.values().filter(of_clinic).filter_map(since).sum::<Duration>()
     }
@@ -236,10 +298,10 @@ impl Budget {
         u32::try_from(self.running.values().filter(|running| which(running)).count()).unwrap_or(u32::MAX)
     }
 
-    fn book(&mut self, clinic: &str, by: Option<&str>) -> CallId {
+    fn book(&mut self, clinic: &str, made: Option<Made>) -> CallId {
         self.next += 1;
         let call = CallId(self.next);
-        let running = Running { clinic: clinic.to_owned(), by: by.map(str::to_owned), answered: None };
+        let running = Running { clinic: clinic.to_owned(), made, answered: None };
         self.running.insert(call, running);
         call
     }
@@ -275,6 +337,9 @@ fn minutes(minutes: u32) -> Duration {
 const ALARMS: [u8; 3] = [50, 80, 100];
 /// Seats called within a window: far more than a server's lines can call in it. Past that, seats that were not called yet have to wait.
 const SEATS_MAX: usize = 10_000;
+/// Calls that ended and wait to be told, which happens every second: as many as the server may have lines, twice. Past that the oldest is
+/// told to nobody, and still counts.
+const OVER_MAX: usize = 4_000;
 /// Clinics in the books of one day; more clinics than one server has. Past that a further clinic's minutes are not counted.
 const CLINICS_MAX: usize = 10_000;
 
@@ -294,7 +359,20 @@ mod tests {
     const TODAY: i64 = 20_000;
 
     fn asked<'a>(clinic: &'a str, seat: &'a str, by: &'a str) -> Asked<'a> {
-        Asked { clinic, seat, by }
+        Asked { clinic, consultation: "consultation", seat, by }
+    }
+
+    fn news(budget: &mut Budget, now: Instant, today: i64) -> Vec<News> {
+        std::iter::from_fn(|| budget.poll_news(now, today)).collect()
+    }
+
+    fn charged(clinic: &str, seconds: u64) -> News {
+        let (consultation, seat) = ("consultation".to_owned(), "s".to_owned());
+        News::Charged(Charge { clinic: clinic.to_owned(), consultation, seat, seconds })
+    }
+
+    fn alarm(used: u8) -> News {
+        News::Alarm(Alarm { clinic: "c".to_owned(), used: Percent(used), minutes: 10 })
     }
 
     #[test]
@@ -335,8 +413,11 @@ mod tests {
         assert_eq!(budget.handle_arrival("e"), Err(BudgetRefusal::LinesBusy), "five in all");
         assert_eq!(budget.ask(asked("e", "s9", "x"), now, TODAY), Err(BudgetRefusal::LinesBusy));
         budget.handle_end(first, now, TODAY);
-        assert!(budget.ask(asked("c", "s4", "host"), now, TODAY).is_ok());
-        assert_eq!(budget.handle_end(first, now, TODAY), None, "an end is counted once");
+        let fourth = budget.ask(asked("c", "s4", "host"), now, TODAY).unwrap();
+        budget.handle_answer(fourth, now);
+        budget.handle_end(fourth, now, TODAY);
+        budget.handle_end(fourth, now, TODAY);
+        assert_eq!(budget.spent("c", now, TODAY), Duration::from_secs(1), "an end is counted once");
     }
 
     #[test]
@@ -361,7 +442,8 @@ mod tests {
         budget.handle_answer(call, now);
         let later = now + Duration::from_secs(36_000);
         assert_eq!(budget.spent("c", later, TODAY), Duration::ZERO);
-        assert_eq!(budget.handle_end(call, later, TODAY), None);
+        budget.handle_end(call, later, TODAY);
+        assert_eq!(news(&mut budget, later, TODAY), []);
     }
 
     #[test]
@@ -370,13 +452,13 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let call = budget.ask(asked("c", "s", "host"), start, TODAY).unwrap();
         budget.handle_answer(call, start);
-        let alarm = |used| Some(Alarm { clinic: "c".to_owned(), used: Percent(used) });
-        assert_eq!(budget.poll_alarm("c", at(299), TODAY), None);
-        assert_eq!(budget.poll_alarm("c", at(300), TODAY), alarm(50));
-        assert_eq!(budget.poll_alarm("c", at(301), TODAY), None);
-        assert_eq!(budget.poll_alarm("c", at(480), TODAY), alarm(80));
-        assert_eq!(budget.handle_end(call, at(600), TODAY), alarm(100));
-        assert_eq!(budget.poll_alarm("c", at(700), TODAY), None);
+        assert_eq!(news(&mut budget, at(299), TODAY), []);
+        assert_eq!(news(&mut budget, at(300), TODAY), [alarm(50)]);
+        assert_eq!(news(&mut budget, at(301), TODAY), []);
+        assert_eq!(news(&mut budget, at(480), TODAY), [alarm(80)]);
+        budget.handle_end(call, at(600), TODAY);
+        assert_eq!(news(&mut budget, at(600), TODAY), [charged("c", 600), alarm(100)]);
+        assert_eq!(news(&mut budget, at(700), TODAY), []);
         assert_eq!(budget.clinics(), ["c"]);
         let past = |counts: [usize; 3]| [50, 80, 100].map(Percent).into_iter().zip(counts).collect::<Vec<_>>();
         let usage = budget.usage(at(700), TODAY);
@@ -384,5 +466,45 @@ mod tests {
         budget.handle_arrival("d").unwrap();
         let usage = budget.usage(at(700), TODAY + 1);
         assert_eq!((usage.spent, usage.most, usage.past.to_vec()), (Duration::ZERO, 0.0, past([0, 0, 0])));
+    }
+
+    #[test]
+    fn a_jump_over_two_marks_is_one_alarm_and_no_minutes_at_all_are_none() {
+        let (mut budget, start) = (Budget::new(ALLOWANCE), Instant::now());
+        let call = budget.ask(asked("c", "s", "host"), start, TODAY).unwrap();
+        budget.handle_answer(call, start);
+        let later = start + Duration::from_millis(599_001);
+        budget.handle_end(call, later, TODAY);
+        assert_eq!(news(&mut budget, later, TODAY), [charged("c", 600), alarm(100)]);
+        let mut closed = Budget::new(Allowance { daily_minutes: 0, ..ALLOWANCE });
+        closed.handle_arrival("c").unwrap();
+        assert_eq!(news(&mut closed, start, TODAY), []);
+    }
+
+    #[test]
+    fn what_an_earlier_process_told_of_today_counts_and_is_not_told_again() {
+        let (mut budget, now) = (Budget::new(ALLOWANCE), Instant::now());
+        for seconds in [200, 280] {
+            budget.handle_earlier("c", seconds, Percent(0), TODAY);
+        }
+        budget.handle_earlier("c", 0, Percent(50), TODAY);
+        assert_eq!(budget.spent("c", now, TODAY), Duration::from_secs(480));
+        assert_eq!(news(&mut budget, now, TODAY), [alarm(80)], "the mark of 50 was told");
+        budget.handle_earlier("c", 120, Percent(80), TODAY);
+        assert_eq!(budget.ask(asked("c", "s", "host"), now, TODAY), Err(BudgetRefusal::MinutesUsed));
+        assert!(budget.ask(asked("c", "s", "host"), now, TODAY + 1).is_ok());
+    }
+
+    #[test]
+    fn calls_that_nobody_asks_after_stay_bounded() {
+        let (mut budget, now) =
+            (Budget::new(Allowance { attempts: u32::MAX, daily_minutes: 100_000, ..ALLOWANCE }), Instant::now());
+        for _ in 0..OVER_MAX + 10 {
+            let call = budget.ask(asked("c", "s", "host"), now, TODAY).unwrap();
+            budget.handle_answer(call, now);
+            budget.handle_end(call, now, TODAY);
+        }
+        assert_eq!(budget.over.len(), OVER_MAX);
+        assert_eq!(budget.spent("c", now, TODAY).as_secs(), OVER_MAX as u64 + 10);
     }
 }

@@ -125,7 +125,7 @@ impl Consultations {
         let Some(board) = self.phones() else { return Ok(None) };
         let found = self.journal.seats_of_pin(digits).await?;
         let is_live = |consultation: &str| self.live_room(consultation).is_some();
-        Ok(pins::open(&found, &board.config.pin, clock::unix_now(), is_live).cloned())
+        Ok(pins::open(&found, &board.config().pin, clock::unix_now(), is_live).cloned())
     }
 
     /// A seat's telephone does something else now: tells pages and journal.
@@ -139,6 +139,9 @@ impl Consultations {
         if let Some(fact) = fact_of(state, cause) {
             let entry = self.told(consultation, Some(seat), &fact);
             self.journal.record(Vec::new(), vec![entry]);
+        }
+        if let Some(board) = self.phones() {
+            board.handle_state(seat, state, cause);
         }
         if let Some(room) = self.live_room(&consultation.id) {
             room.lock().set_phone(seat, state, cause);

@@ -3,6 +3,7 @@
 //! ```text
 //!   numbers   what was written -> E.164, where calls may go
 //!   budget    attempts, calls at once, minutes a day, the switch
+//!   minutes   a clinic's minutes of the day: told when they are used, found again after a restart
 //!   switchboard  all of that together, and the calls that run
 //!   calling   who may want a call; what journal and pages are told of it (`told`), whose page is gone (`watch`)
 //!   pins      digits -> seat in its time window; throttles against guessing
@@ -18,6 +19,7 @@ pub mod budget;
 pub mod calling;
 pub mod encryption;
 pub mod ladder;
+mod minutes;
 pub mod numbers;
 pub mod pins;
 pub mod place;
@@ -27,6 +29,7 @@ pub mod test_call;
 mod told;
 mod watch;
 
+pub use told::TelephoneState;
 pub(super) use told::{PhonesTold, Telephone};
 
 /// A share of a whole.

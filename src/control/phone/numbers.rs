@@ -61,8 +61,10 @@ fn service(digits: &str) -> Option<NumberRefusal> {
         return Some(NumberRefusal::Emergency);
     }
     let is_short = |number: &str| (1..=SHORT_DIGITS_MAX).contains(&number.len());
-    (is_short(digits) && !digits.starts_with('0') || is_short(national) && national.len() < bare.len())
-        .then_some(NumberRefusal::Short)
+    // Saint-Pierre-et-Miquelon's subscribers have six digits behind the code.
+    let is_subscriber = bare.len() == 9 && (bare.starts_with("5084") || bare.starts_with("5085"));
+    let is_short_behind_code = is_short(national) && national.len() < bare.len() && !is_subscriber;
+    (is_short(digits) && !digits.starts_with('0') || is_short_behind_code).then_some(NumberRefusal::Short)
 }
 
 /// The nine digits behind `+33`. `+33 690…` for Guadeloupe is a mistake that is made often; `+590 690…` is right.
@@ -72,7 +74,12 @@ fn french(nine: &str) -> Result<Number, NumberRefusal> {
         return Err(NumberRefusal::Unreadable);
     }
     let overseas = OVERSEAS.iter().find(|(_, blocks)| blocks.iter().any(|block| nine.starts_with(block)));
-    let code = overseas.map_or("33", |(code, _)| code);
+    let code = match overseas {
+        // Its fixed numbers have six digits from abroad: 0508 41 23 45 is +508 41 23 45.
+        Some((code, _)) if nine.starts_with("508") && *code == "508" => "",
+        Some((code, _)) => code,
+        None => "33",
+    };
     Number::parse(&format!("+{code}{nine}"), CountryCode::FRANCE).ok_or(NumberRefusal::Unreadable)
 }
 
@@ -99,12 +106,13 @@ const HOME_CODES: [&str; 6] = ["33", "262", "508", "590", "594", "596"];
 /// Emergency services: France, Europe, and what people know from films. `116xxx` besides.
 const EMERGENCY: [&str; 15] =
     ["15", "17", "18", "110", "112", "113", "114", "115", "119", "191", "196", "197", "911", "999", "000"];
-/// Blocks of the overseas departments and collectivities that share the French national form.
+/// Blocks of the overseas departments and collectivities that share the French national form (national numbering plan, ARCEP decision
+/// 2018-0881). Behind 262 are La Réunion (0262, 0263, 0692, 0693, 07092) and Mayotte (0269, 0639).
 const OVERSEAS: [(&str, &[&str]); 5] = [
     ("590", &["590", "690", "691"]),
     ("594", &["594", "694"]),
-    ("596", &["596", "696", "697"]),
-    ("262", &["262", "263", "269", "639", "692", "693"]),
+    ("596", &["596", "696", "697", "7091"]),
+    ("262", &["262", "263", "269", "639", "692", "693", "7092"]),
     ("508", &["508", "708"]),
 ];
 /// Special tariffs of France (08), international premium, shared cost and universal numbers, satellite and global networks.
@@ -145,9 +153,12 @@ mod tests {
             ("0594123456", "+594594123456"),
             ("0696123456", "+596696123456"),
             ("0262123456", "+262262123456"),
+            // Mayotte's mobile numbers: not Réunion's, and behind the same code.
             ("0639 12 34 56", "+262639123456"),
+            ("07 09 21 23 45", "+262709212345"),
+            ("0508 41 23 45", "+508412345"),
+            ("+508 41 23 45", "+508412345"),
             ("+262 692 12 34 56", "+262692123456"),
-            ("0508 41 23 45", "+508508412345"),
             ("+41 22 345 67 89", "+41223456789"),
             ("0044 20 7946 0000", "+442079460000"),
         ] {

@@ -9,10 +9,11 @@
 //! [`CallTicket`] is dropped, however it ends.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
-use colloque_signaling::message::{Language, PhoneCause};
+use colloque_signaling::message::{Language, PhoneCause, PhoneState};
 use dashmap::{DashMap, Entry};
 use tokio::sync::mpsc;
 
@@ -21,7 +22,8 @@ use crate::control::{clock, facts::Actor};
 use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord};
 
-use super::budget::{Alarm, Allowance, Asked, Budget, BudgetRefusal, CallId, Usage};
+use super::Percent;
+use super::budget::{Allowance, Asked, Budget, BudgetRefusal, CallId, News, Usage};
 use super::encryption::Encryption;
 use super::numbers::{self, NumberRefusal};
 use super::pins::{CallerMark, GuessingAlarm, Pace, Throttle};
@@ -29,8 +31,9 @@ use super::test_call::TestOrders;
 
 /// The telephone of this server.
 pub struct Switchboard {
-    /// What the operator allows.
-    pub config: Arc<TelephoneConfig>,
+    config: RwLock<Arc<TelephoneConfig>>,
+    /// False: the operator has stopped calls while the server runs.
+    calls_allowed: AtomicBool,
     /// What people dial to come in: a number of a trunk, or a SIP address.
     pub dial_in: Option<String>,
     budget: Arc<Mutex<Budget>>,
@@ -45,6 +48,22 @@ pub struct Switchboard {
 struct Running {
     call: CallId,
     control: mpsc::Sender<PhoneCause>,
+    doing: Doing,
+}
+
+/// What a telephone does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Doing {
+    pub(super) state: PhoneState,
+    pub(super) cause: Option<PhoneCause>,
+    /// Unix seconds.
+    pub(super) since: i64,
+}
+
+impl Doing {
+    pub(super) fn now(state: PhoneState, cause: Option<PhoneCause>) -> Self {
+        Self { state, cause, since: clock::unix_now() }
+    }
 }
 
 /// Nothing of what it holds: numbers, PINs' throttles.
@@ -90,9 +109,7 @@ impl Drop for CallTicket {
         if let Some(seat) = &self.seat {
             self.calls.remove_if(seat, |_, running| running.call == self.call);
         }
-        if let Some(alarm) = lock(&self.budget).handle_end(self.call, Instant::now(), today()) {
-            warn(&alarm);
-        }
+        lock(&self.budget).handle_end(self.call, Instant::now(), today());
     }
 }
 
@@ -113,7 +130,8 @@ impl Switchboard {
         let (orders, receiver) = mpsc::channel(ORDERS_MAX);
         let board = Self {
             budget: Arc::new(Mutex::new(Budget::new(allowance(&config)))),
-            config,
+            config: RwLock::new(config),
+            calls_allowed: AtomicBool::new(true),
             dial_in,
             throttle: Mutex::default(),
             orders,
@@ -124,10 +142,28 @@ impl Switchboard {
         (board, receiver)
     }
 
+    /// What the operator allows now.
+    #[must_use]
+    pub fn config(&self) -> Arc<TelephoneConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other limits for what begins from now on; what runs goes on.
+    pub fn set_config(&self, config: Arc<TelephoneConfig>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        self.set_allowance();
+    }
+
     /// Stops every call that the server would make from now on, or allows them again.
     pub fn set_calls_allowed(&self, allowed: bool) {
-        let configured = allowance(&self.config);
-        lock(&self.budget).set_allowance(Allowance { enabled: allowed && configured.enabled, ..configured });
+        self.calls_allowed.store(allowed, Ordering::Relaxed);
+        self.set_allowance();
+    }
+
+    fn set_allowance(&self) {
+        let configured = allowance(&self.config());
+        let enabled = configured.enabled && self.calls_allowed.load(Ordering::Relaxed);
+        lock(&self.budget).set_allowance(Allowance { enabled, ..configured });
     }
 
     /// Whether the server calls anybody.
@@ -142,8 +178,9 @@ impl Switchboard {
             return Err(PhoneCause::EncryptionRequired);
         }
         let written = seat.phone.as_ref().ok_or(PhoneCause::NumberMissing)?;
-        let number = numbers::read(&written.0, self.config.country).map_err(cause_of_number)?;
-        numbers::check(&number, &self.config.dialout).map_err(cause_of_number)?;
+        let config = self.config();
+        let number = numbers::read(&written.0, config.country).map_err(cause_of_number)?;
+        numbers::check(&number, &config.dialout).map_err(cause_of_number)?;
         if self.calls_allowed() { Ok(number) } else { Err(PhoneCause::SwitchedOff) }
     }
 
@@ -160,13 +197,13 @@ impl Switchboard {
             Actor::Seat(seat) => seat.as_str(),
             Actor::Clinic | Actor::Operator | Actor::Server => consultation.id.as_str(),
         };
-        let asked = Asked { clinic: &consultation.clinic, seat: &seat.id, by };
+        let asked = asked(consultation, seat, by);
         let (control, cancelled) = mpsc::channel(CANCELS_MAX);
         let call = match self.calls.entry(seat.id.clone()) {
             Entry::Occupied(_) => return Err(PhoneCause::TooManyAtOnce),
             Entry::Vacant(free) => {
                 let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
-                free.insert(Running { call, control });
+                free.insert(Running { call, control, doing: Doing::now(PhoneState::Calling, None) });
                 call
             }
         };
@@ -185,7 +222,7 @@ impl Switchboard {
         seat: &SeatRecord,
     ) -> Result<(Number, CallTicket), PhoneCause> {
         let number = self.number_of(Encryption::from_name(&consultation.e2ee), seat)?;
-        let asked = Asked { clinic: &consultation.clinic, seat: &seat.id, by: &seat.id };
+        let asked = asked(consultation, seat, &seat.id);
         let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
         Ok((number, self.ticket(call, None)))
     }
@@ -202,6 +239,18 @@ impl Switchboard {
         self.calls.get(seat).map(|running| running.control.try_send(cause)).is_some()
     }
 
+    /// A call that the server makes does something else now.
+    pub(super) fn handle_state(&self, seat: &str, state: PhoneState, cause: Option<PhoneCause>) {
+        if let Some(mut running) = self.calls.get_mut(seat) {
+            running.doing = Doing::now(state, cause);
+        }
+    }
+
+    /// What a call that the server makes does: it may run before anybody is in the room.
+    pub(super) fn doing(&self, seat: &str) -> Option<Doing> {
+        self.calls.get(seat).map(|running| running.doing)
+    }
+
     /// Recognises a caller without remembering the number. Nobody for a withheld one.
     #[must_use]
     pub fn mark(&self, caller: Option<&Pii<Number>>) -> Option<CallerMark> {
@@ -211,19 +260,19 @@ impl Switchboard {
     /// Whether a caller shows the number of the seat's file. Nothing when either has none.
     #[must_use]
     pub fn matches_file(&self, caller: Option<CallerMark>, seat: &SeatRecord) -> Option<bool> {
-        let number = numbers::read(&seat.phone.as_ref()?.0, self.config.country).ok()?;
+        let number = numbers::read(&seat.phone.as_ref()?.0, self.config().country).ok()?;
         caller.map(|caller| self.mark(Some(&Pii(number))) == Some(caller))
     }
 
     /// What holds for whoever types PINs on this call.
     #[must_use]
     pub fn pace(&self, caller: Option<CallerMark>, trunk: &str) -> Pace {
-        lock(&self.throttle).pace(caller, trunk, &self.config.pin, Instant::now())
+        lock(&self.throttle).pace(caller, trunk, &self.config().pin, Instant::now())
     }
 
     /// A PIN was wrong.
     pub fn handle_wrong_pin(&self, caller: Option<CallerMark>, trunk: &str) {
-        let alarm = lock(&self.throttle).handle_wrong(caller, trunk, &self.config.pin, Instant::now());
+        let alarm = lock(&self.throttle).handle_wrong(caller, trunk, &self.config().pin, Instant::now());
         if let Some(GuessingAlarm { trunk }) = alarm {
             tracing::warn!(trunk, "many wrong PINs within a minute: answers on this trunk are slower now");
         }
@@ -235,13 +284,17 @@ impl Switchboard {
         lock(&self.budget).usage(Instant::now(), today())
     }
 
-    /// Alarms of clinics whose running calls have passed a mark of their minutes.
-    pub fn poll_alarms(&self) -> Vec<Alarm> {
-        let (mut budget, now) = (lock(&self.budget), Instant::now());
-        let clinics = budget.clinics();
-        let alarms: Vec<Alarm> = clinics.iter().filter_map(|clinic| budget.poll_alarm(clinic, now, today())).collect();
-        alarms.iter().for_each(warn);
-        alarms
+    /// What calls have used, and which marks of their minutes clinics have passed.
+    pub(super) fn poll_news(&self) -> Vec<News> {
+        let (mut budget, now, today) = (lock(&self.budget), Instant::now(), today());
+        std::iter::from_fn(|| budget.poll_news(now, today)).collect()
+    }
+
+    /// What an earlier process told of a clinic's day (days since 1970): a call's seconds, or a mark. Other days are over.
+    pub(super) fn handle_earlier(&self, clinic: &str, seconds: u64, told: Percent, day: i64) {
+        if day == today() {
+            lock(&self.budget).handle_earlier(clinic, seconds, told, day);
+        }
     }
 
     /// A test call's place in the books.
@@ -253,6 +306,10 @@ impl Switchboard {
     fn ticket(&self, call: CallId, seat: Option<String>) -> CallTicket {
         CallTicket { budget: Arc::clone(&self.budget), calls: Arc::clone(&self.calls), call, seat }
     }
+}
+
+fn asked<'a>(consultation: &'a ConsultationRecord, seat: &'a SeatRecord, by: &'a str) -> Asked<'a> {
+    Asked { clinic: &consultation.clinic, consultation: &consultation.id, seat: &seat.id, by }
 }
 
 fn allowance(config: &TelephoneConfig) -> Allowance {
@@ -290,12 +347,14 @@ fn cause_of_budget(refusal: BudgetRefusal) -> PhoneCause {
     }
 }
 
-fn warn(alarm: &Alarm) {
-    tracing::warn!(clinic = alarm.clinic, percent = alarm.used.0, "a clinic's minutes of telephone for today");
+/// Days since 1970 (UTC).
+pub(super) fn today() -> i64 {
+    day_of(clock::unix_now())
 }
 
-fn today() -> i64 {
-    clock::unix_now().div_euclid(DAY.as_secs().cast_signed())
+/// The day of a moment in Unix seconds.
+pub(super) fn day_of(unix: i64) -> i64 {
+    unix.div_euclid(DAY)
 }
 
 /// Plain values: a panic elsewhere leaves them usable.
@@ -303,7 +362,8 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
+/// Seconds.
+pub(super) const DAY: i64 = 86_400;
 /// Calls that nobody has begun to make yet. The telephone takes them at once; more than this is one that hangs.
 const ORDERS_MAX: usize = 64;
 /// A call is called off once; a second wish says nothing new.

@@ -106,11 +106,11 @@ impl Switchboard {
         trunk: &str,
         number: Option<&Pii<String>>,
     ) -> Result<oneshot::Receiver<TestReport>, TestRefusal> {
-        let config = &self.config;
+        let config = self.config();
         let trunk = config.trunks.iter().find(|line| line.name.as_str() == trunk).ok_or(TestRefusal::NoTrunk)?;
-        let number = number_of(config, number)?;
+        let number = number_of(&config, number)?;
         numbers::check(&number, &config.dialout)?;
-        let asked = Asked { clinic: OPERATOR, seat: OPERATOR, by: OPERATOR };
+        let asked = Asked { clinic: OPERATOR, consultation: OPERATOR, seat: OPERATOR, by: OPERATOR };
         let ticket = self.book_test(asked)?;
         let (report, reported) = oneshot::channel();
         let language = language_from_name(config.languages.first().map_or("", String::as_str));
@@ -128,7 +128,7 @@ fn number_of(config: &TelephoneConfig, given: Option<&Pii<String>>) -> Result<Nu
 }
 
 /// In the place of a clinic in the books: no clinic has a name with brackets.
-const OPERATOR: &str = "(operator)";
+pub(super) const OPERATOR: &str = "(operator)";
 /// Taken up at once.
 const ORDERS_MAX: usize = 1;
 

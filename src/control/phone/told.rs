@@ -17,7 +17,7 @@ use crate::pii::Pii;
 use crate::store::SeatRecord;
 
 use super::encryption::Encryption;
-use super::switchboard::Switchboard;
+use super::switchboard::{Doing, Switchboard};
 
 /// A seat's telephone, as pages may know it.
 #[derive(Clone, Default, Debug)]
@@ -49,14 +49,14 @@ enum Plan {
 
 /// What a telephone does, as pages are told it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Doing {
+struct Told {
     state: PhoneState,
     cause: Option<PhoneCause>,
     /// To hosts alone.
     matches_file: Option<bool>,
 }
 
-impl Doing {
+impl Told {
     fn new(state: PhoneState, cause: Option<PhoneCause>) -> Self {
         Self { state, cause, matches_file: None }
     }
@@ -66,8 +66,23 @@ impl Doing {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(in crate::control) struct PhonesTold {
     dial_in: bool,
-    callable: HashMap<String, Doing>,
-    doing: HashMap<String, Doing>,
+    callable: HashMap<String, Told>,
+    doing: HashMap<String, Told>,
+}
+
+/// A seat's telephone, as its clinic is told it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TelephoneState {
+    /// What it does, or whether it can be called.
+    pub state: PhoneState,
+    /// Why.
+    pub cause: Option<PhoneCause>,
+    /// Since when, Unix seconds. Nothing while nobody has called.
+    pub since: Option<i64>,
+    /// The last digits of the number, where it can be called.
+    pub number_ending: Option<Pii<String>>,
+    /// Who called in did so from the number of the file, or from another. Nothing when either is unknown.
+    pub matches_file: Option<bool>,
 }
 
 impl Telephone {
@@ -77,9 +92,11 @@ impl Telephone {
         let number = board.dial_in.clone().filter(|_| encryption != Encryption::Required);
         let ending = board.number_of(encryption, seat).map(|number| Pii(number.ending().to_owned()));
         let dial_in = number.map(|number| Pii((number, seat.pin.0.clone())));
-        let rules = &board.config.ladder;
+        let config = board.config();
+        let rules = &config.ladder;
         let may = rules.auto_call && (seat.phone_consent || !rules.consent_required) && ending.is_ok();
-        Self { dial_in, callable: Some(ending), alone_after: may.then_some(rules.gone), ..Self::default() }
+        let (alone_after, doing) = (may.then_some(rules.gone), board.doing(&seat.id));
+        Self { dial_in, callable: Some(ending), alone_after, doing, ..Self::default() }
     }
 
     /// Whether the server may call it by itself.
@@ -112,6 +129,23 @@ impl Telephone {
         u32::try_from(time.as_millis().div_ceil(1_000)).ok()
     }
 
+    /// For the clinic. Nothing on a server without a telephone.
+    pub(in crate::control) fn state(&self) -> Option<TelephoneState> {
+        let callable = self.callable.as_ref()?;
+        let (state, cause) = match (self.doing, callable) {
+            (Some(doing), _) => (doing.state, doing.cause),
+            (None, Ok(_)) => (PhoneState::Ready, None),
+            (None, Err(cause)) => (PhoneState::Unavailable, Some(*cause)),
+        };
+        Some(TelephoneState {
+            state,
+            cause,
+            since: self.doing.map(|doing| doing.since),
+            number_ending: callable.as_ref().ok().cloned(),
+            matches_file: self.matches_file,
+        })
+    }
+
     fn ending(&self) -> Option<String> {
         self.callable.as_ref()?.as_ref().ok().map(|ending| ending.0.clone())
     }
@@ -129,7 +163,9 @@ impl RoomState {
             }
             // Whatever it does now, nobody calls it beside.
             seat.telephone.plan = Plan::Nothing;
-            seat.telephone.doing = Some(Doing::new(state, cause));
+            let new = Doing::now(state, cause);
+            let before = seat.telephone.doing.filter(|doing| (doing.state, doing.cause) == (state, cause));
+            seat.telephone.doing = Some(before.unwrap_or(new));
             self.tell_phones();
         }
     }
@@ -140,7 +176,7 @@ impl RoomState {
         let is_free = self.encryption == Encryption::Off;
         if let Some(seat) = self.seat_mut(id).filter(|_| is_free) {
             seat.telephone.plan = Plan::Call { at };
-            seat.telephone.doing = Some(Doing::new(PhoneState::Planned, None));
+            seat.telephone.doing = Some(Doing::now(PhoneState::Planned, None));
             self.tell_phones();
         }
     }
@@ -159,7 +195,7 @@ impl RoomState {
         let planned = |seat: &&mut LiveSeat| matches!(seat.telephone.plan, Plan::Call { .. });
         let Some(seat) = self.seat_mut(id).filter(planned) else { return false };
         seat.telephone.plan = plan;
-        seat.telephone.doing = Some(Doing::new(PhoneState::Idle, Some(cause)));
+        seat.telephone.doing = Some(Doing::now(PhoneState::Idle, Some(cause)));
         self.tell_phones();
         true
     }
@@ -197,9 +233,9 @@ impl RoomState {
             let knows = Knows::of(page, seat);
             let ending = seat.telephone.ending().filter(|_| knows.number);
             let seconds = |state| seat.telephone.seconds(state, page.id == seat.id, self.encryption);
-            let mut tell = |told: &mut HashMap<_, _>, now: Doing| {
+            let mut tell = |told: &mut HashMap<_, _>, now: Told| {
                 if told.insert(seat.id.clone(), now) != Some(now) {
-                    let Doing { state, cause, matches_file } = now;
+                    let Told { state, cause, matches_file } = now;
                     messages.push(ServerMessage::Phone {
                         seat: seat.id.clone(),
                         state,
@@ -215,13 +251,13 @@ impl RoomState {
             {
                 let refusal = callable.as_ref().err().copied();
                 let state = if refusal.is_none() { PhoneState::Ready } else { PhoneState::Unavailable };
-                tell(&mut told.callable, Doing::new(state, refusal));
+                tell(&mut told.callable, Told::new(state, refusal));
             }
             if knows.doing
                 && let Some(doing) = seat.telephone.doing
             {
                 let matches_file = seat.telephone.matches_file.filter(|_| knows.matching);
-                tell(&mut told.doing, Doing { matches_file, ..doing });
+                tell(&mut told.doing, Told { matches_file, ..Told::new(doing.state, doing.cause) });
             }
         }
         self.seats[viewer].told.phones = told;

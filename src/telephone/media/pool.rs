@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -74,7 +74,7 @@ struct Shared {
     threads: Vec<Thread>,
     ports: PortPool,
     ntp: NtpReference,
-    legs_max: usize,
+    legs_max: AtomicUsize,
     complexity: u8,
 }
 
@@ -95,7 +95,7 @@ impl MediaPool {
                 threads,
                 ports: PortPool::new(settings.bind, settings.ports.clone(), settings.port_rest),
                 ntp: ntp_reference(),
-                legs_max: settings.legs_max,
+                legs_max: AtomicUsize::new(settings.legs_max),
                 complexity: settings.complexity,
             }),
         })
@@ -107,7 +107,7 @@ impl MediaPool {
     /// There is no room or no port.
     pub fn open(&self, spec: LegSpec) -> Result<(MediaLeg, mpsc::Receiver<MediaEvent>), OpenError> {
         let shared = &*self.shared;
-        if self.legs() >= shared.legs_max {
+        if self.legs() >= shared.legs_max.load(Ordering::Relaxed) {
             return Err(OpenError::Full);
         }
         let thread = least_busy(&shared.threads).ok_or(OpenError::Full)?;
@@ -125,6 +125,11 @@ impl MediaPool {
             return Err(OpenError::Full);
         }
         Ok((MediaLeg { desk, address, plays: AtomicU64::new(0) }, events))
+    }
+
+    /// Another limit from now on; calls that run keep their places, and threads and ports are as many as before.
+    pub fn set_legs_max(&self, legs_max: usize) {
+        self.shared.legs_max.store(legs_max, Ordering::Relaxed);
     }
 
     /// Calls that have media.

@@ -340,4 +340,22 @@ mod tests {
         let missing = Prompts::new(Some(&folder)).err().unwrap().to_string();
         assert!(missing.ends_with("has no folder `fr` or `en`"), "{missing}");
     }
+
+    #[test]
+    fn every_prompt_stands_in_the_documentation() {
+        let mut rows = "| file | says |\n| --- | --- |\n".to_owned();
+        for prompt in Prompt::ALL {
+            let words = prompt.words();
+            rows += &format!("| `{}.wav` | {} — {} |\n", prompt.name(), words.fr, words.en);
+        }
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/telephone.md");
+        let text = fs::read_to_string(file).unwrap();
+        let (before, rest) = text.split_once("<!-- prompts -->\n").unwrap();
+        let (written, after) = rest.split_once("<!-- /prompts -->").unwrap();
+        if std::env::var_os("COLLOQUE_WRITE_DOCS").is_some() {
+            fs::write(file, format!("{before}<!-- prompts -->\n{rows}<!-- /prompts -->{after}")).unwrap();
+        } else {
+            assert_eq!(written, rows, "renew it: COLLOQUE_WRITE_DOCS=1 cargo test --lib every_prompt");
+        }
+    }
 }

@@ -30,7 +30,7 @@ use crate::telephone::sdp::Remote;
 use super::exchange::ProbeFailure;
 use super::fields::{self, Draft, Via};
 use super::gate::Gate;
-use super::hub::{Counters, Hub, sip_addr};
+use super::hub::{Counters, Hub, allowed, sip_addr};
 use super::inbound::{self, InboundCall};
 use super::inspection::{No, inspect};
 use super::names::{Names, SystemNames};
@@ -153,8 +153,7 @@ impl Endpoint {
     /// Binds and starts. Calls come out of the receiver; while it is full, further ones are refused with 503.
     pub async fn start(settings: Settings) -> Result<(Endpoint, mpsc::Receiver<Incoming>), StartError> {
         let token = CancellationToken::new();
-        let allow = settings.trunks.iter().flat_map(|trunk| trunk.allow.iter().copied()).collect();
-        let screen = Arc::new(Mutex::new(Screen::new(allow)));
+        let screen = Arc::new(Mutex::new(Screen::new(allowed(&settings.trunks))));
         let counters = Arc::new(Counters::default());
         let layer = TransportLayer::new_with_domain_resolver(token.child_token(), Box::new(NoNames));
         let mut udp = None;
@@ -244,7 +243,7 @@ impl Endpoint {
         limit: Duration,
     ) -> Result<rsipstack::sip::Response, ProbeFailure> {
         let (hub, until) = (&self.hub, Instant::now() + limit);
-        let trunk = hub.trunk(trunk).ok_or(ProbeFailure::Silent)?;
+        let trunk = &hub.trunk(trunk).ok_or(ProbeFailure::Silent)?;
         let mut last = Err(ProbeFailure::Silent);
         let servers = timeout(limit, hub.servers(trunk)).await.unwrap_or_default();
         for (place, server) in servers.iter().enumerate() {
@@ -290,6 +289,11 @@ impl Endpoint {
         };
         let request = draft.build().ok_or(ProbeFailure::Silent)?;
         hub.exchange(request, &flow, trunk, hub.numbers(), limit).await
+    }
+
+    /// The same lines with other limits and allow-lists, for what begins from now on.
+    pub fn set_trunks(&self, trunks: Vec<TrunkConfig>) {
+        self.hub.set_trunks(trunks);
     }
 
     /// Ends all calls with [`Reason::Shutdown`](super::Reason::Shutdown), refuses those that come, and returns when the other sides have

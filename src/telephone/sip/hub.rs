@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rsipstack::platform::CancellationToken;
@@ -16,7 +16,7 @@ use rsipstack::transport::{SipAddr, SipConnection};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::config::telephone::{SipTransport, TrunkConfig, TrunkName};
+use crate::config::telephone::{Network, SipTransport, TrunkConfig, TrunkName};
 
 use super::digest::Challenger;
 use super::endpoint::Settings;
@@ -81,7 +81,10 @@ pub(super) type CallKey = (String, String);
 
 pub(super) struct Hub {
     pub(super) inner: EndpointInnerRef,
+    /// Its trunks are in `trunks`.
     pub(super) settings: Settings,
+    /// Lines, as they are configured now.
+    trunks: RwLock<Vec<TrunkConfig>>,
     pub(super) screen: Arc<Mutex<Screen>>,
     pub(super) counters: Arc<Counters>,
     pub(super) challenger: Challenger,
@@ -97,6 +100,8 @@ pub(super) struct Hub {
     streams: Mutex<HashMap<(SocketAddr, SipTransport), Flow>>,
     /// Streams that we opened, by trunk.
     dialled: tokio::sync::Mutex<HashMap<TrunkName, Flow>>,
+    /// Who called in last, on trunks that ring them: their contact, and where it was sent from.
+    last_callers: Mutex<HashMap<TrunkName, (String, SocketAddr)>>,
     /// Realms that trunks named first.
     realms: Mutex<HashMap<TrunkName, String>>,
     places: Mutex<HashMap<IpAddr, usize>>,
@@ -114,7 +119,7 @@ impl Hub {
     #[allow(clippy::too_many_arguments)]
     pub(super) fn new(
         inner: EndpointInnerRef,
-        settings: Settings,
+        mut settings: Settings,
         screen: Arc<Mutex<Screen>>,
         counters: Arc<Counters>,
         connectors: HashMap<TrunkName, tokio_rustls::TlsConnector>,
@@ -124,6 +129,7 @@ impl Hub {
     ) -> Hub {
         Hub {
             inner,
+            trunks: RwLock::new(std::mem::take(&mut settings.trunks)),
             settings,
             screen,
             counters,
@@ -135,6 +141,7 @@ impl Hub {
             emptied: Notify::new(),
             streams: Mutex::default(),
             dialled: tokio::sync::Mutex::default(),
+            last_callers: Mutex::default(),
             realms: Mutex::default(),
             places: Mutex::default(),
             numbers: AtomicU32::new(0),
@@ -180,14 +187,22 @@ impl Hub {
         lock(&self.screen)
     }
 
-    pub(super) fn trunk(&self, name: &TrunkName) -> Option<&TrunkConfig> {
-        self.settings.trunks.iter().find(|trunk| trunk.name == *name)
+    pub(super) fn trunk(&self, name: &TrunkName) -> Option<TrunkConfig> {
+        let trunks = self.trunks.read().unwrap_or_else(PoisonError::into_inner);
+        trunks.iter().find(|trunk| trunk.name == *name).cloned()
     }
 
     /// Whose call it is that comes from there: a trunk of the same transport first.
-    pub(super) fn trunk_of(&self, from: IpAddr, transport: SipTransport) -> Option<&TrunkConfig> {
-        let theirs = || self.settings.trunks.iter().filter(|trunk| trunk.allow.iter().any(|net| net.contains(from)));
-        theirs().find(|trunk| trunk.transport == transport).or_else(|| theirs().next())
+    pub(super) fn trunk_of(&self, from: IpAddr, transport: SipTransport) -> Option<TrunkConfig> {
+        let trunks = self.trunks.read().unwrap_or_else(PoisonError::into_inner);
+        let theirs = || trunks.iter().filter(|trunk| trunk.allow.iter().any(|net| net.contains(from)));
+        theirs().find(|trunk| trunk.transport == transport).or_else(|| theirs().next()).cloned()
+    }
+
+    /// Who may speak from now on, and what is agreed with whom. Lines keep their names and places.
+    pub(super) fn set_trunks(&self, trunks: Vec<TrunkConfig>) {
+        self.screen().set_allow(allowed(&trunks));
+        *self.trunks.write().unwrap_or_else(PoisonError::into_inner) = trunks;
     }
 
     /// What the realm of a trunk's password is; the first one that it named, unless it is configured.
@@ -197,6 +212,18 @@ impl Hub {
             Some(configured) => configured == realm,
             None => *lock(&self.realms).entry(trunk.name.clone()).or_insert_with(|| realm.to_owned()) == realm,
         }
+    }
+
+    /// Somebody called in.
+    pub(super) fn handle_caller(&self, trunk: &TrunkConfig, contact: &str, from: SocketAddr) {
+        if trunk.rings_last_caller {
+            lock(&self.last_callers).insert(trunk.name.clone(), (contact.to_owned(), from));
+        }
+    }
+
+    /// Whom a trunk of the demonstration rings, and where.
+    pub(super) fn last_caller(&self, trunk: &TrunkConfig) -> Option<(String, SocketAddr)> {
+        lock(&self.last_callers).get(&trunk.name).cloned().filter(|_| trunk.rings_last_caller)
     }
 
     /// The way to a trunk: the first of its servers that datagrams can be sent to, or that takes a stream. None: it cannot be reached.
@@ -211,6 +238,9 @@ impl Hub {
 
     /// The servers of a trunk, in the order in which they are to be tried.
     pub(super) async fn servers(&self, trunk: &TrunkConfig) -> Vec<SocketAddr> {
+        if let Some((_, caller)) = self.last_caller(trunk) {
+            return vec![caller];
+        }
         let found = match trunk.server.host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, trunk.server.port.unwrap_or(names::usual_port(trunk.transport)))],
             Err(_) => {
@@ -350,6 +380,11 @@ impl Hub {
     pub(super) fn calls(&self) -> usize {
         lock(&self.calls).len()
     }
+}
+
+/// All networks that SIP may come from.
+pub(super) fn allowed(trunks: &[TrunkConfig]) -> Vec<Network> {
+    trunks.iter().flat_map(|trunk| trunk.allow.iter().copied()).collect()
 }
 
 /// What the register knows of a call.

@@ -70,7 +70,7 @@ impl InboundCall {
 /// A first INVITE: refused here, or handed on and carried to its end.
 pub(super) async fn handle_invite(hub: Arc<Hub>, mut transaction: Transaction, incoming: mpsc::Sender<Incoming>) {
     let Some(flow) = hub.flow_of(&transaction) else { return };
-    let Some(trunk) = hub.trunk_of(flow.peer.ip(), flow.transport).cloned() else {
+    let Some(trunk) = hub.trunk_of(flow.peer.ip(), flow.transport) else {
         return reply(transaction, 403, &[]);
     };
     let screened = match screened(&hub, &trunk, &transaction.original).await {
@@ -81,6 +81,7 @@ pub(super) async fn handle_invite(hub: Arc<Hub>, mut transaction: Transaction, i
     let contact = outbound::contact(&trunk, &flow);
     let state = DialogState::from_request(&transaction.original, &tag, contact);
     let Some(state) = state else { return reply(transaction, 400, &[]) };
+    hub.handle_caller(&trunk, &state.target, flow.peer);
     let (registered, requests) = match hub.register((state.call_id.clone(), tag.clone()), Some(state.opened())) {
         Ok(registered) => registered,
         // The same request came on two ways: one of them is enough (RFC 3261 section 8.2.2.2).

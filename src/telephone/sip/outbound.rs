@@ -58,7 +58,7 @@ pub(super) fn dial(
     ring: Duration,
 ) -> OutboundCall {
     let (sender, progress) = mpsc::channel(PROGRESS_MAX);
-    match hub.trunk(trunk).cloned() {
+    match hub.trunk(trunk) {
         Some(trunk) => {
             let dialling = Dialling {
                 hub: Arc::clone(hub),
@@ -321,7 +321,10 @@ impl Dialling {
     fn invite(&self, flow: &Flow, session: Option<u64>) -> Option<Request> {
         let (trunk, host) = (&self.trunk, host(&self.trunk));
         let called = self.number.0.dialled(trunk.number_format, self.hub.settings.country);
-        let uri = format!("sip:{called}@{host};user=phone");
+        let uri = match self.hub.last_caller(trunk) {
+            Some((contact, _)) => contact,
+            None => format!("sip:{called}@{host};user=phone"),
+        };
         let country = self.hub.settings.country;
         let caller = trunk.caller_number.as_ref().map(|number| number.0.dialled(trunk.number_format, country));
         let from = caller.clone().unwrap_or_else(|| user(trunk));

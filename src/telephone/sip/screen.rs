@@ -60,6 +60,11 @@ impl Screen {
         Screen { allow, servers: Vec::new(), buckets: HashMap::new() }
     }
 
+    /// Other networks from now on. Whoever is not on the list any more is not heard any more, also in a call that runs.
+    pub fn set_allow(&mut self, allow: Vec<Network>) {
+        self.allow = allow;
+    }
+
     /// Takes a trunk's own server in: its answers must be heard.
     pub fn learn(&mut self, server: IpAddr) {
         let server = server.to_canonical();

@@ -3,7 +3,7 @@
 //! Not here: what a state means (`health`). Locks are held for look-ups alone.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -21,12 +21,13 @@ use super::health::{Health, State};
 pub struct Trunks {
     endpoint: Arc<Endpoint>,
     lines: Vec<Arc<Tended>>,
-    ring: Duration,
+    ring: RwLock<Duration>,
     stop: watch::Sender<()>,
 }
 
 struct Tended {
-    trunk: TrunkConfig,
+    name: TrunkName,
+    trunk: RwLock<Arc<TrunkConfig>>,
     seen: Mutex<Seen>,
 }
 
@@ -74,7 +75,7 @@ impl Place {
     /// On which line.
     #[must_use]
     pub fn trunk(&self) -> &TrunkName {
-        &self.0.trunk.name
+        &self.0.name
     }
 }
 
@@ -88,6 +89,11 @@ impl Tended {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// As it is configured now.
+    fn trunk(&self) -> Arc<TrunkConfig> {
+        Arc::clone(&self.trunk.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Trunks {
@@ -97,18 +103,30 @@ impl Trunks {
         let (stop, stopped) = watch::channel(());
         let tended = |trunk: &TrunkConfig| {
             let seen = Seen { health: Health::new(trunk), registered: None, round_trip: None };
-            Arc::new(Tended { trunk: trunk.clone(), seen: Mutex::new(seen) })
+            let name = trunk.name.clone();
+            Arc::new(Tended { name, trunk: RwLock::new(Arc::new(trunk.clone())), seen: Mutex::new(seen) })
         };
         let lines: Vec<Arc<Tended>> = trunks.iter().map(tended).collect();
         for line in &lines {
-            if line.trunk.options.is_some() {
+            let trunk = line.trunk();
+            if trunk.options.is_some() {
                 tokio::spawn(until(stopped.clone(), probe(Arc::clone(&endpoint), Arc::clone(line))));
             }
-            if let Some(every) = line.trunk.register {
+            if let Some(every) = trunk.register {
                 tokio::spawn(until(stopped.clone(), register(Arc::clone(&endpoint), Arc::clone(line), every)));
             }
         }
-        Trunks { endpoint, lines, ring, stop }
+        Trunks { endpoint, lines, ring: RwLock::new(ring), stop }
+    }
+
+    /// The same lines with other limits, for calls that begin from now on.
+    pub fn set_limits(&self, trunks: &[TrunkConfig], ring: Duration) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        for line in &self.lines {
+            let Some(trunk) = trunks.iter().find(|trunk| trunk.name == line.name) else { continue };
+            line.seen().health.set_limits(trunk);
+            *line.trunk.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trunk.clone());
+        }
     }
 
     /// Stops probes and registrations, and takes back those that stand (RFC 3261 section 10.2.2): a line whose server is gone would
@@ -120,7 +138,7 @@ impl Trunks {
             if line.seen().registered.take().is_none() {
                 continue;
             }
-            let (endpoint, name) = (Arc::clone(&self.endpoint), line.trunk.name.clone());
+            let (endpoint, name) = (Arc::clone(&self.endpoint), line.name.clone());
             farewells.spawn(async move {
                 if endpoint.register(&name, Duration::ZERO, FAREWELL_MAX).await.is_err() {
                     tracing::warn!(trunk = %name, "a trunk did not take back our registration");
@@ -158,7 +176,7 @@ impl Trunks {
         number: &Pii<Number>,
         mut offer: impl FnMut(&TrunkConfig, &Rules) -> String,
     ) -> Result<Dialled, DialFailure> {
-        let line = self.lines.iter().find(|line| line.trunk.name.as_str() == trunk).ok_or(DialFailure::Other)?;
+        let line = self.lines.iter().find(|line| line.name.as_str() == trunk).ok_or(DialFailure::Other)?;
         let busy = Err(DialFailure::TrunkBusy { retry_after: None });
         self.try_line(line, number, &mut offer).await.unwrap_or(busy)
     }
@@ -174,19 +192,21 @@ impl Trunks {
             return None;
         }
         let place = Place(Arc::clone(line));
-        let mut rules = rules(&line.trunk);
+        let ring = *self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let trunk = line.trunk();
+        let mut rules = rules(&trunk);
         loop {
-            let text = offer(&line.trunk, &rules);
-            let mut call = self.endpoint.dial(&line.trunk.name, number, text, self.ring);
+            let text = offer(&trunk, &rules);
+            let mut call = self.endpoint.dial(&line.name, number, text, ring);
             let first = call.next().await.unwrap_or(Progress::Failed(DialFailure::Other));
             let Progress::Failed(cause) = first else {
                 line.seen().health.handle_answer();
-                return Some(Ok(Dialled { trunk: line.trunk.name.clone(), call, first, place }));
+                return Some(Ok(Dialled { trunk: line.name.clone(), call, first, place }));
             };
             line.seen().health.handle_dial_failure(cause, Instant::now());
-            tracing::info!(trunk = %line.trunk.name, cause = cause.label(), "a call out failed");
+            tracing::info!(trunk = %line.name, cause = cause.label(), "a call out failed");
             // 488: once more with what every telephone knows.
-            match simpler(&rules, &line.trunk) {
+            match simpler(&rules, &trunk) {
                 Some(fewer) if cause == DialFailure::Media => rules = fewer,
                 _ => return Some(Err(cause)),
             }
@@ -196,13 +216,13 @@ impl Trunks {
     /// A place for a call that came in on this line; none: it has too many.
     #[must_use]
     pub fn admit(&self, trunk: &TrunkName) -> Option<Place> {
-        let line = self.lines.iter().find(|line| line.trunk.name == *trunk)?;
+        let line = self.lines.iter().find(|line| line.name == *trunk)?;
         line.seen().health.handle_call_came().then(|| Place(Arc::clone(line)))
     }
 
     /// A failure that came after the first word of a call (ringing, then 503) belongs to the line too.
     pub fn handle_failure(&self, trunk: &TrunkName, failure: DialFailure) {
-        if let Some(line) = self.lines.iter().find(|line| line.trunk.name == *trunk) {
+        if let Some(line) = self.lines.iter().find(|line| line.name == *trunk) {
             line.seen().health.handle_dial_failure(failure, Instant::now());
         }
     }
@@ -213,7 +233,7 @@ impl Trunks {
         let shown = |line: &Arc<Tended>| {
             let seen = line.seen();
             Line {
-                name: line.trunk.name.clone(),
+                name: line.name.clone(),
                 state: seen.health.state(),
                 auth_alarm: seen.health.auth_alarm(),
                 calls: seen.health.calls(),
@@ -227,9 +247,9 @@ impl Trunks {
 
     /// Those that may take a call: by health, then by priority.
     fn order(&self, now: Instant) -> Vec<Arc<Tended>> {
-        let ranked = self.lines.iter().filter_map(|line| Some((line.seen().health.rank(now)?, line)));
-        let mut ranked: Vec<(u8, &Arc<Tended>)> = ranked.collect();
-        // The lines stand by priority: a stable sort keeps that within a rank.
+        let rank = |line: &Tended| Some((line.seen().health.rank(now)?, line.trunk().priority));
+        let ranked = self.lines.iter().filter_map(|line| Some((rank(line)?, line)));
+        let mut ranked: Vec<((u8, u16), &Arc<Tended>)> = ranked.collect();
         ranked.sort_by_key(|(rank, _)| *rank);
         ranked.into_iter().map(|(_, line)| Arc::clone(line)).collect()
     }
@@ -260,7 +280,8 @@ async fn until(mut stopped: watch::Receiver<()>, work: impl Future<Output = ()>)
 async fn probe(endpoint: Arc<Endpoint>, line: Arc<Tended>) {
     loop {
         let last = Instant::now();
-        let probed = endpoint.probe(&line.trunk.name, line.trunk.first_response).await;
+        let trunk = line.trunk();
+        let probed = endpoint.probe(&line.name, trunk.first_response).await;
         let next = {
             let mut seen = line.seen();
             let before = seen.health.state();
@@ -276,9 +297,9 @@ async fn probe(endpoint: Arc<Endpoint>, line: Arc<Tended>) {
             }
             let after = seen.health.state();
             if before.label() != after.label() {
-                tracing::warn!(trunk = %line.trunk.name, state = after.label(), "a trunk changed its state");
+                tracing::warn!(trunk = %line.name, state = after.label(), "a trunk changed its state");
             }
-            seen.health.next_probe(last, line.trunk.options)
+            seen.health.next_probe(last, trunk.options)
         };
         sleep_until(next.unwrap_or(last + IDLE).into()).await;
     }
@@ -288,7 +309,7 @@ async fn probe(endpoint: Arc<Endpoint>, line: Arc<Tended>) {
 async fn register(endpoint: Arc<Endpoint>, line: Arc<Tended>, every: Duration) {
     let mut wait = RETRY_MIN;
     loop {
-        let registered = endpoint.register(&line.trunk.name, every, line.trunk.first_response).await;
+        let registered = endpoint.register(&line.name, every, line.trunk().first_response).await;
         let pause = {
             let mut seen = line.seen();
             match registered {
@@ -303,7 +324,7 @@ async fn register(endpoint: Arc<Endpoint>, line: Arc<Tended>, every: Duration) {
                     seen.registered = None;
                     seen.health.handle_probe_failure(failure, Instant::now());
                     let cause = if failure == ProbeFailure::Auth { "auth" } else { "no answer" };
-                    tracing::warn!(trunk = %line.trunk.name, cause, "a trunk does not register us");
+                    tracing::warn!(trunk = %line.name, cause, "a trunk does not register us");
                     let pause = wait;
                     wait = (wait * 2).min(RETRY_MAX);
                     pause

@@ -71,6 +71,11 @@ impl Health {
         }
     }
 
+    /// Other limits from now on; calls that run keep their places.
+    pub fn set_limits(&mut self, trunk: &TrunkConfig) {
+        (self.calls_max, self.rate) = (trunk.max_calls, trunk.calls_per_second);
+    }
+
     /// A probe, a registration or a call was answered.
     pub fn handle_answer(&mut self) {
         self.state = State::Up;
@@ -268,6 +273,14 @@ pub(super) mod tests {
         health.handle_call_ended();
         assert!(health.handle_call_came());
         assert_eq!(health.calls(), 3);
+        let lower = config(
+            "[[telephone.trunk]]\nname = \"a\"\nuri = \"sip:192.0.2.9\"\nallow = [\"192.0.2.9\"]\nmax_calls = 2",
+        );
+        health.set_limits(&lower[0]);
+        health.handle_call_ended();
+        assert!(!health.handle_call_came(), "two run already");
+        health.handle_call_ended();
+        assert!(health.handle_call_came());
     }
 
     #[test]

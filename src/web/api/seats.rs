@@ -5,7 +5,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use colloque_signaling::message::{Card, Gate, HandOverReason, Presence, Role};
+use colloque_signaling::message::{Card, Gate, HandOverReason, PhoneCause, PhoneState, Presence, Role};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,6 +13,7 @@ use crate::control::booking::{self, Invitation, NewSeat, SeatState};
 use crate::control::clinics::Scope;
 use crate::control::clock;
 use crate::control::outbox::NotifyBy;
+use crate::control::phone::TelephoneState;
 use crate::pii::Pii;
 use crate::store::{Admission, PassedGate};
 use crate::web::AppState;
@@ -147,6 +148,35 @@ pub struct SeatView {
     gates_pending: Vec<&'static str>,
     /// What it has passed, with the answer where there is one to give.
     gates_passed: Vec<PassedView>,
+    /// Its telephone; nothing on a server without one.
+    telephone: Option<TelephoneView>,
+}
+
+/// A seat's telephone (docs/telephone.md has every state and cause in words).
+#[derive(Serialize, ToSchema)]
+pub struct TelephoneView {
+    /// `ready` or `unavailable` until somebody calls; `planned` while the server is about to, `idle` when that was called off; then
+    /// `calling`, `ringing`, `confirming`, `waiting`, `in`, `silent`, `lost`, `left` or `failed`.
+    #[schema(value_type = String, example = "ringing")]
+    state: PhoneState,
+    /// Why, where there is something to say: `busy`, `no_answer`, `number_missing` and so on.
+    #[schema(value_type = Option<String>)]
+    cause: Option<PhoneCause>,
+    /// Nothing for `ready` and `unavailable`.
+    since: Option<String>,
+    /// The last digits of the number, where it can be called.
+    number_ending: Option<String>,
+    /// Who dialled in showed the number of the file, or another one; nothing when it was withheld or there is none in the file. A number
+    /// can be forged.
+    matches_file: Option<bool>,
+}
+
+impl From<TelephoneState> for TelephoneView {
+    fn from(telephone: TelephoneState) -> Self {
+        let TelephoneState { state, cause, since, number_ending, matches_file } = telephone;
+        let (since, number_ending) = (since.map(clock::format_rfc3339), number_ending.map(|ending| ending.0));
+        Self { state, cause, since, number_ending, matches_file }
+    }
 }
 
 /// A gate that a seat has passed.
@@ -161,7 +191,7 @@ pub struct PassedView {
 
 impl From<SeatState> for SeatView {
     fn from(state: SeatState) -> Self {
-        let SeatState { record, presence, gates_pending } = state;
+        let SeatState { record, presence, gates_pending, telephone } = state;
         let pending = |gate: &Gate| match gate {
             Gate::Login => "login",
             Gate::Card { .. } => "card",
@@ -185,6 +215,7 @@ impl From<SeatState> for SeatView {
             presence,
             gates_pending: gates_pending.iter().map(pending).collect(),
             gates_passed: record.gates.into_iter().filter(booking::is_answer).map(passed).collect(),
+            telephone: telephone.map(TelephoneView::from),
         }
     }
 }

@@ -92,7 +92,12 @@ impl Server {
 
     /// Another process on the same store, with other acts in its configuration.
     async fn restarted_with(&self, acts: Acts) -> Server {
-        let settings = ControlSettings { acts, ..settings(&self.dir) };
+        self.restarted(|settings| ControlSettings { acts, ..settings }).await
+    }
+
+    /// Another process on the same store, with other settings.
+    async fn restarted(&self, change: impl FnOnce(ControlSettings) -> ControlSettings) -> Server {
+        let settings = change(settings(&self.dir));
         Self::start_on(self.dir.clone(), self.store.clone(), self.api_key.clone(), settings).await
     }
 

@@ -4,8 +4,11 @@ use colloque_signaling::message::{ErrorCode, PhoneCause, PhoneState};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
+use crate::config::telephone::TelephoneConfig;
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
 use crate::store::Store as _;
+
+use crate::control::facts::Fact;
 
 use super::room::{OWN_DEVICE, id};
 use super::*;
@@ -20,12 +23,7 @@ impl Server {
 
     /// The same with more in its configuration.
     async fn with_telephone_and(more: &str) -> (Server, mpsc::Receiver<DialOrder>) {
-        let text = "[telephone]\nenabled = true\nsip_udp = \"127.0.0.1:5060\"\n\
-                    [[telephone.trunk]]\nname = \"test\"\nuri = \"sip:127.0.0.1\"\nallow = [\"127.0.0.1\"]\n";
-        let settings: Settings = toml::from_str(&format!("{text}{more}")).unwrap();
-        let config = Arc::new(settings.resolve().unwrap().telephone.unwrap());
-        let (board, orders) = Switchboard::new(config, Some(NUMBER.to_owned()));
-        let board = Arc::new(board);
+        let (board, orders) = board(more);
         (Self::begin(|settings| ControlSettings { phones: Some(board), ..settings }).await, orders)
     }
 
@@ -48,6 +46,21 @@ impl Server {
         let (consultation, _) = self.store.consultation(consultation).await.unwrap().unwrap();
         self.consultations.tell_phone(&consultation, id(seat), state, cause);
     }
+}
+
+/// `limits`: lines of `[telephone.dialout]`.
+fn board(limits: &str) -> (Arc<Switchboard>, mpsc::Receiver<DialOrder>) {
+    let (board, orders) = Switchboard::new(Arc::new(config(limits)), Some(NUMBER.to_owned()));
+    (Arc::new(board), orders)
+}
+
+fn config(limits: &str) -> TelephoneConfig {
+    let text = format!(
+        "[telephone]\nenabled = true\nsip_udp = \"127.0.0.1:5060\"\n\
+         [[telephone.trunk]]\nname = \"test\"\nuri = \"sip:127.0.0.1\"\nallow = [\"127.0.0.1\"]\n[telephone.dialout]\n{limits}"
+    );
+    let settings: Settings = toml::from_str(&text).unwrap();
+    settings.resolve().unwrap().telephone.unwrap()
 }
 
 fn patient() -> Value {
@@ -264,6 +277,90 @@ async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to
     doctor.hears(told(PhoneState::Left, left, None)).await;
 }
 
+#[tokio::test]
+async fn the_clinic_reads_what_each_telephone_does_and_since_when() {
+    let (server, mut orders) = Server::with_telephone().await;
+    let (consultation, seats) = server.book_with(patient(), json!({})).await;
+    let telephone = async |seat: usize| server.view(&consultation).await["seats"][seat]["telephone"].clone();
+    let idle = |state: &str, cause: Value, ending: Value| json!({"state": state, "cause": cause, "since": null, "number_ending": ending, "matches_file": null});
+    let missing = idle("unavailable", json!("number_missing"), Value::Null);
+    let ready = idle("ready", Value::Null, json!("78"));
+    assert_eq!((telephone(0).await, telephone(1).await), (missing, ready.clone()), "nobody is there");
+    assert_eq!(server.call(&consultation, &seats[1], "POST").await.0, StatusCode::ACCEPTED);
+    let order = orders.recv().await.unwrap();
+    assert_eq!(telephone(1).await["state"], "calling", "also before there is a room");
+    server.tells(&consultation, &seats[1], PhoneState::Ringing, None).await;
+    assert_eq!(telephone(1).await["state"], "ringing");
+    let mut page = server.page(&seats[1]).await;
+    page.hears(phone(&seats[1], PhoneState::Ringing, None, Some("78"))).await;
+    drop(order);
+    let (consultation, seats) = server.book_with(patient(), json!({})).await;
+    let telephone = async |seat: usize| server.view(&consultation).await["seats"][seat]["telephone"].clone();
+    let mut page = server.page(&seats[1]).await;
+    page.settled().await;
+    assert_eq!(telephone(1).await, ready);
+    server.tells(&consultation, &seats[1], PhoneState::Ringing, None).await;
+    let rings = telephone(1).await;
+    let since = rings["since"].as_str().and_then(crate::control::clock::parse_rfc3339).unwrap();
+    assert!((0..60).contains(&(crate::control::clock::unix_now() - since)), "{rings}");
+    assert_eq!((&rings["state"], &rings["number_ending"]), (&json!("ringing"), &json!("78")));
+    server.consultations.tell_phone_match(&consultation, id(&seats[1]), Some(false));
+    server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
+    assert_eq!(telephone(1).await["matches_file"], false);
+    server.tells(&consultation, &seats[1], PhoneState::Failed, Some(PhoneCause::Busy)).await;
+    let failed = telephone(1).await;
+    assert_eq!(
+        (&failed["state"], &failed["cause"], &failed["matches_file"]),
+        (&json!("failed"), &json!("busy"), &Value::Null)
+    );
+    assert!(!server.view(&consultation).await.to_string().contains("612345678"));
+}
+
+#[tokio::test]
+async fn a_clinic_is_told_what_calls_have_used_and_each_mark_of_its_day_once() {
+    let (server, mut orders) = Server::with_telephone().await;
+    let (consultation, seats) = server.book_with(patient(), json!({})).await;
+    assert_eq!(server.call(&consultation, &seats[1], "POST").await.0, StatusCode::ACCEPTED);
+    let order = orders.recv().await.unwrap();
+    order.ticket.handle_answer();
+    drop(order);
+    server.consultations.tell_phone_minutes();
+    server.consultations.tell_phone_minutes();
+    let told = server.told(&consultation, &[&seats[0], &seats[1]]).await;
+    let charges: Vec<_> = told.iter().filter(|(kind, _)| kind.ends_with("phone.charged")).collect();
+    assert_eq!(charges, [&("1 phone.charged".to_owned(), json!({"seconds": 1}))]);
+
+    // An earlier process of the same day told of four minutes more.
+    let clinic = server.store.clinics().await.unwrap()[0].id.clone();
+    let earlier = server.consultations.journal().entry(Some(&clinic), None, None, &Fact::PhoneCharged { seconds: 240 });
+    server.consultations.journal().record(Vec::new(), vec![earlier]);
+    server.consultations.journal().flush().await;
+    let restarted = async |minutes: u32| {
+        let (board, orders) = board(&format!("daily_minutes = {minutes}"));
+        (server.restarted(|settings| ControlSettings { phones: Some(board), ..settings }).await, orders)
+    };
+    let marks = async |server: &Server| {
+        server.consultations.tell_phone_minutes();
+        server.consultations.journal().flush().await;
+        let (_, feed) = server.api("GET", "/v1/events?limit=500", Value::Null).await;
+        let events = feed["events"].as_array().unwrap().clone();
+        let marks = events.into_iter().filter(|event| event["kind"] == "phone.minutes_used");
+        marks.map(|event| (event["data"].clone(), event["seat"].clone())).collect::<Vec<_>>()
+    };
+    let (second, _orders) = restarted(8).await;
+    let half = (json!({"percent": 50, "limit": 8}), Value::Null);
+    assert_eq!(marks(&second).await, [half.clone()]);
+    assert_eq!(marks(&second).await, [half.clone()], "once a day");
+    let (third, mut orders) = restarted(8).await;
+    assert_eq!(marks(&third).await, [half.clone()], "also when the server was started again");
+    assert_eq!(third.call(&consultation, &seats[1], "POST").await.0, StatusCode::ACCEPTED);
+    drop(orders.recv().await);
+    // The limit is lowered while the server runs.
+    third.consultations.phones().unwrap().set_config(Arc::new(config("daily_minutes = 4")));
+    assert_eq!(marks(&third).await, [half, (json!({"percent": 100, "limit": 4}), Value::Null)]);
+    assert_eq!(third.call(&consultation, &seats[1], "POST").await.1["detail"], "minutes_used");
+}
+
 /// The ladder's last step, as pages live through it. Its times are in the table of `watch`; here they are short.
 #[tokio::test]
 async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
@@ -307,4 +404,11 @@ async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
     let order = orders.recv().await.unwrap();
     assert_eq!((order.consultation.as_str(), order.seat.as_str()), (consultation.as_str(), patient));
     assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT);
+    drop(order);
+
+    let page = server.page_on(&seats[1], OWN_DEVICE).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    drop((doctor, page));
+    tokio::time::sleep(std::time::Duration::from_millis(4_500)).await;
+    assert!(orders.try_recv().is_err(), "nobody is called into a room that has lost its host as well");
 }
