@@ -4,6 +4,8 @@
 //! The clinic's own answers may hold what the clinic itself gave; a seat's page may hold its room's names. Neither is looked at
 //! here, but every refusal is. Not here: what erasure leaves (`tests/store…`), or which right shows what to whom.
 
+mod softphone;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +17,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use softphone::Softphone;
 use tokio_tungstenite::tungstenite::Message;
 
 const NAME: &str = "Zébulon Canari-Tessier";
@@ -30,6 +33,7 @@ const POSTAL: &str = "97231";
 const QUEUE: &str = "file-canari-5150";
 const FEE: &str = "25 euros canari";
 const JUNK: &str = "canari-inconnu-2342";
+const WRONG_PIN: &str = "918273645";
 
 /// The server at its most talkative, with everything it says collected.
 struct Server {
@@ -41,15 +45,24 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Self {
+    /// `peer`: where its telephone line ends.
+    fn start(peer: u16) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let data_dir = std::env::temp_dir().join(format!("colloque-canary-{}", std::process::id()));
+        let file = std::env::temp_dir().join(format!("colloque-canary-{}.toml", std::process::id()));
+        let config = format!(
+            "[telephone]\nenabled = true\nsip_udp = \"127.0.0.1:0\"\nmax_legs = 8\n[[telephone.trunk]]\nname = \"line\"\n\
+             uri = \"sip:127.0.0.1:{peer}\"\nallow = [\"127.0.0.1\"]\noptions_s = 0\nfirst_response_ms = 10000\ncalls_per_second = 10\n"
+        );
+        std::fs::write(&file, config).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_colloque"))
             .env("COLLOQUE_LOG", "trace")
             .env("RUST_BACKTRACE", "1")
             .args(["demo", "--json", "--http-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
             .args(["--media-port", "0", "--media-addr", "127.0.0.1", "--workers", "1", "--data-dir"])
             .arg(&data_dir)
+            .arg("--config")
+            .arg(&file)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -65,6 +78,7 @@ impl Server {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let facts = serde_json::from_str(&line).expect("the first line is JSON");
+        std::fs::remove_file(&file).ok();
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(15)).build().unwrap();
         Self { child, data_dir, facts, log, http }
     }
@@ -237,9 +251,45 @@ fn beside_the_store(directory: &Path) -> String {
     text
 }
 
-#[tokio::test]
+/// Calls in both directions in which everything that a telephone can say is planted: names and numbers in every header, wrong digits, a
+/// right PIN, junk. Gives what the operator is answered.
+async fn telephone(server: &Server, phone: &mut Softphone, (id, patient): (&str, &str), pin: &str) -> String {
+    let dial_in = server.facts["dial_in"]["sip_uri"].as_str().unwrap();
+    let sip = dial_in.rsplit('@').next().unwrap().parse().unwrap();
+    (phone.name, phone.number) = (NAME.to_owned(), PHONE.to_owned());
+    phone.more = format!(
+        "P-Asserted-Identity: \"{PLAIN_NAME}\" <sip:{PHONE}@127.0.0.1>\r\nSubject: {EMAIL}\r\nUser-Agent: {JUNK}\r\nX-Canary: {INS}\r\n"
+    );
+    assert_eq!(phone.dial(dial_in), 200);
+    phone.live(0.5);
+    phone.press(WRONG_PIN);
+    phone.live(3.0);
+    phone.press(pin);
+    phone.live(2.0);
+    phone.hang_up();
+    for junk in [
+        format!("INVITE sip:{PHONE}@{PLAIN_NAME} SIP/2.0\r\nFrom: {NAME}\r\n\r\n"),
+        format!("{PLAIN_NAME} sip:{EMAIL} SIP/2.0\r\nVia: {JUNK}\r\nX: {INS}\r\n\r\n"),
+        format!("OPTIONS sip:{PHONE}@127.0.0.1 SIP/2.0\r\nCall-ID: {JUNK}\r\nCSeq: 1 {PLAIN_NAME}\r\n\r\n"),
+    ] {
+        phone.throw(junk.as_bytes(), sip);
+    }
+    server.clinic("POST", &format!("/v1/consultations/{id}/seats/{patient}/call"), Value::Null).await;
+    phone.take_call(&format!("603 {PLAIN_NAME}"));
+    phone.live(0.5);
+    let url = format!("{}/admin/telephone/self-test", server.fact("admin_url"));
+    let test = server.http.post(url).json(&json!({"trunk": "line", "number": PHONE}));
+    let test = tokio::spawn(async move { test.send().await.unwrap().text().await.unwrap() });
+    phone.take_call("404 Not Found");
+    let told = test.await.unwrap();
+    assert!(told.contains("not_in_service"), "{told}");
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_planted_is_seen_by_those_whom_it_does_not_concern() {
-    let server = Server::start();
+    let mut phone = Softphone::new();
+    let server = Server::start(phone.port());
     let mut planted = Planted::new();
     planted.add(server.fact("api_key"));
     let booked = server
@@ -268,6 +318,8 @@ async fn nothing_planted_is_seen_by_those_whom_it_does_not_concern() {
     }
     let id = booked["id"].as_str().unwrap();
     let (patient, token) = (seats[1]["id"].as_str().unwrap(), seats[1]["token"].as_str().unwrap());
+    planted.add(WRONG_PIN);
+    seen.push(telephone(&server, &mut phone, (id, patient), seats[1]["pin"].as_str().unwrap()).await);
     server.clinic("POST", &format!("/v1/consultations/{id}/seats/{patient}/remove"), Value::Null).await;
     seen.extend(refusals(&server, token).await);
     server.clinic("DELETE", &format!("/v1/consultations/{id}"), Value::Null).await;
@@ -280,6 +332,11 @@ async fn nothing_planted_is_seen_by_those_whom_it_does_not_concern() {
     let metrics = server.http.get(format!("{}/metrics", server.fact("admin_url"))).send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
     assert!(metrics.contains("colloque_joins_total"));
+    for counted in
+        ["pins_total{outcome=\"right\"} 1", "pins_total{outcome=\"wrong\"} 1", "trunk_failures_total{cause=\"refused\""]
+    {
+        assert!(metrics.contains(&format!("colloque_telephone_{counted}")), "the telephone was heard: {counted}");
+    }
     planted.assert_absent("/metrics", &metrics);
     let events = server.clinic("GET", "/v1/events?after=0", Value::Null).await;
     assert!(events["events"].as_array().unwrap().len() > 10);

@@ -324,6 +324,7 @@ async function telephone(language) {
   await tells(patient, phone("idle"), phone("ready", null, { seconds: 15 }));
   await lab.link.cut();
   await patient.phase("reconnecting");
+  await patient.showsWithin("[data-notice=phone-awaited]", 15_000);
   await picture(language, "phone-awaited", patient);
   await tells(patient, phone("ready"));
   await picture(language, "phone-reconnecting", patient);

@@ -219,7 +219,7 @@ describe("the pages", () => {
     };
     for (const panel of [null, "people"]) {
       const planned = notice("planned", null, panel);
-      expect(text(planned)).toMatch(/^8 a: connection lost/);
+      expect(text(planned)).toMatch(/^8 a connection lost/);
       press(planned, "call-phone");
       press(planned, "hang-up-phone");
     }

@@ -20,7 +20,7 @@ use crate::config::telephone::Ladder as Rules;
 use crate::control::Consultations;
 use crate::control::facts::{Actor, Fact};
 use crate::control::room::RoomState;
-use crate::control::seat::{LiveSeat, Visit};
+use crate::control::seat::{Attendance, LiveSeat, Visit};
 
 use super::ladder::{Ladder, Move, Reading, Step, Telephone};
 use super::seat_phone::PhoneOut;
@@ -40,8 +40,10 @@ struct Sign {
 /// The media connection of a seat's page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Media {
-    /// There is none, and none is being made.
-    Absent,
+    /// Nobody is on the page, nor is anybody missed there.
+    NoPage,
+    /// There is none, as between two tries.
+    Between,
     /// Its handshake is not done.
     Connecting,
     Connected,
@@ -64,8 +66,8 @@ enum Phone {
 struct Watched {
     ladder: Ladder,
     loss: Loss,
-    /// Since when its page tries to make its media connection.
-    connecting: Option<Instant>,
+    /// The last sign of life of its media. A page that makes a new connection meanwhile does not begin the count again.
+    media_gone: Option<Instant>,
     was_on_phone: bool,
 }
 
@@ -161,7 +163,8 @@ enum Follow {
 impl RoomState {
     /// Seats that may be called when their page fails. What was planned for any other is withdrawn.
     fn phone_signs(&mut self) -> Vec<Sign> {
-        let hosts = |seat: &&LiveSeat| seat.attends() && seat.permissions().admit;
+        // Who is lost as well waits for nobody: when the network is gone for all, nobody is called into an empty room.
+        let hosts = |seat: &&LiveSeat| seat.attendance() == Attendance::Present && seat.permissions().admit;
         let hosts: Vec<String> = self.seats.iter().filter(hosts).map(|host| host.id.clone()).collect();
         let (mut signs, mut others) = (Vec::new(), Vec::new());
         for seat in self.seats_mut() {
@@ -183,14 +186,16 @@ impl Sign {
             (false, true) => Phone::Dialled,
             (false, false) => Phone::Nothing,
         };
+        // Whose device is in the room is in it.
+        let is_there = seat.page_presence() == Presence::Present;
         let media = match &seat.page_leg {
-            None => Media::Absent,
+            _ if seat.visit == Visit::Absent => Media::NoPage,
+            None => Media::Between,
             Some(page) if !page.connected => Media::Connecting,
-            Some(page) => page.quiet_since.map_or(Media::Connected, Media::Quiet),
+            Some(page) => page.quiet_since.filter(|_| !is_there).map_or(Media::Connected, Media::Quiet),
         };
         let page_gone = match seat.visit {
-            // Whose device is in the room is in it.
-            Visit::Away { since, .. } if seat.page_presence() != Presence::Present => Some(since),
+            Visit::Away { since, .. } if !is_there => Some(since),
             Visit::Away { .. } | Visit::Connected { .. } | Visit::Absent => None,
         };
         Self { page_gone, media, phone, called_off: seat.telephone.take_called_off(), seat: seat.id.clone() }
@@ -227,16 +232,12 @@ impl Watched {
 
     fn read(&mut self, sign: &Sign, now: Instant) -> Reading {
         match sign.media {
-            Media::Connecting => self.connecting = self.connecting.or(Some(now)),
-            Media::Connected | Media::Quiet(_) => self.connecting = None,
-            // Between two tries.
-            Media::Absent => {}
+            Media::Connected | Media::NoPage => self.media_gone = None,
+            Media::Quiet(since) => self.media_gone = Some(self.media_gone.map_or(since, |before| before.min(since))),
+            Media::Connecting => self.media_gone = self.media_gone.or(Some(now)),
+            Media::Between => {}
         }
-        let media_gone = match sign.media {
-            Media::Quiet(since) => Some(since),
-            _ => self.connecting,
-        };
-        Reading { signalling_gone: sign.page_gone, media_gone, ..Reading::default() }
+        Reading { signalling_gone: sign.page_gone, media_gone: self.media_gone, ..Reading::default() }
     }
 
     /// The page is gone, and nobody has done anything about it.
@@ -267,13 +268,15 @@ mod tests {
     struct Second {
         page: Option<u64>,
         media: Option<u64>,
+        /// Its person has left.
+        left: bool,
         connecting: bool,
         phone: Phone,
         called_off: bool,
     }
 
     const WELL: Second =
-        Second { page: None, media: None, connecting: false, phone: Phone::Nothing, called_off: false };
+        Second { page: None, media: None, left: false, connecting: false, phone: Phone::Nothing, called_off: false };
 
     fn gone(since: u64, now: u64) -> Option<u64> {
         (now >= since).then_some(since)
@@ -286,8 +289,9 @@ mod tests {
         let at = |second: u64| start + Duration::from_secs(second);
         let mut all = Vec::new();
         for second in 0..seconds {
-            let Second { page, media, connecting, phone, called_off } = signs(second);
+            let Second { page, media, left, connecting, phone, called_off } = signs(second);
             let media = match media {
+                _ if left => Media::NoPage,
                 Some(since) => Media::Quiet(at(since)),
                 None if connecting => Media::Connecting,
                 None => Media::Connected,
@@ -329,6 +333,18 @@ mod tests {
         let never = watch(100, |now| Second { connecting: now >= 5, ..WELL });
         assert_eq!(never, moves(&[(12, "call in 8"), (20, "call: MediaGone")]));
         assert_eq!(watch(100, |now| Second { connecting: now % 7 != 0, ..WELL }), [], "it does every time");
+        let again = watch(100, |now| match now {
+            17..20 => Second { media: Some(10), ..WELL },
+            20.. => Second { connecting: true, ..WELL },
+            _ => WELL,
+        });
+        assert_eq!(again, moves(&[(17, "call in 8"), (25, "call: MediaGone")]), "a new try is no sign of life");
+    }
+
+    #[test]
+    fn whoever_leaves_while_the_media_is_gone_is_not_called() {
+        let left = watch(100, |now| Second { media: gone(17, now).map(|_| 10), left: now >= 20, ..WELL });
+        assert_eq!(left, moves(&[(17, "call in 8"), (20, "withdraw")]));
     }
 
     #[test]

@@ -404,4 +404,11 @@ async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
     let order = orders.recv().await.unwrap();
     assert_eq!((order.consultation.as_str(), order.seat.as_str()), (consultation.as_str(), patient));
     assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT);
+    drop(order);
+
+    let page = server.page_on(&seats[1], OWN_DEVICE).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    drop((doctor, page));
+    tokio::time::sleep(std::time::Duration::from_millis(4_500)).await;
+    assert!(orders.try_recv().is_err(), "nobody is called into a room that has lost its host as well");
 }

@@ -23,6 +23,8 @@ export async function softphone(t, booked) {
 /** A practitioner and a patient in a call, the patient behind the link, both with names and the patient with a number. */
 export async function callWithNumber(t, more = {}, patient = {}, practitioner = {}) {
   const booked = await lab.server.book([{ ...DOCTOR, ...practitioner }, { ...PERSON, ...patient }], "en", more);
+  // Or who agreed to be called is called once the pages are closed.
+  t.after(() => lab.server.request("DELETE", `/v1/consultations/${booked.id}`));
   const doctor = await lab.seat(t, lab.a, { devices: PRACTITIONER });
   const person = await lab.seat(t, lab.b, { devices: PATIENT });
   await Promise.all([doctor.enter(booked.practitioner.link), person.enter(booked.patient.link)]);

@@ -57,8 +57,9 @@ test("call me rings the telephone, key 1 joins, the page is silent meanwhile, an
   await hears(practitioner, id, CALLER);
   await isOnePerson(practitioner, id);
   await sleep(1500);
-  const both = await practitioner.observe(id, 1500);
-  assert.ok(both.shows(PATIENT), `the picture goes on: ${both}`);
+  await practitioner.watch(id);
+  let both;
+  await until("the picture goes on", async () => (both = await practitioner.seen(id)).shows(PATIENT), { describe: () => `(${both})` });
   assert.ok(!both.sounds(PATIENT), `the page's own voice is off: ${both}`);
 
   await patient.press("hang-up-phone");

@@ -3,7 +3,7 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import type { ErrorCode } from "../protocol/generated.ts";
-import { cardsPending, seatsWaiting, type Passing } from "../sdk/call-state.ts";
+import { cardsPending, isCallAwaited, seatsWaiting, type Passing } from "../sdk/call-state.ts";
 import { endsEncryption } from "../sdk/phones.ts";
 import { handOverText, seatName } from "./announcements.ts";
 import { cardName } from "./gates.ts";
@@ -28,7 +28,8 @@ function connection({ strings, state }: View): TemplateResult | typeof nothing {
       <span class="spinner" aria-hidden="true"></span><span>${strings.joiningTitle}</span>
     </div>`;
   }
-  if (state.phase === "reconnecting") {
+  // That one will be called says it too, and a small telephone has no room for both.
+  if (state.phase === "reconnecting" && !isCallAwaited(state)) {
     return html`<div class="notice strong" data-notice="reconnecting">
       <span class="spinner" aria-hidden="true"></span>
       <span><strong>${strings.reconnectingTitle}</strong> ${strings.reconnectingText}</span>

@@ -114,7 +114,7 @@ function phoneOffer(view: View): TemplateResult | typeof nothing {
   const { ending = null } = ownPhone(state) ?? {};
   const awaited = isCallAwaited(state) && ending !== null;
   return html`<div class="notice phone" data-notice=${awaited ? "phone-awaited" : "phone-offer"}>
-    ${ICONS.phone}
+    ${awaited ? html`<span class="spinner" aria-hidden="true"></span>` : ICONS.phone}
     <span>
       <strong>${awaited ? strings.phone.willCallOn(ending) : strings.phone.offer}</strong> ${awaited ? strings.phone.awaited : nothing}
     </span>
@@ -194,7 +194,7 @@ function otherNotice(view: View, info: SeatInfo, phone: Phone): TemplateResult |
   if (known || (doing !== "planned" && panel === "people")) return nothing;
   return html`<div class="notice phone" data-notice="phone-other" data-phone=${doing}>
     ${doing === "planned" ? countdown(phone) : ICONS.phone}
-    <span>${words.saidOther(name, otherPhoneText(phone, strings))}</span>
+    <span><strong>${name}</strong> <span class="said">${otherPhoneText(phone, strings)}</span></span>
     ${isOutcome(phone) ? dismissal(view, () => call.dismiss("phone", info.seat)) : nothing}
     ${view.state.permissions.admit ? html`<div class="row">${hostButtons(view, info, phone)}</div>` : nothing}
   </div>`;

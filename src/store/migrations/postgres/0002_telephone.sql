@@ -13,6 +13,3 @@ ALTER TABLE seats ADD COLUMN phone_consent BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX seats_by_pin ON seats (pin_hash);
 
 ALTER TABLE consultations ADD COLUMN e2ee TEXT NOT NULL DEFAULT 'off';
-
--- What a clinic has used of its minutes of the day, read once at a start: the journal has no other index by time.
-CREATE INDEX journal_of_minutes ON journal (at) WHERE kind IN ('phone.charged', 'phone.minutes_used');

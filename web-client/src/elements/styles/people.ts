@@ -171,6 +171,11 @@ export const PEOPLE = css`
       margin-top: auto;
     }
 
+    /* Alone in its row. */
+    .room-actions button:nth-child(odd):has(+ .end) {
+      grid-column: 1 / -1;
+    }
+
     .room-actions button {
       padding-inline: 0.5rem;
       font-size: 1rem;

@@ -10,8 +10,12 @@ export const TELEPHONE = css`
     background: var(--card);
   }
 
-  .notice.phone > span {
+  .notice.phone > span:not(.spinner) {
     flex: 1 1 11rem;
+  }
+
+  .notice.phone .said {
+    display: block;
   }
 
   .notice.phone .row {
@@ -107,6 +111,7 @@ export const TELEPHONE = css`
     line-height: 1.35;
   }
 
+  .notice.phone .said::first-letter,
   .phone-line p span::first-letter {
     text-transform: uppercase;
   }
