@@ -51,8 +51,9 @@ pub(super) enum Life {
 
 /// See the module.
 pub(super) struct Leg {
-    inbox: Inbox,
+    /// Before the inbox, and so dropped before it: who is told that a leg is gone finds its ports closed.
     ports: PortPair,
+    inbox: Inbox,
     rule: SourceRule,
     reports: Reports,
     connection: Option<Connection>,
