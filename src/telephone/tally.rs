@@ -191,19 +191,19 @@ impl CallFigures {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Sound {
     Well,
-    NoSound,
+    Unheard,
     Silent,
     Lost,
     NothingSent,
 }
 
 impl Sound {
-    const ALL: [Sound; 5] = [Sound::Well, Sound::NoSound, Sound::Silent, Sound::Lost, Sound::NothingSent];
+    const ALL: [Sound; 5] = [Sound::Well, Sound::Unheard, Sound::Silent, Sound::Lost, Sound::NothingSent];
 
     fn label(self) -> &'static str {
         match self {
             Sound::Well => "well",
-            Sound::NoSound => "no_sound",
+            Sound::Unheard => "no_sound",
             Sound::Silent => "silent",
             Sound::Lost => "lost",
             Sound::NothingSent => "nothing_sent",
@@ -354,12 +354,12 @@ impl Tally {
     fn hears(&mut self, news: LineNews) {
         let event = match news {
             LineNews::NoSound => {
-                self.heard = Sound::NoSound;
+                self.heard = Sound::Unheard;
                 "no_sound"
             }
             LineNews::Silent => {
                 // One that never was heard is told so, whatever else it does.
-                self.heard = if self.heard == Sound::NoSound { Sound::NoSound } else { Sound::Silent };
+                self.heard = if self.heard == Sound::Unheard { Sound::Unheard } else { Sound::Silent };
                 "silent"
             }
             LineNews::Lost => {
@@ -529,8 +529,8 @@ mod tests {
         call.handle_input(&Input::Answered, Instant::now());
         assert_eq!(desk.legs(Sound::Well), 1);
         for (news, shown) in [
-            (LineNews::NoSound, Sound::NoSound),
-            (LineNews::Unsent, Sound::NoSound),
+            (LineNews::NoSound, Sound::Unheard),
+            (LineNews::Unsent, Sound::Unheard),
             (LineNews::Lost, Sound::Lost),
             (LineNews::Probe, Sound::Lost),
             (LineNews::Back, Sound::NothingSent),

@@ -276,6 +276,7 @@ async fn an_offer_may_be_asked_for_in_the_middle_of_a_call() {
             Step::Maybe(100),
             Step::Holding(What::Status(200), "m=audio 20000"),
             Step::Once(request("ACK", 2, "", &sdp(4020, ""))),
+            Step::Pause(300),
             Step::Say(request("BYE", 3, "", "")),
             Step::Status(200),
         ],

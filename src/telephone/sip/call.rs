@@ -81,17 +81,19 @@ impl Call {
     pub(super) async fn run(mut self) {
         let cause = loop {
             let (tick, hub) = (self.next_tick(), Arc::clone(&self.parts.hub));
+            // In this order: an ACK is heard before the BYE that followed it.
             let step = tokio::select! {
+                biased;
+                () = hub.closing() => self.hang_up_heard(Reason::Shutdown).await,
                 command = self.parts.commands.recv() => self.handle_command(command).await,
-                Some(request) = self.parts.requests.recv() => self.handle_request(request),
                 message = unacknowledged(&mut self.parts.unacknowledged) => self.handle_acknowledged(message),
+                Some(request) = self.parts.requests.recv() => self.handle_request(request),
                 news = pending(&mut self.pending) => match news {
                     News::Message(message) => self.handle_pending_message(message),
                     News::Answer(answer) => self.handle_answer(answer),
                 },
                 Some(report) = self.reports.1.recv() => self.handle_report(report),
                 () = sleep_until(tick.into()) => self.handle_tick(),
-                () = hub.closing() => self.hang_up_heard(Reason::Shutdown).await,
             };
             if let ControlFlow::Break(cause) = step {
                 break cause;
