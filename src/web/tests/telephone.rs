@@ -349,10 +349,10 @@ async fn a_clinic_is_told_what_calls_have_used_and_each_mark_of_its_day_once() {
     };
     let (second, _orders) = restarted(8).await;
     let half = (json!({"percent": 50, "limit": 8}), Value::Null);
-    assert_eq!(marks(&second).await, [half.clone()]);
-    assert_eq!(marks(&second).await, [half.clone()], "once a day");
+    assert_eq!(marks(&second).await, std::slice::from_ref(&half));
+    assert_eq!(marks(&second).await, std::slice::from_ref(&half), "once a day");
     let (third, mut orders) = restarted(8).await;
-    assert_eq!(marks(&third).await, [half.clone()], "also when the server was started again");
+    assert_eq!(marks(&third).await, std::slice::from_ref(&half), "also when the server was started again");
     assert_eq!(third.call(&consultation, &seats[1], "POST").await.0, StatusCode::ACCEPTED);
     drop(orders.recv().await);
     // The limit is lowered while the server runs.
