@@ -20,7 +20,7 @@ pub async fn run(mut settings: Settings, json: bool, use_tls: bool) -> anyhow::R
         settings.media_addr = config::demo_media_addrs();
     }
     if settings.telephone.enabled.is_none() && settings.telephone.trunk.is_empty() {
-        settings.telephone = demo_telephone();
+        settings.telephone = demo_telephone(json);
     }
     // A demonstration is stopped by hand: it does not wait for an hour.
     settings.drain_seconds.get_or_insert(DRAIN_SECONDS);
@@ -104,12 +104,14 @@ fn print_telephone(address: &str, pin: &str) {
 
 /// A line without an operator: a softphone on this machine calls the printed address, and is called where it called from; before it
 /// has called, on this machine's port 5060. Nobody else's machine is heard.
-fn demo_telephone() -> TelephoneSettings {
+fn demo_telephone(json: bool) -> TelephoneSettings {
     let own: Vec<IpAddr> = config::demo_media_addrs().iter().map(|addr| addr.bind).filter(IpAddr::is_ipv4).collect();
     let shown = own.iter().find(|ip| !ip.is_loopback()).copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let allow: Vec<String> = own.iter().map(|ip| format!("\"{ip}\"")).collect();
-    // The same one each time can be typed again, or stand in a softphone's list.
-    let port = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, SIP_PORT)).map_or(0, |_| SIP_PORT);
+    // A person finds the same one each time, which can be typed again or stand in a softphone's list. A program reads what it is, and
+    // starts several demonstrations at the same moment.
+    let is_free = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, SIP_PORT)).is_ok();
+    let port = if !json && is_free() { SIP_PORT } else { 0 };
     // Its keys are those of the sample configuration: a person reads there what they mean.
     let text = format!(
         "enabled = true\npublic_ip = [\"{shown}\"]\nsip_udp = \"0.0.0.0:{port}\"\nmax_legs = 8\nself_test_code = \"0000\"\n[[trunk]]\nname = \"demo\"\n\
