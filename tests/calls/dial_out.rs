@@ -11,7 +11,7 @@ use crate::page::Page;
 use crate::phone::{Call, TAG};
 use crate::raw::Raw;
 use crate::server::{Booked, Server, Setup, tone_of, trunk};
-use crate::voice::Speech;
+use crate::voice::{PATIENCE, Speech};
 
 /// A server whose only line this is, a consultation, and the practitioner's page in it. The patient needs nobody to come in.
 async fn called(sip: &Raw, telephone: &str) -> (Server, Booked, Page) {
@@ -29,10 +29,10 @@ async fn calls(server: &Server, booked: &Booked) {
     assert_eq!(status, StatusCode::ACCEPTED, "{body}");
 }
 
-/// What the journal tells, and nothing of who wanted it.
+/// What the journal tells, and nothing of who wanted it nor of what it cost, which is told when the minutes are next looked at.
 async fn journal(server: &Server, booked: &Booked) -> Vec<(String, Value)> {
     let told = server.told(booked, 1).await;
-    told.into_iter().filter(|(kind, _)| kind != "called").collect()
+    told.into_iter().filter(|(kind, _)| kind != "called" && kind != "charged").collect()
 }
 
 fn failed(cause: &str) -> (String, Value) {
@@ -69,6 +69,12 @@ async fn a_busy_telephone_is_called_once_more_and_joins_by_its_key() {
     server.is_quiet().await;
     let kinds: Vec<String> = journal(&server, &booked).await.into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, ["answered", "joined", "left"]);
+    let charged = async {
+        while !server.told(&booked, 1).await.iter().any(|(kind, _)| kind == "charged") {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, charged).await.expect("what was answered counts against the clinic's minutes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
