@@ -76,7 +76,7 @@ async fn who_lost_the_network_resumes_the_visit_and_has_media_again() {
 async fn junk_beside_a_call_is_dropped_for_its_reasons() {
     let server = Server::start();
     let metrics_url = Some(format!("{}/metrics", server.admin_url));
-    let plan = Plan { junk: Some(2_000), metrics_url, ..plan() };
+    let plan = Plan { junk: Some(500), metrics_url, ..plan() };
     let report = run("hostile", &plan, &server).await;
     assert!(report.missed.is_empty(), "{:?}", report.missed);
     let drops = report.extra["server_drops"].as_object().unwrap();
