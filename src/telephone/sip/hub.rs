@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rsipstack::platform::CancellationToken;
-use rsipstack::sip::Transport;
+use rsipstack::sip::{Headers, Transport};
 use rsipstack::transaction::endpoint::EndpointInnerRef;
 use rsipstack::transaction::transaction::Transaction;
 use rsipstack::transport::{SipAddr, SipConnection};
@@ -20,6 +20,7 @@ use crate::config::telephone::{Network, SipTransport, TrunkConfig, TrunkName};
 
 use super::digest::Challenger;
 use super::endpoint::Settings;
+use super::fields::Address;
 use super::screen::{Dropped, Screen};
 use super::stream::{self, Place};
 use super::{fields, names};
@@ -100,7 +101,7 @@ pub(super) struct Hub {
     streams: Mutex<HashMap<(SocketAddr, SipTransport), Flow>>,
     /// Streams that we opened, by trunk.
     dialled: tokio::sync::Mutex<HashMap<TrunkName, Flow>>,
-    /// Who called in last, on trunks that ring them: their contact, and where it was sent from.
+    /// Who called in last, on trunks that ring them: their address, and where the call was sent from.
     last_callers: Mutex<HashMap<TrunkName, (String, SocketAddr)>>,
     /// Realms that trunks named first.
     realms: Mutex<HashMap<TrunkName, String>>,
@@ -214,10 +215,14 @@ impl Hub {
         }
     }
 
-    /// Somebody called in.
-    pub(super) fn handle_caller(&self, trunk: &TrunkConfig, contact: &str, from: SocketAddr) {
-        if trunk.rings_last_caller {
-            lock(&self.last_callers).insert(trunk.name.clone(), (contact.to_owned(), from));
+    /// Somebody called in. Under its own name, not its contact: that of a softphone is another one after each start.
+    pub(super) fn handle_caller(&self, trunk: &TrunkConfig, headers: &Headers, from: SocketAddr) {
+        let is_plain = |user: &String| user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-_.".contains(&byte));
+        let caller = fields::one(headers, "From").and_then(Address::parse).and_then(|address| address.user());
+        if trunk.rings_last_caller
+            && let Some(user) = caller.filter(is_plain)
+        {
+            lock(&self.last_callers).insert(trunk.name.clone(), (format!("sip:{user}@{from}"), from));
         }
     }
 

@@ -81,7 +81,7 @@ pub(super) async fn handle_invite(hub: Arc<Hub>, mut transaction: Transaction, i
     let contact = outbound::contact(&trunk, &flow);
     let state = DialogState::from_request(&transaction.original, &tag, contact);
     let Some(state) = state else { return reply(transaction, 400, &[]) };
-    hub.handle_caller(&trunk, &state.target, flow.peer);
+    hub.handle_caller(&trunk, &transaction.original.headers, flow.peer);
     let (registered, requests) = match hub.register((state.call_id.clone(), tag.clone()), Some(state.opened())) {
         Ok(registered) => registered,
         // The same request came on two ways: one of them is enough (RFC 3261 section 8.2.2.2).
