@@ -177,8 +177,8 @@ prompts! {
 
     /// The server stops: from here or there, there will be another call. Goodbye.
     Draining "draining"
-    "La ligne va être coupée. Rappelez dans quelques minutes, ou attendez notre appel. Au revoir."
-    "The line will now be cut. Call again in a few minutes, or wait for our call. Goodbye."
+    "La ligne va être coupée. Rappelez dans quelques minutes, votre code reste valable. Au revoir."
+    "The line will now be cut. Please call again in a few minutes, your code stays valid. Goodbye."
 
     /// Something is broken here. Goodbye.
     Fault "fault"
