@@ -18,6 +18,8 @@ fn plan() -> Plan {
         p99_change_ms_max: Some(2_000.0),
         join_p95_ms_max: Some(9_000.0),
         loss_max: Some(5.0),
+        // What junk there is must be refused; how fast it was made is the machine's.
+        junk_min: Some(0.0),
         ..Limits::default()
     };
     Plan {

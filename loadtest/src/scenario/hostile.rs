@@ -135,7 +135,7 @@ fn judge(report: &mut Report, plan: &Plan, quiet: &Report, asked: u32, thrown: T
     let added = loss_percent(report) - loss_percent(quiet);
     report.add("added_loss_percent", added);
     report.limit("packets lost because of junk", Some(added), plan.loss_max(), "%");
-    if sent_per_second < SENT_SHARE_MIN * f64::from(asked) {
+    if sent_per_second * 100.0 < plan.limits.junk_min.unwrap_or(JUNK_PERCENT_MIN) * f64::from(asked) {
         report.miss(format!("the generator sent only {sent_per_second:.0} of {asked} junk datagrams a second"));
     }
 }
@@ -163,7 +163,7 @@ const ROOMS: usize = 10;
 /// Datagrams a second when nothing else is said.
 const JUNK: u32 = 100_000;
 /// Less was not the test that was asked for.
-const SENT_SHARE_MIN: f64 = 0.9;
+const JUNK_PERCENT_MIN: f64 = 90.0;
 /// The rest may be lost in full receive buffers; under junk that is what loss limits are for.
 const REFUSED_SHARE_MIN: f64 = 0.5;
 /// As many classes as share a media port.

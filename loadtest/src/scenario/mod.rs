@@ -59,6 +59,9 @@ pub struct Limits {
     /// Packets lost, percent
     #[arg(long, value_name = "PERCENT")]
     pub loss_max: Option<f64>,
+    /// Junk that `hostile` really sent, percent of what it was asked for: less is no result
+    #[arg(long, value_name = "PERCENT")]
+    pub junk_min: Option<f64>,
     /// 99 of 100 packets' one-way latency, milliseconds
     #[arg(long, value_name = "MS")]
     pub p99_ms_max: Option<f64>,
@@ -163,7 +166,7 @@ const LOSS_PERCENT_MAX: f64 = 0.1;
 const ROOMS_MAX: usize = 2_000;
 /// More than any server seats in one room.
 const SUBSCRIBERS_MAX: usize = 500;
-/// The storm has a thousand.
+/// Twice the storm that the server must stand.
 const PARTICIPANTS_MAX: usize = 2_000;
 /// A soak over a night.
 const SECONDS_MAX: u64 = 43_200;
