@@ -47,6 +47,8 @@ pub struct Switchboard {
 
 struct Running {
     call: CallId,
+    /// Nobody asked for it: the ladder did.
+    alone: bool,
     control: mpsc::Sender<PhoneCause>,
     doing: Doing,
 }
@@ -193,6 +195,7 @@ impl Switchboard {
         let encryption = Encryption::from_name(&consultation.e2ee);
         let number = self.number_of(encryption, seat)?;
         encryption.admits_telephone(encryption_ends)?;
+        let alone = *by == Actor::Server;
         let by = match by {
             Actor::Seat(seat) => seat.as_str(),
             Actor::Clinic | Actor::Operator | Actor::Server => consultation.id.as_str(),
@@ -203,7 +206,7 @@ impl Switchboard {
             Entry::Occupied(_) => return Err(PhoneCause::TooManyAtOnce),
             Entry::Vacant(free) => {
                 let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
-                free.insert(Running { call, control, doing: Doing::now(PhoneState::Calling, None) });
+                free.insert(Running { call, alone, control, doing: Doing::now(PhoneState::Calling, None) });
                 call
             }
         };
@@ -237,6 +240,15 @@ impl Switchboard {
     pub fn hang_up(&self, seat: &str, cause: PhoneCause) -> bool {
         // Full: it is being called off already.
         self.calls.get(seat).map(|running| running.control.try_send(cause)).is_some()
+    }
+
+    /// Calls off a call that the ladder had made, unless somebody has answered it: whoever did may be on the way in.
+    pub(super) fn call_off_own(&self, seat: &str, cause: PhoneCause) {
+        let rings = |running: &Running| matches!(running.doing.state, PhoneState::Calling | PhoneState::Ringing);
+        if let Some(running) = self.calls.get(seat).filter(|running| running.alone && rings(running)) {
+            // Full: it is being called off already.
+            running.control.try_send(cause).ok();
+        }
     }
 
     /// A call that the server makes does something else now.
