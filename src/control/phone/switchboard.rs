@@ -77,10 +77,10 @@ impl fmt::Debug for Switchboard {
 
 /// A call to be made.
 pub struct DialOrder {
-    /// Public identifier.
-    pub consultation: String,
+    /// As it was when the call was asked for: nothing has to be read to make it.
+    pub consultation: ConsultationRecord,
     /// Whom to call.
-    pub seat: String,
+    pub seat: SeatRecord,
     /// On this number.
     pub number: Number,
     /// Of the words that are said.
@@ -211,7 +211,7 @@ impl Switchboard {
             }
         };
         let ticket = self.ticket(call, Some(seat.id.clone()));
-        let (consultation, seat) = (consultation.id.clone(), seat.id.clone());
+        let (consultation, seat) = (consultation.clone(), seat.clone());
         let order = DialOrder { consultation, seat, number: number.clone(), language, ticket, cancelled };
         // A full queue is a telephone that does not work: the ticket goes with the order.
         self.orders.try_send(order).map_err(|_| PhoneCause::NoLine)?;
@@ -282,7 +282,7 @@ impl Switchboard {
         lock(&self.throttle).pace(caller, trunk, &self.config().pin, Instant::now())
     }
 
-    /// A PIN was wrong.
+    /// A PIN was guessed, and wrong.
     pub fn handle_wrong_pin(&self, caller: Option<CallerMark>, trunk: &str) {
         let alarm = lock(&self.throttle).handle_wrong(caller, trunk, &self.config().pin, Instant::now());
         if let Some(GuessingAlarm { trunk }) = alarm {

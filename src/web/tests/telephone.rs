@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Settings;
 use crate::config::telephone::TelephoneConfig;
+use crate::control::phone::pins::{PinFinds, Try};
 use crate::control::phone::seat_phone::{Arrival, PhoneStage};
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
 use crate::store::Store as _;
@@ -117,7 +118,7 @@ async fn the_patient_asks_for_a_call_and_both_sides_see_how_it_goes() {
     let mut page = server.page(&seats[1]).await;
     page.say(&ClientMessage::Call { seat: id(&seats[1]).into(), encryption_ends: false }).await;
     let order = orders.recv().await.unwrap();
-    assert_eq!((order.seat.as_str(), order.number.e164()), (id(&seats[1]), "+33612345678"));
+    assert_eq!((order.seat.id.as_str(), order.number.e164()), (id(&seats[1]), "+33612345678"));
     for (state, cause) in [
         (PhoneState::Calling, None),
         (PhoneState::Ringing, None),
@@ -201,27 +202,27 @@ async fn encryption_that_is_required_lets_no_telephone_in_and_preferred_asks_the
     page.hears(phone(&seats[1], PhoneState::Failed, Some(PhoneCause::EncryptionEnds), Some("78"))).await;
     let mut doctor = server.page_inside(&seats[0]).await;
     doctor.say(&call).await;
-    assert_eq!(orders.recv().await.unwrap().seat, id(&seats[1]), "the host's word counts, not the patient's");
+    assert_eq!(orders.recv().await.unwrap().seat.id, id(&seats[1]), "the host's word counts, not the patient's");
 }
 
 #[tokio::test]
 async fn a_pin_opens_its_seat_and_no_other_digits_do() {
     let (server, _orders) = Server::with_telephone().await;
     let (consultation, seats) = server.book_with(patient(), json!({})).await;
-    let opens = async |digits: &str| {
-        let found = server.consultations.open_pin(&Pii(digits.to_owned())).await.unwrap();
-        found.map(|(_, seat)| seat.id)
+    let opens = async |digits: &str| match server.consultations.open_pin(&Pii(digits.to_owned())).await.unwrap() {
+        PinFinds::Seat(found) => Ok(found.1.id),
+        other => Err(Try::of(&other, false)),
     };
     let pin = seats[1]["pin"].as_str().unwrap().to_owned();
-    assert_eq!(opens(&pin).await.as_deref(), Some(id(&seats[1])));
-    assert_eq!(opens(&pin[1..]).await, None);
-    assert_eq!(opens("").await, None);
+    assert_eq!(opens(&pin).await.as_deref(), Ok(id(&seats[1])));
+    assert_eq!(opens(&pin[1..]).await, Err(Try::Wrong));
+    assert_eq!(opens("").await, Err(Try::Wrong));
     let (_, later) = server.book_with(patient(), json!({"starts_at": "2099-01-01T09:00:00Z"})).await;
-    assert_eq!(opens(later[1]["pin"].as_str().unwrap()).await, None, "not yet");
+    assert_eq!(opens(later[1]["pin"].as_str().unwrap()).await, Err(Try::Outside), "not yet");
     server.on_seat(&consultation, &seats[1], "remove", Value::Null).await;
-    assert_eq!(opens(&pin).await, None, "removed");
+    assert_eq!(opens(&pin).await, Err(Try::Outside), "removed");
     server.api("DELETE", &format!("/v1/consultations/{consultation}"), Value::Null).await;
-    assert_eq!(opens(seats[0]["pin"].as_str().unwrap()).await, None, "over");
+    assert_eq!(opens(seats[0]["pin"].as_str().unwrap()).await, Err(Try::Wrong), "over");
 }
 
 #[tokio::test]
@@ -409,7 +410,7 @@ async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
     drop(page);
     doctor.hear_until(is_planned).await;
     let order = orders.recv().await.unwrap();
-    assert_eq!((order.consultation.as_str(), order.seat.as_str()), (consultation.as_str(), patient));
+    assert_eq!((order.consultation.id.as_str(), order.seat.id.as_str()), (consultation.as_str(), patient));
     assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT);
     drop(order);
 
