@@ -31,7 +31,8 @@ pub(super) enum Choice {
 /// Of the lines that are best off, the first by priority that is free. A line that is less well is no way around the rate of a better
 /// one: it may cost seconds, and the better one is free again within a second.
 pub(super) fn choose(lines: &[Candidate], now: Instant) -> Choice {
-    let free = || lines.iter().enumerate().filter_map(|(at, line)| Some((at, line.rank?, line.priority, line.free_from?)));
+    let free =
+        || lines.iter().enumerate().filter_map(|(at, line)| Some((at, line.rank?, line.priority, line.free_from?)));
     let Some(best) = free().map(|(_, rank, ..)| rank).min() else {
         return if lines.iter().any(|line| line.rank.is_some()) { Choice::Full } else { Choice::NoLine };
     };
