@@ -24,4 +24,5 @@ mod phone;
 mod raw;
 mod secure;
 mod server;
+mod turn;
 mod voice;
