@@ -4,7 +4,9 @@
 //! clinic's API the clinic's key decides, and the answer waits until it is durable. What a host may do by its role is `policy`;
 //! what follows in the room is `settle`.
 
-use colloque_signaling::message::{ErrorCode, GateAnswer, HandOverReason, MediaSource, PhoneCause, Role, ServerMessage};
+use colloque_signaling::message::{
+    ErrorCode, GateAnswer, HandOverReason, MediaSource, PhoneCause, Role, ServerMessage,
+};
 use colloque_signaling::session::CloseReason;
 
 use crate::pii::Pii;

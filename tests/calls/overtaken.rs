@@ -87,7 +87,8 @@ async fn a_clinic_stops_it(method: &str, path: &str, cause: &str) {
     is_called(&server, &booked).await;
     let invite = sip.expect("INVITE").await;
     sip.reply(&invite, "180 Ringing", TAG, "").await;
-    let seat = if matches!(path, "/remove" | "/revoke") { format!("/seats/{}", id(&booked.seats[1])) } else { String::new() };
+    let seat =
+        if matches!(path, "/remove" | "/revoke") { format!("/seats/{}", id(&booked.seats[1])) } else { String::new() };
     let (status, body) = server.api(method, &format!("/v1/consultations/{}{seat}{path}", booked.id), Value::Null).await;
     assert!(status.is_success(), "{path} {status} {body}");
     is_called_off(&mut sip, &invite).await;

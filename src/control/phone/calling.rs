@@ -78,8 +78,7 @@ impl Consultations {
             None => board.call(wanted, language_from_name(&consultation.language)),
         };
         drop(state);
-        let number =
-            called.inspect_err(|cause| self.metrics.count_call("out", NO_TRUNK, CallOutcome::Seat(*cause)))?;
+        let number = called.inspect_err(|cause| self.metrics.count_call("out", NO_TRUNK, CallOutcome::Seat(*cause)))?;
         let called = self.told(consultation, Some(&seat.id), &Fact::PhoneCalled { by: by.clone() });
         self.journal.record(Vec::new(), vec![called]);
         Ok(number.ending().to_owned())

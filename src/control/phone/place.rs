@@ -213,7 +213,8 @@ impl RoomState {
         let let_in = is_let_in(Comes { how, vouched, attends: seat.attends(), returns });
         let waiting = PhoneStage::Waiting { consent_due: false, encryption_ends: false };
         let (standing, receiver) = watch::channel(PhoneStanding { stage: waiting, silenced: false, aside: false });
-        seat.phone = SeatPhone::On(OnLine { call, how, let_in, agreed, leg: None, muted: false, hand: false, standing });
+        seat.phone =
+            SeatPhone::On(OnLine { call, how, let_in, agreed, leg: None, muted: false, hand: false, standing });
         self.settle();
         Ok(receiver)
     }
