@@ -294,7 +294,7 @@ async function telephone(language) {
     await picture(language, `phone-waiting-${state}`, patient);
   }
   await tells(practitioner, phone("ready"), phone("waiting", null, { matches_file: true }));
-  await picture(language, "phone-host-waiting", practitioner);
+  await picture(language, "phone-host-arrived", practitioner);
   await practitioner.page.setViewportSize(SIZES[2]);
   await practitioner.press("people");
   await tells(practitioner, phone("waiting", null, { matches_file: false }));
