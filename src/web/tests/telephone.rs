@@ -281,8 +281,9 @@ async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to
     let (consultation_of, record) = server.consultations.journal().seat(id(&seats[1])).await.unwrap().unwrap();
     for (how, matches_file) in [(Arrival::DialledIn, None), (Arrival::Called, Some(true)), (Arrival::DialledIn, None)] {
         let place = server.consultations.phone_arrive(&consultation_of, &record, how).await.unwrap();
-        server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
-        doctor.hears(told(PhoneState::Waiting, None, matches_file)).await;
+        let (call, waits) = (Some(place.call()), PhoneState::Waiting);
+        server.consultations.tell_phone(&consultation_of, id(&seats[1]), call, waits, None);
+        doctor.hears(told(waits, None, matches_file)).await;
         drop(place);
         server.tells(&consultation, &seats[1], PhoneState::Ringing, None).await;
     }
