@@ -124,7 +124,10 @@ impl Consultations {
         if agreed && visit.room.lock().agree_to_phone(seat) {
             return;
         }
-        if let Err(cause) = self.call(&consultation, &record, &visit.actor(), agreed) {
+        let refused = self.call(&consultation, &record, &visit.actor(), agreed).err();
+        // Whoever wants a call that is being made already has it: it did not fail.
+        let is_called = self.phones().is_some_and(|board| board.doing(seat).is_some());
+        if let Some(cause) = refused.filter(|_| !is_called) {
             visit.room.lock().set_phone(seat, None, PhoneState::Failed, Some(cause));
         }
     }
