@@ -216,6 +216,8 @@ impl RoomState {
         seat.phone =
             SeatPhone::On(OnLine { call, how, let_in, agreed, leg: None, muted: false, hand: false, standing });
         self.settle();
+        // The server calls the number of the file; of who calls in, `tell_phone_match` says whether the number is it.
+        self.set_phone_match(&record.id, (how == Arrival::Called).then_some(true));
         Ok(receiver)
     }
 
