@@ -20,7 +20,7 @@ use crate::config::telephone::{TelephoneConfig, TrunkConfig, TrunkName};
 use crate::control::Consultations;
 use crate::control::metrics::{CallOutcome, NO_TRUNK};
 use crate::control::phone::pins::{PinFinds, Try};
-use crate::control::phone::switchboard::{CallTicket, DialOrder, Switchboard};
+use crate::control::phone::switchboard::{CallTicket, DialOrder, Switchboard, check_wanted};
 use crate::pii::Pii;
 
 use super::call::Times;
@@ -214,11 +214,21 @@ impl Lines {
 
     async fn make(self: Arc<Self>, order: DialOrder) {
         let DialOrder { consultation, seat, number, language, ticket, cancelled } = order;
-        let Ok((leg, sound)) = self.media.open(LegSpec { learnable: self.media_networks() }) else {
-            let cause = Some(PhoneCause::LinesBusy);
-            self.consultations.metrics().count_call("out", NO_TRUNK, CallOutcome::Seat(PhoneCause::LinesBusy));
-            let state = PhoneState::Failed;
-            return self.consultations.tell_phone(&consultation, &seat.id, state, cause);
+        // It may have been put out while its call was on the way here. Where that cannot be read, it is as it was when it was asked for.
+        let (consultation, seat) = match self.consultations.journal().seat(&seat.id).await {
+            Ok(Some(now)) => now,
+            Ok(None) => return,
+            Err(_) => (consultation, seat),
+        };
+        let opened = check_wanted(&consultation, &seat).and_then(|()| {
+            self.media.open(LegSpec { learnable: self.media_networks() }).map_err(|_| PhoneCause::LinesBusy)
+        });
+        let (leg, sound) = match opened {
+            Ok(opened) => opened,
+            Err(cause) => {
+                self.consultations.metrics().count_call("out", NO_TRUNK, CallOutcome::Seat(cause));
+                return self.consultations.tell_phone(&consultation, &seat.id, None, PhoneState::Failed, Some(cause));
+            }
         };
         let (machine, first) = DialOut::new(self.times(), Instant::now());
         let dialling = Dialling::new(Arc::clone(&self), number);
@@ -227,9 +237,19 @@ impl Lines {
         driver.run(first).await;
     }
 
-    /// Another attempt of the same call, when its books allow it.
-    pub(super) fn call_again(self: &Arc<Self>, whose: &Whose, ticket: &CallTicket) -> Result<Dialling, PhoneCause> {
-        let number = self.board.call_again(&whose.consultation, &whose.seat, ticket)?;
+    /// Another attempt of the same call, when its books and its seat allow it as they are now.
+    pub(super) async fn call_again(
+        self: &Arc<Self>,
+        whose: &Whose,
+        ticket: &CallTicket,
+    ) -> Result<Dialling, PhoneCause> {
+        let found = self.consultations.journal().seat(&whose.seat.id).await.map_err(|error| {
+            tracing::error!(%error, "no telephone can be called again");
+            PhoneCause::Fault
+        })?;
+        // An erased one is nowhere.
+        let (consultation, seat) = found.ok_or(PhoneCause::Over)?;
+        let number = self.board.call_again(&consultation, &seat, ticket)?;
         Ok(Dialling::new(Arc::clone(self), number))
     }
 

@@ -49,6 +49,7 @@ struct Running {
     call: CallId,
     /// Nobody asked for it: the ladder did.
     alone: bool,
+    consultation: String,
     control: mpsc::Sender<PhoneCause>,
     doing: Doing,
 }
@@ -77,7 +78,7 @@ impl fmt::Debug for Switchboard {
 
 /// A call to be made.
 pub struct DialOrder {
-    /// As it was when the call was asked for: nothing has to be read to make it.
+    /// As it was when the call was asked for: it is made also when nothing can be read any more.
     pub consultation: ConsultationRecord,
     /// Whom to call.
     pub seat: SeatRecord,
@@ -189,9 +190,7 @@ impl Switchboard {
     /// Has a seat called, when everything allows it.
     pub(in crate::control) fn call(&self, wanted: Wanted<'_>, language: Language) -> Result<Number, PhoneCause> {
         let Wanted { consultation, seat, by, encryption_ends } = wanted;
-        if consultation.ended_at.is_some() || !seat.admission.is_open() {
-            return Err(PhoneCause::Over);
-        }
+        check_wanted(consultation, seat)?;
         let encryption = Encryption::from_name(&consultation.e2ee);
         let number = self.number_of(encryption, seat)?;
         encryption.admits_telephone(encryption_ends)?;
@@ -206,7 +205,8 @@ impl Switchboard {
             Entry::Occupied(_) => return Err(PhoneCause::TooManyAtOnce),
             Entry::Vacant(free) => {
                 let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
-                free.insert(Running { call, alone, control, doing: Doing::now(PhoneState::Calling, None) });
+                let doing = Doing::now(PhoneState::Calling, None);
+                free.insert(Running { call, alone, consultation: consultation.id.clone(), control, doing });
                 call
             }
         };
@@ -225,6 +225,7 @@ impl Switchboard {
         seat: &SeatRecord,
         ticket: &CallTicket,
     ) -> Result<Number, PhoneCause> {
+        check_wanted(consultation, seat)?;
         let number = self.number_of(Encryption::from_name(&consultation.e2ee), seat)?;
         lock(&self.budget).ask_again(ticket.call, &seat.id, Instant::now(), today()).map_err(cause_of_budget)?;
         Ok(number)
@@ -242,11 +243,17 @@ impl Switchboard {
         self.calls.get(seat).map(|running| running.control.try_send(cause)).is_some()
     }
 
+    /// The same for every seat of a consultation.
+    pub(super) fn hang_up_all(&self, consultation: &str, cause: PhoneCause) {
+        for running in self.calls.iter().filter(|running| running.consultation == consultation) {
+            running.control.try_send(cause).ok();
+        }
+    }
+
     /// Calls off a call that the ladder had made, unless somebody has answered it: whoever did may be on the way in.
     pub(super) fn call_off_own(&self, seat: &str, cause: PhoneCause) {
         let rings = |running: &Running| matches!(running.doing.state, PhoneState::Calling | PhoneState::Ringing);
         if let Some(running) = self.calls.get(seat).filter(|running| running.alone && rings(running)) {
-            // Full: it is being called off already.
             running.control.try_send(cause).ok();
         }
     }
@@ -318,6 +325,15 @@ impl Switchboard {
     fn ticket(&self, call: CallId, seat: Option<String>) -> CallTicket {
         CallTicket { budget: Arc::clone(&self.budget), calls: Arc::clone(&self.calls), call, seat }
     }
+}
+
+/// Whether anybody can still want a call for this seat.
+///
+/// # Errors
+/// Its consultation is over, or it was put out of it.
+pub fn check_wanted(consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<(), PhoneCause> {
+    let open = consultation.ended_at.is_none() && seat.admission.is_open();
+    if open { Ok(()) } else { Err(PhoneCause::Over) }
 }
 
 fn asked<'a>(consultation: &'a ConsultationRecord, seat: &'a SeatRecord, by: &'a str) -> Asked<'a> {
