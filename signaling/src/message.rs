@@ -302,6 +302,10 @@ pub enum ServerMessage {
         /// been gone for so many; nothing when it would not.
         #[serde(default)]
         seconds: Option<u32>,
+        /// End-to-end encryption, which the consultation prefers, ends when this telephone is in, and is over as long as it is: said from
+        /// its first sign on, whatever the cause says.
+        #[serde(default)]
+        encryption_ends: bool,
     },
     /// How this seat comes in by telephone.
     DialIn {

@@ -175,6 +175,12 @@ pub enum Fact {
         /// By whose wish.
         by: Actor,
     },
+    /// The consultation prefers end-to-end encryption, and it was agreed that it ends as long as the seat's telephone is in.
+    #[serde(rename = "phone.encryption_waived")]
+    PhoneEncryptionWaived {
+        /// By whom.
+        by: Actor,
+    },
     /// The call was answered, by a person or a mailbox: nothing of the consultation is heard yet.
     #[serde(rename = "phone.answered")]
     PhoneAnswered {},

@@ -14,7 +14,7 @@ import type { View } from "../src/elements/view.ts";
 
 const said = (message: ServerMessage): CallEvent => ({ kind: "server", message });
 const phone = (state: PhoneState, cause: PhoneCause | null = null, more: Partial<Extract<ServerMessage, { type: "phone" }>> = {}) =>
-  said({ type: "phone", seat: "me", state, cause, number_ending: "78", matches_file: null, seconds: null, ...more });
+  said({ type: "phone", seat: "me", state, cause, number_ending: "78", matches_file: null, seconds: null, encryption_ends: false, ...more });
 const IN_CALL: CallState = { ...INITIAL_STATE, phase: "in_call", socket: "open", media: "connected", admitted: true, seat: "me" };
 const after = (...events: CallEvent[]): CallState => events.reduce(reduce, IN_CALL);
 
@@ -129,7 +129,7 @@ describe("words", () => {
   test("others' telephones and hands are said by name", () => {
     const room = reduce(IN_CALL, said({ type: "roster", seats: [seat("a", { display_name: "Noé" })] }));
     const inside = reduce(room, phone("in", "encryption_ends", { seat: "a", number_ending: null }));
-    expect(announcements(room, inside, STRINGS.en)).toEqual(["Noé: on the telephone.", STRINGS.en.phone.encryptionOver("Noé")]);
+    expect(announcements(room, inside, STRINGS.en)).toEqual(["Noé: on the telephone.", STRINGS.en.phone.encryption.over("Noé")]);
     const raised = said({ type: "roster", seats: [seat("a", { display_name: "Noé", telephone: { hand: true } })] });
     expect(heard(inside, raised)).toEqual(["Noé has raised a hand."]);
   });
@@ -337,6 +337,24 @@ describe("the pages", () => {
     }
   });
 
+  test("that encryption ends stands there from the first ring until the telephone is gone, beside what else there is to say", () => {
+    const ends = { seat: "a", encryption_ends: true };
+    const notice = (state: PhoneState, cause: PhoneCause | null = null, more = ends) =>
+      drawn(telephone.othersPhoneNotice({ ...view(reduce(host, phone(state, cause, more))), panel: null } as View));
+    const sign = (box: HTMLElement) => text(box.querySelector("[data-notice=encryption]") ?? document.createElement("i"));
+    const { ending, over } = STRINGS.en.phone.encryption;
+    for (const state of ["calling", "ringing", "confirming", "waiting"] as const) expect(sign(notice(state)), state).toBe(ending("a"));
+    for (const state of ["in", "silent", "lost"] as const) expect(sign(notice(state)), state).toBe(over("a"));
+    expect(notice("silent", "no_sound").querySelectorAll(".notice")).toHaveLength(2);
+    for (const state of ["left", "failed"] as const) expect(sign(notice(state, "busy", { ...ends, encryption_ends: false }))).toBe("");
+    const own = (state: PhoneState) => text(drawn(telephone.ownPhoneNotice(view(after(phone(state, null, { encryption_ends: true }))))));
+    for (const state of ["ringing", "in", "silent"] as const) expect(own(state)).toContain(STRINGS.en.phone.encryptionOverOwn);
+    const rings = reduce(host, phone("ringing", null, ends));
+    expect(announcements(host, rings, STRINGS.en)).toContain(ending("a"));
+    expect(announcements(rings, reduce(rings, phone("confirming", null, ends)), STRINGS.en)).not.toContain(ending("a"));
+    expect(announcements(rings, reduce(rings, phone("in", null, ends)), STRINGS.en)).toContain(over("a"));
+  });
+
   test("that encryption ends is asked before anything is called", () => {
     for (const state of ["failed", "waiting"] as const) press(line(state, "encryption_ends"), "phone-encryption");
     expect(calls).toEqual([]);
@@ -346,7 +364,7 @@ describe("the pages", () => {
   });
 
   test("no number and no code is written where others could read them", () => {
-    const known: Phone = { callable: true, obstacle: null, ending: "78", doing: "in", cause: null, seconds: null, alone: null, matchesFile: null };
+    const known: Phone = { callable: true, obstacle: null, ending: "78", doing: "in", cause: null, seconds: null, alone: null, matchesFile: null, encryptionEnds: false };
     const seats = [seat("a", { telephone: { hand: true } })];
     const mark = drawn(telephone.phoneMark(view({ ...host, seats, phones: { a: known } }), "a"));
     expect(text(mark)).toBe("on the telephone hand raised");
@@ -374,7 +392,7 @@ describe("the page's own microphone", () => {
   let socket: FakeSocket;
   let call: Call;
   const tells = (state: PhoneState) =>
-    socket.say({ type: "phone", seat: "me", state, cause: null, number_ending: "78", matches_file: null, seconds: null });
+    socket.say({ type: "phone", seat: "me", state, cause: null, number_ending: "78", matches_file: null, seconds: null, encryption_ends: false });
 
   beforeEach(async () => {
     vi.useFakeTimers();

@@ -16,6 +16,7 @@ use crate::control::{Consultations, clock};
 use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord, StoreError};
 
+use super::encryption::Encryption;
 use super::pins::{self, PinFinds};
 use super::seat_phone::{Arrival, PhoneOut};
 use super::switchboard::{Switchboard, Wanted};
@@ -79,8 +80,12 @@ impl Consultations {
         };
         drop(state);
         let number = called.inspect_err(|cause| self.metrics.count_call("out", NO_TRUNK, CallOutcome::Seat(*cause)))?;
-        let called = self.told(consultation, Some(&seat.id), &Fact::PhoneCalled { by: by.clone() });
-        self.journal.record(Vec::new(), vec![called]);
+        // Where it is preferred, nobody is called without that agreement.
+        let agreed = Encryption::from_name(&consultation.e2ee) == Encryption::Preferred;
+        let waived = agreed.then(|| Fact::PhoneEncryptionWaived { by: by.clone() });
+        let facts = waived.into_iter().chain([Fact::PhoneCalled { by: by.clone() }]);
+        let told = facts.map(|fact| self.told(consultation, Some(&seat.id), &fact)).collect();
+        self.journal.record(Vec::new(), told);
         Ok(number.ending().to_owned())
     }
 
@@ -122,7 +127,8 @@ impl Consultations {
         // That encryption ends is for a host to say, whosever telephone it is.
         let agreed = encryption_ends && visit.has(|may| may.admit);
         if agreed && visit.room.lock().agree_to_phone(seat) {
-            return;
+            let waived = Fact::PhoneEncryptionWaived { by: visit.actor() };
+            return self.journal.record(Vec::new(), vec![self.told(&consultation, Some(seat), &waived)]);
         }
         let refused = self.call(&consultation, &record, &visit.actor(), agreed).err();
         // Whoever wants a call that is being made already has it: it did not fail.

@@ -170,7 +170,7 @@ impl RoomState {
         if on_line.is_some_and(|line| Some(line.call) != call) {
             return false;
         }
-        // As long as it is in, everybody knows what it ended.
+        // For pages that know no other sign than the cause.
         let ends = self.encryption == Encryption::Preferred && state == PhoneState::In;
         let cause = cause.or(ends.then_some(PhoneCause::EncryptionEnds));
         if let Some(seat) = self.seat_mut(id) {
@@ -260,6 +260,7 @@ impl RoomState {
                         number_ending: ending.clone(),
                         matches_file,
                         seconds: seconds(state),
+                        encryption_ends: ends_encryption(self.encryption, state),
                     });
                 }
             };
@@ -280,6 +281,13 @@ impl RoomState {
         self.seats[viewer].told.phones = told;
         messages
     }
+}
+
+/// Whether a telephone that does this ends encryption, or will when it is in: everybody is told before it is, and as long as it is.
+fn ends_encryption(encryption: Encryption, state: PhoneState) -> bool {
+    use PhoneState::{Calling, Confirming, In, Lost, Ringing, Silent, Waiting};
+    encryption == Encryption::Preferred
+        && matches!(state, Calling | Ringing | Confirming | Waiting | In | Silent | Lost)
 }
 
 /// What a page may know of a seat's telephone.

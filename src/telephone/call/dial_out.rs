@@ -292,7 +292,7 @@ mod tests {
         }
         assert_eq!(call.handle_input(&key('1'), now), [Action::Hush, Action::Arrive]);
         let admitted = call.handle_input(&inside(), now);
-        assert_eq!(admitted, [Action::Say(Prompt::Admitted), Action::Attach, tell(PhoneState::In, None)]);
+        assert_eq!(admitted, [Action::Say(Prompt::Admitted), tell(PhoneState::In, None), Action::Attach]);
     }
 
     #[test]

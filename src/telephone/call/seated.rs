@@ -133,7 +133,8 @@ impl Seated {
             RoomNews::Inside => {
                 let mut actions = self.leave_waiting();
                 self.state = State::In;
-                let admitted = [Action::Say(Prompt::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)];
+                // Told first: whoever is in the room knows of the telephone, and of what it ends, before it hears anything.
+                let admitted = [Action::Say(Prompt::Admitted), Action::Tell(PhoneState::In, None), Action::Attach];
                 actions.extend(admitted);
                 actions
             }
@@ -305,7 +306,7 @@ mod tests {
     fn in_room() -> (Seated, Instant) {
         let (mut seated, now) = seated();
         let actions = seated.handle_input(&inside(), now);
-        assert_eq!(actions, [Action::Say(Prompt::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)]);
+        assert_eq!(actions, [Action::Say(Prompt::Admitted), Action::Tell(PhoneState::In, None), Action::Attach]);
         (seated, now)
     }
 

@@ -427,6 +427,9 @@ async fn encryption_keeps_a_telephone_out_or_waiting_for_the_practitioners_yes()
     doctor.say(&ClientMessage::Call { seat: id(patient).into(), encryption_ends: true }).await;
     stands(&mut place, PhoneStage::Inside).await;
     assert!(place.attach().is_some());
+    let told = server.told(preferred["id"].as_str().unwrap(), &[practitioner, patient]).await;
+    let waived = ("1 phone.encryption_waived".to_owned(), json!({"by": {"seat": id(practitioner)}}));
+    assert_eq!(told.iter().filter(|told| **told == waived).count(), 1);
 }
 
 #[tokio::test]

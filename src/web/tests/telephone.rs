@@ -71,7 +71,16 @@ fn patient() -> Value {
 
 fn phone(seat: &Value, state: PhoneState, cause: Option<PhoneCause>, ending: Option<&str>) -> ServerMessage {
     let number_ending = ending.map(str::to_owned);
-    ServerMessage::Phone { seat: id(seat).to_owned(), state, cause, number_ending, matches_file: None, seconds: None }
+    let seat = id(seat).to_owned();
+    ServerMessage::Phone {
+        seat,
+        state,
+        cause,
+        number_ending,
+        matches_file: None,
+        seconds: None,
+        encryption_ends: false,
+    }
 }
 
 fn about_telephones(messages: Vec<ServerMessage>) -> Vec<ServerMessage> {
@@ -203,6 +212,43 @@ async fn encryption_that_is_required_lets_no_telephone_in_and_preferred_asks_the
     let mut doctor = server.page_inside(&seats[0]).await;
     doctor.say(&call).await;
     assert_eq!(orders.recv().await.unwrap().seat.id, id(&seats[1]), "the host's word counts, not the patient's");
+    let told = server.told(&preferred, &[&seats[0], &seats[1]]).await;
+    let told: Vec<_> = told.into_iter().filter(|(kind, _)| kind.starts_with("1 phone.")).collect();
+    let by = json!({"by": {"seat": id(&seats[0])}});
+    let expected = ["1 phone.encryption_waived", "1 phone.called"].map(|kind| (kind.to_owned(), by.clone()));
+    assert_eq!(told, expected, "and it is recorded whose it was");
+}
+
+/// Who is inside learnt it when the telephone heard already, and the sign went out when it fell silent.
+#[tokio::test]
+async fn everybody_inside_is_told_that_encryption_ends_before_a_telephone_is_in_and_as_long_as_it_is() {
+    let (server, _orders) = Server::with_telephone().await;
+    let (consultation, seats) = server.book_with(patient(), json!({"e2ee": "preferred"})).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    doctor.say(&ClientMessage::Admit { seat: id(&seats[2]).into(), arrival: None }).await;
+    let mut companion = server.page(&seats[2]).await;
+    companion.is_let_in().await;
+    use PhoneState::{Calling, Confirming, Failed, In, Left, Lost, Ringing, Silent, Waiting};
+    for (state, cause, expected) in [
+        (Calling, None, true),
+        (Ringing, None, true),
+        (Confirming, None, true),
+        (Waiting, None, true),
+        (In, Some(PhoneCause::NothingSent), true),
+        (Silent, Some(PhoneCause::NoSound), true),
+        (Lost, None, true),
+        (Left, Some(PhoneCause::LineDead), false),
+        (Failed, Some(PhoneCause::Busy), false),
+    ] {
+        server.tells(&consultation, &seats[1], state, cause).await;
+        for page in [&mut doctor, &mut companion] {
+            let told = page.hear_until(|message| match message {
+                ServerMessage::Phone { state: of, encryption_ends, .. } if *of == state => Some(*encryption_ends),
+                _ => None,
+            });
+            assert_eq!(told.await, expected, "{state:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -266,6 +312,7 @@ async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to
         number_ending: Some("78".to_owned()),
         matches_file,
         seconds: None,
+        encryption_ends: state != PhoneState::Left,
     };
     server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
     doctor.hears(told(PhoneState::Waiting, None, Some(true))).await;
@@ -385,12 +432,10 @@ async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
     let mut doctor = server.page_inside(&seats[0]).await;
     let patient = id(&seats[1]);
     let ready = phone(&seats[1], PhoneState::Ready, None, Some("78"));
-    let own = match ready {
-        ServerMessage::Phone { seat, state, cause, number_ending, matches_file, .. } => {
-            ServerMessage::Phone { seat, state, cause, number_ending, matches_file, seconds: Some(2) }
-        }
-        other => other,
-    };
+    let mut own = ready;
+    if let ServerMessage::Phone { seconds, .. } = &mut own {
+        *seconds = Some(2);
+    }
     let mut page = server.page_on(&seats[1], OWN_DEVICE).await;
     page.hears(own.clone()).await;
     assert!(server.on_seat(&consultation, &seats[1], "admit", Value::Null).await.is_success());
@@ -466,7 +511,7 @@ async fn the_ladder_calls_off_its_own_unanswered_call_and_no_other_telephone() {
     server.tells(&consultation, &seats[1], PhoneState::Failed, Some(PhoneCause::NoAnswer)).await;
     let (of, record) = server.consultations.journal().seat(id(&seats[1])).await.unwrap().unwrap();
     let dialled_in = server.consultations.phone_arrive(&of, &record, Arrival::DialledIn).await.unwrap();
-    server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
+    server.consultations.tell_phone(&of, &record.id, Some(dialled_in.call()), PhoneState::Waiting, None);
     let _page = server.page_on(&seats[1], OWN_DEVICE).await;
     two_looks().await;
     let waits = PhoneStage::Waiting { consent_due: false, encryption_ends: false };

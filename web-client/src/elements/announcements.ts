@@ -4,7 +4,7 @@
 import type { Permissions, SeatInfo } from "../protocol/generated.ts";
 import { isCallAwaited, isOnStage, isOver, othersPresent, seatsWaiting, speaksByPhone } from "../sdk/call-state.ts";
 import type { CallState } from "../sdk/call-state.ts";
-import { endsEncryption, isOutcome } from "../sdk/phones.ts";
+import { encryptionWith, endsEncryption, isOutcome } from "../sdk/phones.ts";
 import { otherPhoneText, outcomeText, outcomeTitle, ownCauseText, ownText, waitsText } from "./phone-words.ts";
 import type { Strings } from "./strings.ts";
 
@@ -101,15 +101,18 @@ function phoneChanges(before: CallState, now: CallState, strings: Strings): stri
     const info = now.seats.find((other) => other.seat === seat);
     const name = info === undefined ? words.title : seatName(info, strings);
     if (phone.doing === old?.doing && phone.cause === old?.cause) continue;
+    const encryption = encryptionWith(phone);
     if (seat !== now.seat) {
       const admits = phone.doing === "waiting" && now.permissions.admit && !endsEncryption(phone);
       said.push(admits ? waitsText(name, phone, strings) : words.saidOther(name, otherPhoneText(phone, strings)));
-      if (phone.doing === "in" && phone.cause === "encryption_ends") said.push(words.encryptionOver(name));
+      if (encryption !== null && encryption !== encryptionWith(old)) said.push(words.encryption[encryption](name));
     } else if (isOutcome(phone)) {
       said.push(`${outcomeTitle(phone, strings)} ${outcomeText(phone, now.dialIn !== null, strings)}`);
     } else {
       said.push(ownText(phone, now, strings).join(" "));
-      if (phone.cause !== null) said.push(ownCauseText(phone.cause, strings));
+      const over = encryption === "over" && phone.cause === "encryption_ends";
+      if (phone.cause !== null && !over) said.push(ownCauseText(phone.cause, strings));
+      if (encryption !== null && encryption !== encryptionWith(old) && !endsEncryption(phone)) said.push(words.encryptionOverOwn);
       if (phone.seconds !== null) said.push(words.inSeconds(phone.seconds));
     }
   }

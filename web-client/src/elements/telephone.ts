@@ -4,7 +4,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { PhoneCause, SeatInfo } from "../protocol/generated.ts";
 import { isCallAwaited, isStruggling, letsIn, othersPresent, ownPhone, type CallState } from "../sdk/call-state.ts";
-import { dialLink, endsEncryption, isBeingCalled, isBusy, isIn, isOutcome, type DialIn, type Phone } from "../sdk/phones.ts";
+import { dialLink, encryptionWith, endsEncryption, isBeingCalled, isBusy, isIn, isOutcome, type DialIn, type Phone } from "../sdk/phones.ts";
 import { seatName } from "./announcements.ts";
 import "./countdown.ts";
 import { ICONS } from "./icons.ts";
@@ -142,12 +142,14 @@ function progress(view: View, phone: Phone): TemplateResult {
   const busyAgain = doing === "calling" && phone.cause === "busy";
   const told = busyAgain ? words.busyAgain : phone.cause === null || doing === "silent" ? text : ownCauseText(phone.cause, strings);
   const inside = isIn(phone);
+  const over = inside && phone.cause === "encryption_ends";
+  const encryption = encryptionWith(phone) !== null && (inside || !endsEncryption(phone));
   const steady = inside && state.steady;
   const action = isBeingCalled(phone) ? words.cancelCall : inside ? words.back : words.hangUp;
   return html`<div class="notice phone" data-notice="phone" data-phone=${doing}>
     ${doing === "confirming" ? html`<span class="key" aria-hidden="true">1</span>` : ICONS.phone}
     <span>
-      <strong>${title}</strong> ${inside && phone.cause === "encryption_ends" ? html`${text} ${words.encryptionOverOwn}` : told}
+      <strong>${title}</strong> ${over ? text : told} ${encryption ? words.encryptionOverOwn : nothing}
       ${steady ? html`<strong>${words.steady}</strong>` : nothing}
     </span>
     <div class="row">
@@ -201,14 +203,16 @@ function otherNotice(view: View, info: SeatInfo, phone: Phone): TemplateResult |
   const { strings, call, panel } = view;
   const { phone: words } = strings;
   const name = seatName(info, strings);
-  if (isIn(phone) && phone.cause === "encryption_ends") {
-    return html`<div class="notice" data-notice="encryption">${ICONS.lock}<span>${words.encryptionOver(name)}</span></div>`;
-  }
+  const encryption = encryptionWith(phone);
+  const lock =
+    encryption === null
+      ? nothing
+      : html`<div class="notice" data-notice="encryption">${ICONS.lock}<span>${words.encryption[encryption](name)}</span></div>`;
   const { doing } = phone;
   // What somebody here has just done is no news; whoever waits has a notice of their own.
   const known = doing === null || doing === "in" || doing === "waiting" || phone.cause === "cancelled" || phone.cause === "back_to_page";
-  if (known || (doing !== "planned" && panel === "people")) return nothing;
-  return html`<div class="notice phone" data-notice="phone-other" data-phone=${doing}>
+  if (known || (doing !== "planned" && panel === "people")) return lock;
+  return html`${lock}<div class="notice phone" data-notice="phone-other" data-phone=${doing}>
     ${doing === "planned" ? countdown(phone) : ICONS.phone}
     <span><strong>${name}</strong> <span class="said">${otherPhoneText(phone, strings)}</span></span>
     ${isOutcome(phone) ? dismissal(view, () => call.dismiss("phone", info.seat)) : nothing}

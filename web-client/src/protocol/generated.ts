@@ -351,7 +351,9 @@ export type ServerMessage = { "type": "welcome",
   /** Who called in did so from that number, or from another one; to hosts alone. Nothing when no number was shown, or for a call that the server made. */
   matches_file: boolean | null,
   /** With `planned`: the server calls in so many. With `ready`, to the seat itself: the server calls by itself when its page has been gone for so many; nothing when it would not. */
-  seconds: number | null }
+  seconds: number | null,
+  /** End-to-end encryption, which the consultation prefers, ends when this telephone is in, and is over as long as it is: said from its first sign on, whatever the cause says. */
+  encryption_ends: boolean }
   | { "type": "dial_in",
   /** A telephone number or a SIP address. */
   number: string,

@@ -23,6 +23,8 @@ export interface Phone {
   readonly alone: number | null;
   /** Who called in did so from the number of the file, or from another; null: not known. */
   readonly matchesFile: boolean | null;
+  /** End-to-end encryption ends when it is in, and is over as long as it is. */
+  readonly encryptionEnds: boolean;
 }
 
 export type Phones = Readonly<Record<string, Phone>>;
@@ -42,17 +44,27 @@ const UNKNOWN: Phone = {
   seconds: null,
   alone: null,
   matchesFile: null,
+  encryptionEnds: false,
 };
 
 export function reducePhone(phones: Phones, message: Extract<ServerMessage, { type: "phone" }>): Phones {
-  const { seat, state, cause, number_ending, matches_file, seconds } = message;
+  const { seat, state, cause, number_ending, matches_file, seconds, encryption_ends } = message;
   const before = phones[seat] ?? UNKNOWN;
   const ending = number_ending ?? before.ending;
-  // A server of an earlier version says no seconds.
+  // A server of an earlier version says no seconds, and of encryption only as a cause.
+  const encryptionEnds = encryption_ends || (state === "in" && cause === "encryption_ends");
   const after =
     state === "ready" || state === "unavailable"
       ? { ...before, ending, callable: state === "ready", obstacle: cause, alone: seconds ?? null }
-      : { ...before, ending, doing: state === "idle" ? null : state, cause, seconds: seconds ?? null, matchesFile: matches_file ?? null };
+      : {
+          ...before,
+          ending,
+          doing: state === "idle" ? null : state,
+          cause,
+          seconds: seconds ?? null,
+          matchesFile: matches_file ?? null,
+          encryptionEnds,
+        };
   return { ...phones, [seat]: after };
 }
 
@@ -75,6 +87,12 @@ export function isIn(phone: Phone | undefined): boolean {
 /** It would end end-to-end encryption: a host has to agree first. */
 export function endsEncryption({ doing, cause }: Phone): boolean {
   return cause === "encryption_ends" && (doing === "waiting" || doing === "failed");
+}
+
+/** What becomes of end-to-end encryption with it, for everybody: it will be over, or it is. Null: nothing. */
+export function encryptionWith(phone: Phone | undefined): "ending" | "over" | null {
+  if (phone?.encryptionEnds !== true) return null;
+  return isIn(phone) ? "over" : "ending";
 }
 
 /** The server is calling it, and it is not in yet. */

@@ -107,7 +107,10 @@ export const enPhone: typeof frPhone = {
   waitsByPhone: (name, number) => `${name} is waiting on the telephone, ${number}.`,
   ownWaits: (number) => `A telephone is waiting with your code, ${number}.`,
   ownWaitsText: "If it is you who is calling, let it in.",
-  encryptionOver: (name) => `${name} is on the telephone: the consultation is no longer end-to-end encrypted.`,
+  encryption: {
+    ending: (name) => `When ${name} joins by telephone, the consultation is no longer end-to-end encrypted.`,
+    over: (name) => `${name} is on the telephone: the consultation is no longer end-to-end encrypted.`,
+  },
   encryptionOverOwn: "By telephone, the consultation is no longer end-to-end encrypted.",
   wouldEnd: "which would end encryption",
   encryptionAccept: "Accept without encryption…",

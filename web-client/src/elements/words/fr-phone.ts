@@ -111,7 +111,10 @@ export const frPhone = {
   waitsByPhone: (name: string, number: string) => `${name} attend au téléphone, ${number}.`,
   ownWaits: (number: string) => `Un téléphone attend avec votre code, ${number}.`,
   ownWaitsText: "Si c’est vous qui appelez, faites-le entrer.",
-  encryptionOver: (name: string) => `${name} est au téléphone : la consultation n’est plus chiffrée de bout en bout.`,
+  encryption: {
+    ending: (name: string) => `Quand ${name} rejoint par téléphone, la consultation n’est plus chiffrée de bout en bout.`,
+    over: (name: string) => `${name} est au téléphone : la consultation n’est plus chiffrée de bout en bout.`,
+  },
   encryptionOverOwn: "Par téléphone, la consultation n’est plus chiffrée de bout en bout.",
   wouldEnd: "ce qui mettrait fin au chiffrement",
   encryptionAccept: "Accepter sans chiffrement…",
