@@ -11,6 +11,7 @@ mod ipv6;
 mod kamailio;
 mod outbound;
 mod raw;
+mod renewal;
 mod sipp;
 mod tls;
 mod torture;
