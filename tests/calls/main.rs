@@ -17,10 +17,12 @@ mod encryption;
 mod failover;
 mod hand_over;
 mod line;
+mod overtaken;
 mod page;
 mod phone;
 #[path = "../telephone/raw.rs"]
 mod raw;
 mod secure;
 mod server;
+mod turn;
 mod voice;

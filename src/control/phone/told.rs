@@ -110,6 +110,11 @@ impl Telephone {
         self.doing.is_some_and(|doing| matches!(doing.state, Calling | Ringing | Confirming | Waiting))
     }
 
+    /// It is in the room, and nothing is heard from it.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.doing.is_some_and(|doing| matches!(doing.state, PhoneState::Silent | PhoneState::Lost))
+    }
+
     /// Whether somebody has called the server's own call off since the last question.
     pub(super) fn take_called_off(&mut self) -> bool {
         let called_off = self.plan == Plan::CalledOff;
@@ -152,8 +157,19 @@ impl Telephone {
 }
 
 impl RoomState {
-    /// A telephone does something else now.
-    pub(in crate::control) fn set_phone(&mut self, id: &str, state: PhoneState, cause: Option<PhoneCause>) {
+    /// A telephone does something else now. `call`: the one that tells it, while it has the seat. As long as one is on the line, its word
+    /// alone counts: one that it replaced goes later, and one that was being made comes to nothing. False when it does not count.
+    pub(in crate::control) fn set_phone(
+        &mut self,
+        id: &str,
+        call: Option<u64>,
+        state: PhoneState,
+        cause: Option<PhoneCause>,
+    ) -> bool {
+        let on_line = self.seat(id).and_then(|seat| seat.phone.on_line());
+        if on_line.is_some_and(|line| Some(line.call) != call) {
+            return false;
+        }
         // As long as it is in, everybody knows what it ended.
         let ends = self.encryption == Encryption::Preferred && state == PhoneState::In;
         let cause = cause.or(ends.then_some(PhoneCause::EncryptionEnds));
@@ -168,6 +184,7 @@ impl RoomState {
             seat.telephone.doing = Some(before.unwrap_or(new));
             self.tell_phones();
         }
+        true
     }
 
     /// The server is about to call a telephone by itself: everybody inside is told, and may call it off. Where encryption would end with

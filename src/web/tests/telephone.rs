@@ -44,7 +44,7 @@ impl Server {
     /// What somebody in the telephone's place tells.
     async fn tells(&self, consultation: &str, seat: &Value, state: PhoneState, cause: Option<PhoneCause>) {
         let (consultation, _) = self.store.consultation(consultation).await.unwrap().unwrap();
-        self.consultations.tell_phone(&consultation, id(seat), state, cause);
+        self.consultations.tell_phone(&consultation, id(seat), None, state, cause);
     }
 }
 
