@@ -122,8 +122,7 @@ async fn a_secure_line_takes_no_call_that_comes_without_tls() {
     let files = authority.certify("server", "127.0.0.1", 2090);
     let secure = trunk("secure", free_port().await, "transport = \"tls\"\nsrtp = \"require\"");
     let (certificate, key) = (files.cert.display(), files.key.display());
-    let telephone =
-        format!("sip_tls = \"127.0.0.1:0\"\ntls_cert = \"{certificate}\"\ntls_key = \"{key}\"\n");
+    let telephone = format!("sip_tls = \"127.0.0.1:0\"\ntls_cert = \"{certificate}\"\ntls_key = \"{key}\"\n");
     let setup = Setup::of(&[secure]).telephone(&telephone).trusting(authority.file("ca.pem"));
     let server = setup.start().await;
     for offers in [true, false] {

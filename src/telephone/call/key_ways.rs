@@ -75,9 +75,8 @@ mod tests {
             (&[(0, Tones, '4'), (1_500, Event, '4'), (1_530, Tones, '4')], "44"),
         ] {
             let (mut ways, start) = (KeyWays::default(), Instant::now());
-            let counted = presses.iter().filter(|&&(at, way, key)| {
-                ways.handle_key(way, key, start + Duration::from_millis(at))
-            });
+            let counted =
+                presses.iter().filter(|&&(at, way, key)| ways.handle_key(way, key, start + Duration::from_millis(at)));
             assert_eq!(counted.map(|press| press.2).collect::<String>(), expected, "{presses:?}");
         }
     }

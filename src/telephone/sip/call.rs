@@ -68,7 +68,11 @@ pub(super) enum Report {
     Offer(Result<Response, ProbeFailure>),
     Refresh(Result<Response, ProbeFailure>),
     /// `renews`: the request was an UPDATE.
-    Probe { response: Result<Response, ProbeFailure>, renews: bool, done: oneshot::Sender<bool> },
+    Probe {
+        response: Result<Response, ProbeFailure>,
+        renews: bool,
+        done: oneshot::Sender<bool>,
+    },
 }
 
 pub(super) type Step = ControlFlow<EndCause>;
@@ -250,8 +254,7 @@ impl Call {
         if (200..300).contains(&response.status_code.code()) {
             self.parts.state.handle_target(&response.headers);
             let said = fields::one(&response.headers, "Session-Expires").and_then(Said::parse);
-            self.parts.timer =
-                SessionTimer::accepted(said, self.parts.hub.settings.timers.session_min, Instant::now());
+            self.parts.timer = SessionTimer::accepted(said, self.parts.hub.settings.timers.session_min, Instant::now());
         }
         ControlFlow::Continue(())
     }

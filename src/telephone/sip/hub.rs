@@ -198,7 +198,10 @@ impl Hub {
     pub(super) fn trunk_of(&self, from: IpAddr, transport: SipTransport) -> Option<TrunkConfig> {
         let trunks = self.trunks.read().unwrap_or_else(PoisonError::into_inner);
         let theirs = || trunks.iter().filter(|trunk| trunk.allow.iter().any(|net| net.contains(from)));
-        theirs().find(|trunk| trunk.transport == transport).or_else(|| theirs().find(|trunk| trunk.transport != SipTransport::Tls)).cloned()
+        theirs()
+            .find(|trunk| trunk.transport == transport)
+            .or_else(|| theirs().find(|trunk| trunk.transport != SipTransport::Tls))
+            .cloned()
     }
 
     /// Who may speak from now on, and what is agreed with whom. Lines keep their names and places.

@@ -29,17 +29,12 @@ pub(super) fn acceptor(files: &TlsFiles, clients: Option<&Path>) -> Result<TlsAc
             builder.with_client_cert_verifier(verifier.map_err(|error| format!("{}: {error}", path.display()))?)
         }
     };
-    let config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| format!("{}: {error}", files.cert.display()))?;
+    let config = builder.with_single_cert(chain, key).map_err(|error| format!("{}: {error}", files.cert.display()))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// For a trunk that we connect to. `further`: PEM file of authorities beside those of the machine.
-pub(super) fn connector(
-    further: Option<&Path>,
-    client: Option<&ClientCertificate>,
-) -> Result<TlsConnector, String> {
+pub(super) fn connector(further: Option<&Path>, client: Option<&ClientCertificate>) -> Result<TlsConnector, String> {
     let mut roots = RootCertStore::empty();
     for path in SYSTEM_AUTHORITIES.iter().map(Path::new).filter(|path| path.exists()).take(1) {
         roots.add_parsable_certificates(certificates(path)?);
