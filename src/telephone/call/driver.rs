@@ -272,6 +272,7 @@ impl Driver {
             }
             PinOpens::Echo => Input::SelfTest,
             PinOpens::Nothing => Input::PinWrong,
+            PinOpens::Fault => Input::PinFault,
         });
     }
 
