@@ -121,6 +121,9 @@ async fn whoever_dials_in_while_being_called_is_not_called_again_and_stays_in() 
     let mut doctor = inside(&server, &booked.seats[0]).await;
     is_called(&server, &booked).await;
     let invite = sip.expect("INVITE").await;
+    doctor.is_told(patient, PhoneState::Calling, None).await;
+    doctor.calls(patient).await;
+    assert_eq!(told_last(&mut doctor, patient).await, None, "wanted twice, and made once");
     // Because it is calling.
     let mut call = Call::dial(Raw::new().await, server.sip, Speech::Tone(400.0)).await;
     sip.reply(&invite, "486 Busy Here", "busy", "").await;

@@ -94,11 +94,6 @@ impl Consultations {
         }
         Err(JoinError::Full.into())
     }
-
-    /// Puts a seat's telephone out and leaves its seat. False when none is on the line.
-    pub(in crate::control) fn put_phone_out(&self, consultation: &str, seat: &str, out: PhoneOut) -> bool {
-        self.live_room(consultation).is_some_and(|room| room.lock().put_phone_out(seat, out))
-    }
 }
 
 impl PhonePlace {
@@ -216,6 +211,8 @@ impl RoomState {
         seat.phone =
             SeatPhone::On(OnLine { call, how, let_in, agreed, leg: None, muted: false, hand: false, standing });
         self.settle();
+        // The server calls the number of the file; of who calls in, `tell_phone_match` says whether the number is it.
+        self.set_phone_match(&record.id, (how == Arrival::Called).then_some(true));
         Ok(receiver)
     }
 

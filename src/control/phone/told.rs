@@ -32,7 +32,7 @@ pub(in crate::control) struct Telephone {
     plan: Plan,
     /// What it does.
     doing: Option<Doing>,
-    /// Who called in did so from the number of the file.
+    /// It is the number of the file. Nothing when the call shows none.
     matches_file: Option<bool>,
 }
 
@@ -81,7 +81,7 @@ pub struct TelephoneState {
     pub since: Option<i64>,
     /// The last digits of the number, where it can be called.
     pub number_ending: Option<Pii<String>>,
-    /// Who called in did so from the number of the file, or from another. Nothing when either is unknown.
+    /// It is the number of the file, or another one. Nothing when the call shows none, or none is on file.
     pub matches_file: Option<bool>,
 }
 
@@ -217,7 +217,7 @@ impl RoomState {
         true
     }
 
-    /// Whether the number that calls in is the one of the file; told with what the telephone does next.
+    /// Whether the telephone's number is the one of the file; told with what the telephone does next.
     pub(in crate::control) fn set_phone_match(&mut self, id: &str, matches_file: Option<bool>) {
         if let Some(seat) = self.seat_mut(id) {
             seat.telephone.matches_file = matches_file;
