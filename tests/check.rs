@@ -14,7 +14,7 @@ fn a_recording_that_no_start_would_take_is_named() {
     let text = format!(
         "http_addr = \"127.0.0.1:0\"\nadmin_addr = \"127.0.0.1:0\"\nmedia_addr = [\"127.0.0.1\"]\nmedia_port = 0\nworkers = 1\n\
          data_dir = \"{}\"\n[telephone]\nenabled = true\nsip_udp = \"127.0.0.1:0\"\nrtp_ports = \"52000-52400\"\nprompts_dir = \"{}\"\n\
-         [[telephone.trunk]]\nname = \"operator\"\nuri = \"sip:127.0.0.1:9\"\noptions_s = 0\n",
+         [[telephone.trunk]]\nname = \"operator\"\nuri = \"sip:127.0.0.1:9\"\nallow = [\"127.0.0.1\"]\noptions_s = 0\n",
         directory.join("data").display(),
         prompts.display()
     );

@@ -18,10 +18,12 @@ mod failover;
 mod first;
 mod hand_over;
 mod line;
+mod overtaken;
 mod page;
 mod phone;
 #[path = "../telephone/raw.rs"]
 mod raw;
 mod secure;
 mod server;
+mod turn;
 mod voice;
