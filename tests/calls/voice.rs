@@ -112,7 +112,8 @@ impl Voice {
     pub fn times_heard(&self, hz: f32) -> usize {
         let shared = self.lock();
         let mut sounded = false;
-        let begins = |piece: &[i16]| !std::mem::replace(&mut sounded, level(piece, hz) > LOUD) && level(piece, hz) > LOUD;
+        let begins =
+            |piece: &[i16]| !std::mem::replace(&mut sounded, level(piece, hz) > LOUD) && level(piece, hz) > LOUD;
         shared.heard.chunks_exact(PIECE).map(begins).filter(|begins| *begins).count()
     }
 

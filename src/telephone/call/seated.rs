@@ -169,7 +169,9 @@ impl Seated {
         let before = self.state;
         let company = match before {
             // "Nobody yet" is for the first: whoever is left behind knows, and is not told at each break of a line.
-            State::In { company: Company::Others | Company::Apart, .. } if company == Company::Nobody => Company::Others,
+            State::In { company: Company::Others | Company::Apart, .. } if company == Company::Nobody => {
+                Company::Others
+            }
             _ => company,
         };
         self.state = State::In { company, silenced };
@@ -524,9 +526,8 @@ mod tests {
     #[test]
     fn whoever_comes_first_hears_that_the_host_is_not_there_and_a_host_who_comes_begins_no_prompt_anew() {
         let (mut seated, now) = seated();
-        let waits = |host_present| {
-            Input::Room(RoomNews::Waiting { consent_due: false, encryption_ends: false, host_present })
-        };
+        let waits =
+            |host_present| Input::Room(RoomNews::Waiting { consent_due: false, encryption_ends: false, host_present });
         let told = seated.handle_input(&waits(false), now);
         let waiting = Action::Tell(PhoneState::Waiting, None);
         assert_eq!(told, [Action::WaitingTone(true), Action::Say(Prompt::HostAbsent), waiting]);
