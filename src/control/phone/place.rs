@@ -94,11 +94,6 @@ impl Consultations {
         }
         Err(JoinError::Full.into())
     }
-
-    /// Puts a seat's telephone out and leaves its seat. False when none is on the line.
-    pub(in crate::control) fn put_phone_out(&self, consultation: &str, seat: &str, out: PhoneOut) -> bool {
-        self.live_room(consultation).is_some_and(|room| room.lock().put_phone_out(seat, out))
-    }
 }
 
 impl PhonePlace {

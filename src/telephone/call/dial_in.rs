@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Ringing --Answered--> Pin --digits--> Checking --right--> Seated (`seated`)
-//!                          ^------wrong, twice--|  |\--wrong, the third--> Ending --said--> Over
+//!                          ^------wrong, twice--|  |\--wrong, the third, or a fault--> Ending --said--> Over
 //!                                                  \--the digits that try a line--> Echo (`echo`) --> Over
 //! ```
 //!
@@ -107,6 +107,8 @@ impl DialIn {
                 self.state = State::Echo(test);
                 actions
             }
+            // Nobody is told that a code is wrong which may be right, and no try helps.
+            (Input::PinFault, State::Checking { .. }) => self.end(Prompt::Fault, now),
             (Input::PinWrong, State::Checking { tries_left: 1 }) => self.end(Prompt::PinWrongLast, now),
             (Input::PinWrong, State::Checking { tries_left }) => {
                 let left = tries_left.saturating_sub(1).max(1);
@@ -279,6 +281,23 @@ mod tests {
         assert_eq!(call.handle_input(&Input::PinRight, now), [], "nothing opens a call that ends");
         assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp(Reason::Rejected)]);
         assert!(call.is_over() && call.poll_timeout().is_none());
+    }
+
+    /// While the store was down, whoever typed the right PIN was told three times that it is wrong.
+    #[test]
+    fn a_pin_that_nobody_can_check_is_a_fault_and_not_a_wrong_pin() {
+        for earlier_tries in 0..3 {
+            let (mut call, now) = answered();
+            for _ in 0..earlier_tries {
+                keys(&mut call, "000000000", now);
+                call.handle_input(&Input::PinWrong, now);
+            }
+            assert_eq!(call.handle_input(&Input::PinFault, now), [], "nothing is being checked");
+            keys(&mut call, "123456789", now);
+            assert_eq!(call.handle_input(&Input::PinFault, now), [Action::Say(Prompt::Fault)], "{earlier_tries}");
+            assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp(Reason::Fault)]);
+            assert!(call.is_over());
+        }
     }
 
     #[test]

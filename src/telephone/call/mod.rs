@@ -53,6 +53,8 @@ pub enum Input {
     PinRight,
     /// A PIN opens nothing.
     PinWrong,
+    /// Nobody can say whether a PIN opens anything.
+    PinFault,
     /// The digits are those that try a line.
     SelfTest,
     /// Somebody spoke into the echo.
