@@ -162,7 +162,7 @@ impl Metrics {
         self.ladder.with_label_values(&[&word_of(to), &word_of(cause)]).inc();
     }
 
-    /// Counts a PIN: `right`, `wrong`, `barred`.
+    /// Counts a PIN: `right`, `outside` its window, `wrong`, `barred`, or a `fault` where nobody could say.
     pub fn count_pin(&self, outcome: &'static str) {
         self.pins.with_label_values(&[outcome]).inc();
     }
