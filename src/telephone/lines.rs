@@ -287,8 +287,7 @@ impl Lines {
     /// The clips of a prompt, with what belongs to it.
     pub(super) fn clips(&self, prompt: Prompt, language: Language) -> Vec<Clip> {
         let with = match prompt {
-            Prompt::Confirm => vec![prompt, Prompt::of_key(self.config().dialout.confirm_key).unwrap_or(Prompt::Key1)],
-            Prompt::Waiting => vec![prompt, Prompt::NotPrivate],
+            Prompt::Waiting | Prompt::HostAbsent => vec![prompt, Prompt::NotPrivate],
             _ => vec![prompt],
         };
         with.into_iter().map(|prompt| self.clip(prompt, language)).collect()
@@ -360,7 +359,6 @@ impl Lines {
             pin_total: pin.total,
             ring: out.ring,
             busy_retry: out.busy_retry,
-            confirm_key: out.confirm_key,
             confirm: out.confirm,
             call_max: out.max,
         }

@@ -153,10 +153,11 @@ impl DialIn {
         match key {
             '0'..='9' if entry.digits.0.len() < DIGITS_MAX => entry.digits.0.push(key),
             '*' => entry.digits.0.clear(),
-            '#' => {}
+            '#' if !entry.digits.0.is_empty() => {}
+            // Also the hash behind a whole PIN, which was checked already: what was said of that one goes on.
             _ => return Vec::new(),
         }
-        let complete = entry.digits.0.len() >= self.times.pin_digits || (key == '#' && !entry.digits.0.is_empty());
+        let complete = entry.digits.0.len() >= self.times.pin_digits || key == '#';
         let mut actions = vec![Action::Hush];
         if complete {
             let digits = std::mem::take(&mut entry.digits);
@@ -221,7 +222,6 @@ mod tests {
             ("123456789#", &["123456789"]),
             ("999*123456789", &["123456789"]),
             ("**123456789", &["123456789"]),
-            ("#", &[]),
             ("##123456789", &["123456789"]),
             ("12AB3456789", &["123456789"]),
             ("1234567890123456789", &["123456789"]),
@@ -231,6 +231,17 @@ mod tests {
             assert_eq!(checked(&actions), expected, "{pressed}");
             assert_eq!(actions.first(), Some(&Action::Hush), "{pressed}: who types need not listen to the end");
         }
+    }
+
+    /// The prompt asks for a hash, and the ninth digit alone begins the check: whoever pressed it as told did not hear that the PIN was wrong.
+    #[test]
+    fn a_hash_without_digits_cuts_nothing_off() {
+        let (mut call, now) = answered();
+        assert_eq!(keys(&mut call, "#", now), []);
+        keys(&mut call, "000000000", now);
+        assert_eq!(call.handle_input(&Input::PinWrong, now), [Action::Say(Prompt::PinWrong)]);
+        assert_eq!(keys(&mut call, "#", now), []);
+        assert_eq!(checked(&keys(&mut call, "1234#", now)), ["1234"]);
     }
 
     #[test]
