@@ -6,6 +6,6 @@ mod check;
 mod driver;
 mod health;
 
-pub use check::check;
+pub use check::{Asked, check};
 pub use driver::{Dialled, Line, Place, Trunks};
 pub use health::{Health, State};
