@@ -23,4 +23,5 @@ mod phone;
 mod raw;
 mod secure;
 mod server;
+mod turn;
 mod voice;

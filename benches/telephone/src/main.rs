@@ -5,14 +5,13 @@
 //! which a doctor speaks. The CPU told is the media thread's own clock, so that the far end does not count, nor does the
 //! worker, which is measured elsewhere (`make bench-worker`).
 //!
-//! Beside it runs a thread that only wakes on such deadlines (`control`): where it is late as well, the machine was away and the
-//! telephone could do nothing; `late, calm` counts the seconds alone in which it was never late.
+//! Frames are late by the wall clock, which counts what a hypervisor or other programs took as well, and by the thread's own work: what
+//! would be late on a core that it has to itself (`clock::Backlog`).
 //!
 //! Every tenth call measures delay: its telephone and its doctor are quiet but for a burst every second, and the moment at which
 //! a loud frame leaves on the other side tells how long it was on its way. Not here: any threshold that fails. It prints;
 //! people judge.
 
-mod control;
 mod far_end;
 mod sound;
 
@@ -22,7 +21,6 @@ use std::{env, process};
 
 use colloque::telephone::media::{MediaPool, MediaSettings};
 
-use control::Control;
 use far_end::{Delays, FarEnd};
 
 /// One line of the table.
@@ -50,21 +48,20 @@ fn main() {
         "G.711 calls on one media thread, {seconds} s each; delays are of the server alone, without Opus's 6.5 ms\n"
     );
     println!(
-        "| {:>5} | {:>10} | {:>11} | {:>9} | {:>10} | {:>10} | {:>18} | {:>9} | {:>17} | {:>17} |",
+        "| {:>5} | {:>10} | {:>11} | {:>9} | {:>10} | {:>12} | {:>9} | {:>17} | {:>17} |",
         "calls",
         "complexity",
         "CPU a call",
         "of a core",
         "late",
-        "control",
-        "late, calm seconds",
+        "late by work",
         "made up",
         "to the room",
         "to the telephone"
     );
     println!(
-        "|{:->7}|{:->12}|{:->13}|{:->11}|{:->12}|{:->12}|{:->20}|{:->11}|{:->19}|{:->19}|",
-        ":", ":", ":", ":", ":", ":", ":", ":", ":", ":"
+        "|{:->7}|{:->12}|{:->13}|{:->11}|{:->12}|{:->14}|{:->11}|{:->19}|{:->19}|",
+        ":", ":", ":", ":", ":", ":", ":", ":", ":"
     );
     for row in ROWS.iter().filter(|row| only.is_none_or(|only| row.calls == only)) {
         match measure(row, Duration::from_secs(seconds)) {
@@ -83,20 +80,10 @@ struct Outcome {
     cpu: Duration,
     frames: u64,
     late: u64,
-    /// Of the control's deadlines, 0 to 1.
-    control_late: f64,
-    /// Seconds in which the control was on time: how many, frames in them, late ones.
-    calm: Calm,
+    late_by_work: u64,
     made_up: f64,
     to_room: Delays,
     to_telephone: Delays,
-}
-
-#[derive(Default)]
-struct Calm {
-    seconds: u64,
-    frames: u64,
-    late: u64,
 }
 
 fn measure(row: &Row, span: Duration) -> Result<Outcome, Box<dyn std::error::Error>> {
@@ -112,31 +99,15 @@ fn measure(row: &Row, span: Duration) -> Result<Outcome, Box<dyn std::error::Err
     let mut far_end = FarEnd::open(&pool, row.calls)?;
     far_end.run(WARM_UP);
     far_end.forget();
-    let control = Control::start();
     let before = Figures::read(&pool);
-    let (mut wall, mut calm) = (Duration::ZERO, Calm::default());
-    let (mut last, mut control_last, mut was_calm) = (Figures::read(&pool), control.read(), false);
-    while wall < span {
-        wall += far_end.run(SECOND);
-        let (now, control_now) = (Figures::read(&pool), control.read());
-        let is_calm = control_now.1 == control_last.1;
-        // The thread's figures of this second may have begun in the one before.
-        if is_calm && was_calm {
-            calm.seconds += 1;
-            calm.frames += now.frames - last.frames;
-            calm.late += now.late - last.late;
-        }
-        (last, control_last, was_calm) = (now, control_now, is_calm);
-    }
-    let after = last;
-    let control_late = control_last.1 as f64 / control_last.0.max(1) as f64;
+    let wall = far_end.run(span);
+    let after = Figures::read(&pool);
     Ok(Outcome {
         wall,
         cpu: Duration::from_nanos(after.cpu_nanoseconds - before.cpu_nanoseconds),
         frames: after.frames - before.frames,
         late: after.late - before.late,
-        control_late,
-        calm,
+        late_by_work: after.late_by_work - before.late_by_work,
         made_up: far_end.made_up(),
         to_room: std::mem::take(&mut far_end.to_room),
         to_telephone: std::mem::take(&mut far_end.to_telephone),
@@ -147,25 +118,17 @@ impl Outcome {
     fn print(mut self, row: &Row) {
         let core = self.cpu.as_secs_f64() / self.wall.as_secs_f64();
         println!(
-            "| {:>5} | {:>10} | {:>7.0} µs/s | {:>7.1} % | {:>8.3} % | {:>8.3} % | {:>18} | {:>7.2} % | {:>17} | {:>17} |",
+            "| {:>5} | {:>10} | {:>7.0} µs/s | {:>7.1} % | {:>8.3} % | {:>10.3} % | {:>7.2} % | {:>17} | {:>17} |",
             row.calls,
             row.complexity,
             core * 1e6 / row.calls as f64,
             core * 100.0,
             self.late as f64 * 100.0 / self.frames.max(1) as f64,
-            self.control_late * 100.0,
-            self.calm.describe(),
+            self.late_by_work as f64 * 100.0 / self.frames.max(1) as f64,
             self.made_up * 100.0,
             self.to_room.describe(),
             self.to_telephone.describe(),
         );
-    }
-}
-
-impl Calm {
-    fn describe(&self) -> String {
-        let late = self.late as f64 * 100.0 / self.frames.max(1) as f64;
-        if self.frames == 0 { "none".to_owned() } else { format!("{late:.3} % in {} s", self.seconds) }
     }
 }
 
@@ -174,15 +137,17 @@ struct Figures {
     cpu_nanoseconds: u64,
     frames: u64,
     late: u64,
+    late_by_work: u64,
 }
 
 impl Figures {
     fn read(pool: &MediaPool) -> Self {
-        let mut figures = Figures { cpu_nanoseconds: 0, frames: 0, late: 0 };
+        let mut figures = Figures { cpu_nanoseconds: 0, frames: 0, late: 0, late_by_work: 0 };
         pool.read_counters(&mut |_, name, _, value| match name {
             "telephone_cpu_nanoseconds" => figures.cpu_nanoseconds = value,
             "telephone_frames" => figures.frames = value,
             "telephone_frames_late" => figures.late = value,
+            "telephone_frames_late_by_work" => figures.late_by_work = value,
             _ => {}
         });
         figures
@@ -191,4 +156,3 @@ impl Figures {
 
 /// Jitter buffers settle, gains find their level.
 const WARM_UP: Duration = Duration::from_secs(4);
-const SECOND: Duration = Duration::from_secs(1);

@@ -38,7 +38,7 @@ pub struct TestReport {
     /// The line.
     pub trunk: String,
     /// `answered`, or why not: `busy`, `no_answer`, `auth`, `trunk_silent`, `trunk_busy`, `not_in_service`, `refused`, `media`,
-    /// `redirected`, `full`, `other`.
+    /// `redirected`, `lines_busy`, `full`, `other`.
     pub outcome: String,
     /// From dialling to ringing.
     pub post_dial_ms: Option<u64>,

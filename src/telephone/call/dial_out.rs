@@ -19,6 +19,7 @@ use super::seated::{LAST_WORDS_MAX, Seated, last_words, reason_of};
 use super::{Action, Input, NotTaken, OutReason, RoomNews, Times};
 use crate::telephone::prompts::Prompt;
 use crate::telephone::sip::Reason;
+use crate::telephone::trunk::TURN_MAX;
 
 /// A call that we make.
 #[derive(Clone, Debug)]
@@ -235,12 +236,14 @@ fn cause(why: NotTaken) -> PhoneCause {
         NotTaken::Refused => PhoneCause::Refused,
         NotTaken::NotInService => PhoneCause::NotInService,
         NotTaken::NoLine => PhoneCause::NoLine,
+        NotTaken::LinesBusy => PhoneCause::LinesBusy,
         NotTaken::NotAllowed(cause) => cause,
     }
 }
 
-/// For an operator to find the telephone, before it rings; every trunk's first answer is waited for within it.
-const DIALLING_MAX: Duration = Duration::from_secs(15);
+/// For its turn on a line, and fifteen seconds for an operator to find the telephone, before it rings; every trunk's first answer is waited
+/// for within it.
+const DIALLING_MAX: Duration = Duration::from_secs(TURN_MAX.as_secs() + 15);
 /// Times that the key is asked for.
 const CONFIRM_PROMPTS: u32 = 2;
 /// The longest prompt that asks for it: its time counts from the prompt's end.
@@ -320,6 +323,7 @@ mod tests {
             (NotTaken::Refused, PhoneCause::Refused),
             (NotTaken::NotInService, PhoneCause::NotInService),
             (NotTaken::NoLine, PhoneCause::NoLine),
+            (NotTaken::LinesBusy, PhoneCause::LinesBusy),
             (NotTaken::NotAllowed(PhoneCause::TooOften), PhoneCause::TooOften),
         ] {
             for (mut call, now) in [dialling(), ringing()] {

@@ -160,6 +160,7 @@ fn not_taken(failure: DialFailure) -> NotTaken {
         DialFailure::NoAnswer | DialFailure::Cancelled => NotTaken::NoAnswer,
         DialFailure::Refused => NotTaken::Refused,
         DialFailure::NotInService => NotTaken::NotInService,
+        DialFailure::LinesBusy => NotTaken::LinesBusy,
         DialFailure::TrunkSilent
         | DialFailure::TrunkBusy { .. }
         | DialFailure::Auth

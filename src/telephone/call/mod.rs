@@ -119,6 +119,8 @@ pub enum NotTaken {
     NotInService,
     /// Every line failed, or refused us.
     NoLine,
+    /// Every line that works has as many calls as it may have.
+    LinesBusy,
     /// The budget does not allow another try.
     NotAllowed(PhoneCause),
 }

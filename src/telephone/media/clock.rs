@@ -86,6 +86,24 @@ pub const STALL_MAX: Duration = Duration::from_secs(1);
 /// still swallows.
 pub const LATE_AFTER: Duration = Duration::from_millis(10);
 
+/// How late frames would be if the thread had a core of its own: computed from CPU time alone.
+///
+/// By the wall clock a thread is late as well for what a hypervisor or other programs took; here only its own work counts.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    /// When that core would be done with all work so far.
+    free_at: Option<Instant>,
+}
+
+impl Backlog {
+    /// Work of so much CPU time was due at that moment. Returns how long after it the work would be done.
+    pub fn record(&mut self, deadline: Instant, busy: Duration) -> Duration {
+        let done = self.free_at.map_or(deadline, |free_at| free_at.max(deadline)) + busy;
+        self.free_at = Some(done);
+        done.saturating_duration_since(deadline)
+    }
+}
+
 /// What encoders may spend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effort {
@@ -176,6 +194,17 @@ pub const LOAD_REFUSE: f64 = 0.85;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_core_of_its_own_is_late_by_its_work_alone() {
+        let (mut core, start) = (Backlog::default(), Instant::now());
+        let mut lateness = |deadline, busy| core.record(start + millis(deadline), millis(busy)).as_millis();
+        // Work that fits before the next deadline waits for nothing, however late the wall clock says it was done.
+        assert_eq!([lateness(0, 1), lateness(2, 2), lateness(4, 1)], [1, 2, 1]);
+        // Too much work piles up, and is worked off where there is none.
+        assert_eq!([lateness(6, 7), lateness(8, 7), lateness(10, 1)], [7, 12, 11]);
+        assert_eq!(lateness(100, 1), 1);
+    }
 
     fn millis(count: u64) -> Duration {
         Duration::from_millis(count)

@@ -35,6 +35,8 @@ figures! {
     frames,
     /// Frames that left too late for the telephone to play them in time, perhaps.
     frames_late,
+    /// Those of them for which the thread's own work is to blame: late on a core of its own, too.
+    frames_late_by_work,
     /// Times that the thread stood still for longer than can be caught up.
     stalls,
     /// Seconds in which encoders spent less, because frames were late or the thread had much to do.

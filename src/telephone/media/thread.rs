@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::worker::socket::ReceiveBatch;
 
-use super::clock::{Due, Effort, Interval, LATE_AFTER, PHASES, Rota, Strain};
+use super::clock::{Backlog, Due, Effort, Interval, LATE_AFTER, PHASES, Rota, Strain};
 use super::counters::{Counters, Published};
 use super::leg::{Leg, Life, Turn};
 
@@ -38,6 +38,9 @@ pub(super) struct MediaThread {
     gauge: Arc<Gauge>,
     strain: Strain,
     effort: Effort,
+    backlog: Backlog,
+    /// What the thread had computed when its last phase was done.
+    cpu: Duration,
     measured: Measured,
 }
 
@@ -61,6 +64,8 @@ impl MediaThread {
             gauge,
             strain: Strain::new(),
             effort: Effort::Full,
+            backlog: Backlog::default(),
+            cpu: Duration::ZERO,
             measured: Measured { at: now, cpu: Duration::ZERO, frames: 0, late: 0 },
         }
     }
@@ -110,6 +115,7 @@ impl MediaThread {
 
     fn run_phase(&mut self, phase: usize, deadline: Instant) {
         let mut legs = std::mem::take(&mut self.phases[phase]);
+        let frames = legs.len() as u64;
         legs.retain_mut(|leg| {
             let mut turn =
                 Turn { now: Instant::now(), batch: &mut self.batch, counters: &mut self.counters, effort: self.effort };
@@ -131,6 +137,12 @@ impl MediaThread {
             leg.ring();
         }
         self.phases[phase] = legs;
+        let cpu = thread_cpu();
+        // The last of a phase's frames speaks for all: they are few.
+        if self.backlog.record(deadline, cpu.saturating_sub(self.cpu)) > LATE_AFTER {
+            self.counters.frames_late_by_work += frames;
+        }
+        self.cpu = cpu;
     }
 
     /// Once a second: what was it like, and what follows from it.

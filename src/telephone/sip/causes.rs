@@ -30,6 +30,8 @@ pub enum DialFailure {
     Redirected,
     /// We called it off.
     Cancelled,
+    /// Every line has as many calls as it may have, or too many wait for one: nothing was sent.
+    LinesBusy,
     /// Something else.
     Other,
 }
@@ -49,6 +51,7 @@ impl DialFailure {
             DialFailure::Media => "media",
             DialFailure::Redirected => "redirected",
             DialFailure::Cancelled => "cancelled",
+            DialFailure::LinesBusy => "lines_busy",
             DialFailure::Other => "other",
         }
     }

@@ -1,6 +1,8 @@
 //! The trunks at work: a task for each that registers and probes it, and calls that go to the next line when one fails.
 //!
-//! Not here: what a state means (`health`). Locks are held for look-ups alone.
+//! A call that only the rate of the lines keeps waiting has its turn: first come, first served.
+//!
+//! Not here: what a state means (`health`), which line is best (`choice`). Locks are held for look-ups alone, but for the turn.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -8,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::config::telephone::{Number, SrtpPolicy, TelephoneCodec, TrunkConfig, TrunkName};
 use crate::pii::Pii;
 use crate::telephone::sdp::Rules;
 use crate::telephone::sip::{DialFailure, Endpoint, OutboundCall, ProbeFailure, Progress};
 
+use super::choice::{Candidate, Choice, choose};
 use super::health::{Health, State};
 
 /// All lines. Dropping it stops probes and registrations; calls go on.
@@ -22,6 +25,8 @@ pub struct Trunks {
     endpoint: Arc<Endpoint>,
     lines: Vec<Arc<Tended>>,
     ring: RwLock<Duration>,
+    /// Held by the call whose turn it is to take a line: the next ones queue here in their order, as many as the server has calls.
+    turn: tokio::sync::Mutex<()>,
     stop: watch::Sender<()>,
 }
 
@@ -116,7 +121,7 @@ impl Trunks {
                 tokio::spawn(until(stopped.clone(), register(Arc::clone(&endpoint), Arc::clone(line), every)));
             }
         }
-        Trunks { endpoint, lines, ring: RwLock::new(ring), stop }
+        Trunks { endpoint, lines, ring: RwLock::new(ring), turn: tokio::sync::Mutex::default(), stop }
     }
 
     /// The same lines with other limits, for calls that begin from now on.
@@ -149,24 +154,27 @@ impl Trunks {
     }
 
     /// Calls a number on the first line that answers at all: no answer within its time, 500, 502, 503 and 504 move on to the next.
-    /// `offer` writes our description for a line. None: there is no line that may take a call now.
+    /// `offer` writes our description for a line. While only the rate of the lines is in the way it waits for its turn, [`TURN_MAX`] at
+    /// most; who drops it meanwhile leaves the queue.
     pub async fn dial(
         &self,
         number: &Pii<Number>,
         mut offer: impl FnMut(&TrunkConfig, &Rules) -> String,
     ) -> Result<Dialled, DialFailure> {
+        let until = Instant::now() + TURN_MAX;
+        let mut tried: Vec<TrunkName> = Vec::new();
         let mut failure = DialFailure::TrunkBusy { retry_after: None };
-        for line in self.order(Instant::now()) {
-            match self.try_line(&line, number, &mut offer).await {
-                Some(Ok(dialled)) => return Ok(dialled),
-                Some(Err(cause)) => failure = cause,
-                None => continue,
-            }
-            if !failure.tries_next_trunk() {
-                break;
+        loop {
+            let rank = |line: &Tended, now| line.seen().health.rank(now).filter(|_| !tried.contains(&line.name));
+            let Some(place) = self.place(until, rank).await else { return Err(failure) };
+            let place = place?;
+            tried.push(place.trunk().clone());
+            match self.try_line(place, number, &mut offer).await {
+                Ok(dialled) => return Ok(dialled),
+                Err(cause) if cause.tries_next_trunk() => failure = cause,
+                Err(cause) => return Err(cause),
             }
         }
-        Err(failure)
     }
 
     /// Calls a number on this line and no other, whatever its health: to see whether it works.
@@ -176,22 +184,49 @@ impl Trunks {
         number: &Pii<Number>,
         mut offer: impl FnMut(&TrunkConfig, &Rules) -> String,
     ) -> Result<Dialled, DialFailure> {
-        let line = self.lines.iter().find(|line| line.name.as_str() == trunk).ok_or(DialFailure::Other)?;
-        let busy = Err(DialFailure::TrunkBusy { retry_after: None });
-        self.try_line(line, number, &mut offer).await.unwrap_or(busy)
+        let rank = |line: &Tended, _| (line.name.as_str() == trunk).then_some(0);
+        let place = self.place(Instant::now() + TURN_MAX, rank).await.ok_or(DialFailure::Other)?;
+        self.try_line(place?, number, &mut offer).await
     }
 
-    /// Nothing when the line may not take one more call.
+    /// A place on the best of the lines to which `rank` gives a rank. None: there is no such line.
+    async fn place(
+        &self,
+        until: Instant,
+        rank: impl Fn(&Tended, Instant) -> Option<u8>,
+    ) -> Option<Result<Place, DialFailure>> {
+        let busy = Some(Err(DialFailure::LinesBusy));
+        let Ok(_turn) = timeout_at(until.into(), self.turn.lock()).await else { return busy };
+        loop {
+            let now = Instant::now();
+            let candidate = |line: &Arc<Tended>| Candidate {
+                rank: rank(line, now),
+                priority: line.trunk().priority,
+                free_from: line.seen().health.free_from(now),
+            };
+            let lines: Vec<Candidate> = self.lines.iter().map(candidate).collect();
+            match choose(&lines, now) {
+                Choice::Take(at) => {
+                    let line = &self.lines[at];
+                    // Not where a call that came in has taken the place meanwhile.
+                    if line.seen().health.handle_call_begun(now) {
+                        return Some(Ok(Place(Arc::clone(line))));
+                    }
+                }
+                Choice::Wait(free) if free <= until => sleep_until(free.into()).await,
+                Choice::Wait(_) | Choice::Full => return busy,
+                Choice::NoLine => return None,
+            }
+        }
+    }
+
     async fn try_line(
         &self,
-        line: &Arc<Tended>,
+        place: Place,
         number: &Pii<Number>,
         offer: &mut impl FnMut(&TrunkConfig, &Rules) -> String,
-    ) -> Option<Result<Dialled, DialFailure>> {
-        if !line.seen().health.handle_call_begun(Instant::now()) {
-            return None;
-        }
-        let place = Place(Arc::clone(line));
+    ) -> Result<Dialled, DialFailure> {
+        let line = &place.0;
         let ring = *self.ring.read().unwrap_or_else(PoisonError::into_inner);
         let trunk = line.trunk();
         let mut rules = rules(&trunk);
@@ -201,14 +236,14 @@ impl Trunks {
             let first = call.next().await.unwrap_or(Progress::Failed(DialFailure::Other));
             let Progress::Failed(cause) = first else {
                 line.seen().health.handle_answer();
-                return Some(Ok(Dialled { trunk: line.name.clone(), call, first, place }));
+                return Ok(Dialled { trunk: line.name.clone(), call, first, place });
             };
             line.seen().health.handle_dial_failure(cause, Instant::now());
             tracing::info!(trunk = %line.name, cause = cause.label(), "a call out failed");
             // 488: once more with what every telephone knows.
             match simpler(&rules, &trunk) {
                 Some(fewer) if cause == DialFailure::Media => rules = fewer,
-                _ => return Some(Err(cause)),
+                _ => return Err(cause),
             }
         }
     }
@@ -243,15 +278,6 @@ impl Trunks {
             }
         };
         self.lines.iter().map(shown).collect()
-    }
-
-    /// Those that may take a call: by health, then by priority.
-    fn order(&self, now: Instant) -> Vec<Arc<Tended>> {
-        let rank = |line: &Tended| Some((line.seen().health.rank(now)?, line.trunk().priority));
-        let ranked = self.lines.iter().filter_map(|line| Some((rank(line)?, line)));
-        let mut ranked: Vec<((u8, u16), &Arc<Tended>)> = ranked.collect();
-        ranked.sort_by_key(|(rank, _)| *rank);
-        ranked.into_iter().map(|(_, line)| Arc::clone(line)).collect()
     }
 }
 
@@ -288,10 +314,8 @@ async fn probe(endpoint: Arc<Endpoint>, line: Arc<Tended>) {
             match probed {
                 Ok(round_trip) => {
                     seen.round_trip = Some(round_trip);
-                    // A refused password stays an alarm: a probe needs none.
-                    if !seen.health.auth_alarm() {
-                        seen.health.handle_answer();
-                    }
+                    // A probe needs no password.
+                    seen.health.handle_probe_answer();
                 }
                 Err(failure) => seen.health.handle_probe_failure(failure, Instant::now()),
             }
@@ -335,6 +359,9 @@ async fn register(endpoint: Arc<Endpoint>, line: Arc<Tended>, every: Duration) {
     }
 }
 
+/// How long a call waits for its turn. Thirty calls that are lost at once, as when a ward's network fails, go out on a line of one call a
+/// second, and no more than thirty run on it unless told otherwise. Less would leave some uncalled; more, and people give up or are back.
+pub const TURN_MAX: Duration = Duration::from_secs(30);
 /// For the last word to a registrar; a stopping server waits no longer.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 /// Where probes are off: only looks whether they are due.

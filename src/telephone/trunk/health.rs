@@ -76,20 +76,27 @@ impl Health {
         (self.calls_max, self.rate) = (trunk.max_calls, trunk.calls_per_second);
     }
 
-    /// A probe, a registration or a call was answered.
+    /// A registration or a call was answered.
     pub fn handle_answer(&mut self) {
+        self.handle_probe_answer();
+        self.refused = None;
+    }
+
+    /// It is there and speaks SIP, which says nothing of what it thinks of our password: an alarm stays.
+    pub fn handle_probe_answer(&mut self) {
         self.state = State::Up;
         self.misses = 0;
-        self.refused = None;
     }
 
     /// A probe or registration failed.
     pub fn handle_probe_failure(&mut self, failure: ProbeFailure, now: Instant) {
         match failure {
-            ProbeFailure::Auth => self.refused = Some(now),
+            ProbeFailure::Auth => {
+                self.handle_probe_answer();
+                self.refused = Some(now);
+            }
             ProbeFailure::Silent | ProbeFailure::Status(500..=599) => self.miss(now),
-            // Something is there and speaks SIP.
-            ProbeFailure::Status(_) => self.handle_answer(),
+            ProbeFailure::Status(_) => self.handle_probe_answer(),
         }
     }
 
@@ -101,8 +108,12 @@ impl Health {
             DialFailure::TrunkBusy { retry_after } => {
                 self.rest_until = Some(now + retry_after.unwrap_or(REST));
             }
-            DialFailure::Auth => self.refused = Some(now),
-            DialFailure::Cancelled => {}
+            DialFailure::Auth => {
+                self.handle_probe_answer();
+                self.refused = Some(now);
+            }
+            // Ours, not the line's.
+            DialFailure::Cancelled | DialFailure::LinesBusy => {}
             _ => self.handle_answer(),
         }
     }
@@ -146,7 +157,7 @@ impl Health {
     /// How soon it is tried: lower first; none: not now. A line that is down is better than none.
     #[must_use]
     pub fn rank(&self, now: Instant) -> Option<u8> {
-        let free = self.calls < self.calls_max && self.rest_until.is_none_or(|until| now >= until);
+        let rested = self.rest_until.is_none_or(|until| now >= until);
         let rank = match self.state {
             State::Up => 0,
             State::Suspect => 1,
@@ -155,15 +166,23 @@ impl Health {
         };
         // One refused number must not close the line for ever; the alarm stays until something goes well.
         let trusted = self.refused.is_none_or(|refused| now >= refused + REFUSED_REST);
-        (free && trusted).then_some(rank)
+        (rested && trusted).then_some(rank)
+    }
+
+    /// From when on its rate allows one more call; none: it has as many as it may have.
+    #[must_use]
+    pub fn free_from(&self, now: Instant) -> Option<Instant> {
+        let last_of_second = self.made.len().checked_sub(usize::from(self.rate)).and_then(|at| self.made.get(at));
+        let free = last_of_second.map_or(now, |made| now.max(*made + SECOND));
+        (self.calls < self.calls_max).then_some(free)
     }
 
     /// Takes a place for a call; false: it would be one too many at once.
     pub fn handle_call_begun(&mut self, now: Instant) -> bool {
-        while self.made.front().is_some_and(|made| now.saturating_duration_since(*made) >= Duration::from_secs(1)) {
+        while self.made.front().is_some_and(|made| now.saturating_duration_since(*made) >= SECOND) {
             self.made.pop_front();
         }
-        if self.calls >= self.calls_max || self.made.len() >= usize::from(self.rate) {
+        if self.free_from(now).is_none_or(|free| free > now) {
             return false;
         }
         self.calls += 1;
@@ -189,11 +208,13 @@ impl Health {
         match self.state {
             State::Up => every.map(|every| last + every),
             State::Suspect => Some(last + every.unwrap_or(RETRY_MIN).min(RETRY_MIN)),
-            State::Down { until, .. } => Some(until),
+            // Whatever the state says: no answer makes the next question due at once.
+            State::Down { until, .. } => Some(until.max(last + RETRY_MIN)),
         }
     }
 }
 
+const SECOND: Duration = Duration::from_secs(1);
 /// 5, 10, 20 .. 300 s.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
@@ -267,9 +288,11 @@ pub(super) mod tests {
     fn a_line_takes_so_many_calls_and_so_many_a_second() {
         let (mut health, now) = (health("max_calls = 3\ncalls_per_second = 2"), Instant::now());
         assert!(health.handle_call_begun(now) && health.handle_call_begun(now));
+        assert_eq!(health.free_from(now + Duration::from_millis(300)), Some(now + SECOND));
         assert!(!health.handle_call_begun(now + Duration::from_millis(999)));
-        assert!(health.handle_call_begun(now + Duration::from_secs(1)));
-        assert!(!health.handle_call_came() && health.rank(now + Duration::from_secs(5)).is_none());
+        assert_eq!(health.free_from(now + 3 * SECOND), Some(now + 3 * SECOND));
+        assert!(health.handle_call_begun(now + SECOND));
+        assert!(!health.handle_call_came() && health.free_from(now + 5 * SECOND).is_none());
         health.handle_call_ended();
         assert!(health.handle_call_came());
         assert_eq!(health.calls(), 3);
@@ -281,6 +304,23 @@ pub(super) mod tests {
         assert!(!health.handle_call_came(), "two run already");
         health.handle_call_ended();
         assert!(health.handle_call_came());
+    }
+
+    /// An operator bars one destination with 403 and falls silent later: once it answered again it was asked on and on, because the
+    /// alarm kept the answer from counting.
+    #[test]
+    fn a_line_that_refused_us_is_up_when_it_answers_and_is_asked_no_more_than_before() {
+        let (mut health, now) = (health(""), Instant::now());
+        let every = Some(Duration::from_secs(20));
+        health.handle_dial_failure(DialFailure::Auth, now);
+        health.handle_probe_failure(ProbeFailure::Silent, now);
+        health.handle_probe_failure(ProbeFailure::Silent, now);
+        // The answer of the next probe comes when that one was due, and the one after it is asked long after.
+        let answered = now + Duration::from_secs(60);
+        assert_eq!(health.next_probe(answered, every), Some(answered + RETRY_MIN));
+        health.handle_probe_answer();
+        assert_eq!((health.state(), health.auth_alarm()), (State::Up, true));
+        assert_eq!(health.next_probe(answered, every), Some(answered + Duration::from_secs(20)));
     }
 
     #[test]

@@ -3,9 +3,12 @@
 //! Not here: SIP itself (`sip`), which number may be called. `health` is pure: facts and instants in, states and next moments out.
 
 mod check;
+mod choice;
 mod driver;
 mod health;
 
 pub use check::{Asked, check};
 pub use driver::{Dialled, Line, Place, Trunks};
+pub use check::check;
+pub use driver::{Dialled, Line, Place, TURN_MAX, Trunks};
 pub use health::{Health, State};
