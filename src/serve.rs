@@ -227,7 +227,9 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
     if let Some(telephone) = &config.telephone {
         for (trunk, tried) in trunk::check(telephone, config.outbound.trusted_ca.clone()).await {
             if tried == Ok(trunk::Asked::Presence) {
-                println!("warn   telephone trunk {trunk}: it answers; whether it registers us is not tried beside the server");
+                println!(
+                    "warn   telephone trunk {trunk}: it answers; whether it registers us is not tried beside the server"
+                );
             } else {
                 report(format!("telephone trunk {trunk}"), tried.map(drop).map_err(anyhow::Error::msg));
             }

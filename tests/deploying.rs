@@ -27,7 +27,9 @@ impl Registrar {
             let mut buffer = [0; 8_192];
             while let Ok((len, from)) = socket.recv_from(&mut buffer) {
                 let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
-                let Some(method) = text.split(' ').next().filter(|method| !method.starts_with("SIP/")) else { continue };
+                let Some(method) = text.split(' ').next().filter(|method| !method.starts_with("SIP/")) else {
+                    continue;
+                };
                 heard.lock().unwrap().push((method.to_owned(), from.port()));
                 let kept = |line: &&str| {
                     ["Via", "From", "To", "Call-ID", "CSeq", "Contact"].iter().any(|name| line.starts_with(name))
