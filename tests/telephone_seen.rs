@@ -121,7 +121,11 @@ impl Metrics {
 
     /// Whether there is such a series, of whatever value.
     fn has(&self, figure: &str, label: &str) -> bool {
-        let is_it = |line: &&str| line.strip_prefix(figure).is_some_and(|rest| rest.starts_with('{'));
+        // A histogram's own name stands for all of its series.
+        let is_it = |line: &&str| {
+            let rest = line.strip_prefix(figure);
+            rest.is_some_and(|rest| rest.trim_start_matches("_bucket").starts_with('{'))
+        };
         self.0.lines().filter(is_it).any(|line| line.contains(label))
     }
 

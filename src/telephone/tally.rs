@@ -101,23 +101,19 @@ impl CallFigures {
         let news = IntCounterVec::new(news, &["trunk", "event"]).expect("names and labels are valid");
         metrics.register(Box::new(legs.clone()));
         metrics.register(Box::new(news.clone()));
-        let lasted =
-            histogram("colloque_telephone_call_seconds", "From the answer to the end", &["direction", "trunk"], &CALL);
-        for trunk in trunks {
-            let name = trunk.name.as_str();
-            begin_at_zero(&news, NEWS.into_iter().filter_map(event).map(|event| [name, event]));
-            for direction in ["in", "out"] {
-                lasted.with_label_values(&[direction, name]);
-            }
-        }
-        Arc::new(Self {
+        let figures = Self {
             post_dial: of_leg("colloque_telephone_post_dial_delay_seconds", "From dialling to ringing", &POST_DIAL),
             ring: of_leg(
                 "colloque_telephone_ring_seconds",
                 "From ringing to the answer, of calls that were answered",
                 &RING,
             ),
-            lasted,
+            lasted: histogram(
+                "colloque_telephone_call_seconds",
+                "From the answer to the end",
+                &["direction", "trunk"],
+                &CALL,
+            ),
             legs,
             news,
             mos: both_ways(
@@ -167,7 +163,19 @@ impl CallFigures {
             ),
             refused: Default::default(),
             keys_by_info: AtomicU64::new(0),
-        })
+        };
+        trunks.iter().for_each(|trunk| figures.begin(trunk.name.as_str()));
+        Arc::new(figures)
+    }
+
+    /// What alerts ask for of a line.
+    fn begin(&self, trunk: &str) {
+        begin_at_zero(&self.news, NEWS.into_iter().filter_map(event).map(|event| [trunk, event]));
+        for way in ["in", "out"] {
+            for family in [&self.lasted, &self.mos, &self.loss] {
+                family.with_label_values(&[way, trunk]);
+            }
+        }
     }
 
     /// A call that came in is refused.
