@@ -294,8 +294,8 @@ pub enum ServerMessage {
         cause: Option<PhoneCause>,
         /// The last digits of the number; to the seat itself and to hosts alone.
         number_ending: Option<String>,
-        /// Who called in did so from that number, or from another one; to hosts alone. Nothing when no number was shown, or for a
-        /// call that the server made.
+        /// Whether it is that number, or another one; to hosts alone. Nothing when the call shows none, or none is on file: say so
+        /// rather than showing `number_ending`.
         #[serde(default)]
         matches_file: Option<bool>,
         /// With `planned`: the server calls in so many. With `ready`, to the seat itself: the server calls by itself when its page has

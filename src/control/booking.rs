@@ -5,7 +5,7 @@
 
 use std::slice;
 
-use colloque_signaling::message::{Card, Gate, HandOverReason, Language, Presence, Role};
+use colloque_signaling::message::{Card, Gate, HandOverReason, Language, PhoneCause, Presence, Role};
 use colloque_signaling::token::Purpose;
 
 use crate::acts::{self, Act, Gates, GatesDefinition};
@@ -397,6 +397,8 @@ impl Consultations {
             let mut state = room.lock();
             state.revoke(seat, record.admission);
             self.close_if_empty(&room, state);
+        } else {
+            self.hang_up(seat, PhoneCause::Removed);
         }
         Ok(self.invitation(&consultation, &record))
     }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use colloque_signaling::message::PhoneCause;
+
 use crate::pii::Pii;
 use crate::store::{ErasedList, Erasure, Pruned, StoreError};
 
@@ -70,6 +72,8 @@ impl Consultations {
         if let Some(room) = self.live_room(consultation) {
             room.lock().end(Departure::Ended);
             self.forget(&room);
+        } else {
+            self.hang_up_all(consultation, PhoneCause::Over);
         }
         self.journal().forget(consultation);
     }

@@ -4,7 +4,9 @@
 //! clinic's API the clinic's key decides, and the answer waits until it is durable. What a host may do by its role is `policy`;
 //! what follows in the room is `settle`.
 
-use colloque_signaling::message::{ErrorCode, GateAnswer, HandOverReason, MediaSource, Role, ServerMessage};
+use colloque_signaling::message::{
+    ErrorCode, GateAnswer, HandOverReason, MediaSource, PhoneCause, Role, ServerMessage,
+};
 use colloque_signaling::session::CloseReason;
 
 use crate::pii::Pii;
@@ -49,7 +51,10 @@ impl Consultations {
             return Ok(());
         }
         let change = LiveChange::SetAdmission { seat: seat.id.clone(), admission: Admission::Refused };
-        self.commit_live(consultation, vec![change], Some(&seat.id), &Fact::SeatRemoved { by: Actor::Clinic }).await
+        let removed = &Fact::SeatRemoved { by: Actor::Clinic };
+        self.commit_live(consultation, vec![change], Some(&seat.id), removed).await?;
+        self.hang_up(&seat.id, PhoneCause::Removed);
+        Ok(())
     }
 
     /// Locks or unlocks a consultation, live or not.
@@ -98,6 +103,8 @@ impl Consultations {
         if let Some(room) = self.live_room(&consultation.id) {
             room.lock().end(Departure::Ended);
             self.forget(&room);
+        } else {
+            self.hang_up_all(&consultation.id, PhoneCause::Over);
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ pub(super) struct RoomState {
     /// Professionals log in first.
     login: bool,
     /// The telephone, on a server that has one.
-    phones: Option<Arc<Switchboard>>,
+    pub(super) phones: Option<Arc<Switchboard>>,
     pub(super) encryption: Encryption,
     closed: bool,
 }

@@ -14,6 +14,7 @@ use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 use super::lines::Lines;
 use super::sip::Dropped;
 use super::tally::RefusedHere;
+use super::trunk::Registered;
 
 /// Reads the lines at every scrape. Tells nothing once they are gone.
 pub(super) struct Figures {
@@ -92,7 +93,7 @@ impl Families {
             ),
             registered: seconds(
                 "colloque_telephone_trunk_registered_seconds",
-                "Age of the confirmed registration; -1 without one",
+                "Age of the confirmed registration; -1 without one. Only trunks that register",
             ),
             round_trip: seconds("colloque_telephone_trunk_round_trip_seconds", "Of the last probe (OPTIONS)"),
             refused: counters(
@@ -158,8 +159,14 @@ impl Families {
             for (cause, count) in line.failures {
                 self.trunk_failures.with_label_values(&[name, cause]).inc_by(count);
             }
-            let age = line.registered_for.map_or(-1.0, |age| age.as_secs_f64());
-            self.registered.with_label_values(&[name]).set(age);
+            let age = match line.registered {
+                Registered::Unwanted => None,
+                Registered::Missing => Some(-1.0),
+                Registered::For(age) => Some(age.as_secs_f64()),
+            };
+            if let Some(age) = age {
+                self.registered.with_label_values(&[name]).set(age);
+            }
             if let Some(round_trip) = line.round_trip {
                 self.round_trip.with_label_values(&[name]).set(round_trip.as_secs_f64());
             }

@@ -19,7 +19,7 @@ use tokio::time::sleep_until;
 use crate::config::telephone::{TelephoneConfig, TrunkConfig, TrunkName};
 use crate::control::Consultations;
 use crate::control::metrics::{CallOutcome, NO_TRUNK};
-use crate::control::phone::switchboard::{CallTicket, DialOrder, Switchboard};
+use crate::control::phone::switchboard::{CallTicket, DialOrder, Switchboard, check_wanted};
 use crate::pii::Pii;
 
 use super::call::Times;
@@ -215,11 +215,17 @@ impl Lines {
         let Ok(Some((consultation, seat))) = found.map(|found| found.filter(|(of, _)| of.id == consultation)) else {
             return;
         };
-        let Ok((leg, sound)) = self.media.open(LegSpec { learnable: self.media_networks() }) else {
-            let cause = Some(PhoneCause::LinesBusy);
-            self.consultations.metrics().count_call("out", NO_TRUNK, CallOutcome::Seat(PhoneCause::LinesBusy));
-            let state = colloque_signaling::message::PhoneState::Failed;
-            return self.consultations.tell_phone(&consultation, &seat.id, state, cause);
+        // It may have been put out while its call was on the way here.
+        let opened = check_wanted(&consultation, &seat).and_then(|()| {
+            self.media.open(LegSpec { learnable: self.media_networks() }).map_err(|_| PhoneCause::LinesBusy)
+        });
+        let (leg, sound) = match opened {
+            Ok(opened) => opened,
+            Err(cause) => {
+                self.consultations.metrics().count_call("out", NO_TRUNK, CallOutcome::Seat(cause));
+                let state = colloque_signaling::message::PhoneState::Failed;
+                return self.consultations.tell_phone(&consultation, &seat.id, None, state, Some(cause));
+            }
         };
         let (machine, first) = DialOut::new(self.times(), Instant::now());
         let dialling = Dialling::new(Arc::clone(&self), number);
@@ -228,9 +234,19 @@ impl Lines {
         driver.run(first).await;
     }
 
-    /// Another attempt of the same call, when its books allow it.
-    pub(super) fn call_again(self: &Arc<Self>, whose: &Whose, ticket: &CallTicket) -> Result<Dialling, PhoneCause> {
-        let number = self.board.call_again(&whose.consultation, &whose.seat, ticket)?;
+    /// Another attempt of the same call, when its books and its seat allow it as they are now.
+    pub(super) async fn call_again(
+        self: &Arc<Self>,
+        whose: &Whose,
+        ticket: &CallTicket,
+    ) -> Result<Dialling, PhoneCause> {
+        let found = self.consultations.journal().seat(&whose.seat.id).await.map_err(|error| {
+            tracing::error!(%error, "no telephone can be called again");
+            PhoneCause::Fault
+        })?;
+        // An erased one is nowhere.
+        let (consultation, seat) = found.ok_or(PhoneCause::Over)?;
+        let number = self.board.call_again(&consultation, &seat, ticket)?;
         Ok(Dialling::new(Arc::clone(self), number))
     }
 

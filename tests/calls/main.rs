@@ -17,6 +17,7 @@ mod encryption;
 mod failover;
 mod hand_over;
 mod line;
+mod overtaken;
 mod page;
 mod phone;
 #[path = "../telephone/raw.rs"]

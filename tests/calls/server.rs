@@ -230,7 +230,8 @@ impl Server {
         }
     }
 
-    async fn api(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+    /// A request of the clinic.
+    pub async fn api(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
         let request = Request::builder()
             .method(method)
             .uri(path)

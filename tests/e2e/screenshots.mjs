@@ -294,7 +294,13 @@ async function telephone(language) {
     await picture(language, `phone-waiting-${state}`, patient);
   }
   await tells(practitioner, phone("ready"), phone("waiting", null, { matches_file: true }));
-  await picture(language, "phone-host-waiting", practitioner);
+  await picture(language, "phone-host-arrived", practitioner);
+  await practitioner.page.setViewportSize(SIZES[2]);
+  await practitioner.press("people");
+  await tells(practitioner, phone("waiting", null, { matches_file: false }));
+  await picture(language, "phone-host-notice-arrived", practitioner);
+  await practitioner.page.setViewportSize(SIZES[2]);
+  await practitioner.press("people");
   await tells(practitioner, phone("waiting", "encryption_ends", { matches_file: false }));
   await practitioner.page.setViewportSize(SIZES[2]);
   await practitioner.press("phone-encryption");
@@ -303,19 +309,24 @@ async function telephone(language) {
   await lab.server.request("POST", `/v1/consultations/${booked.id}/seats/${booked.patient.id}/admit`);
   await patient.phase("in_call");
   await tells(patient, phone("ready"));
-  for (const [state, cause] of [["calling", "another_line"], ["in"], ["silent", "no_sound"], ["lost"], ["left", "line_dead"]]) {
+  for (const [state, cause] of [["calling", "another_line"], ["waiting"], ["in"], ["silent", "no_sound"], ["lost"], ["left", "line_dead"]]) {
     await tells(patient, phone(state, cause));
     await tells(practitioner, phone(state, state === "in" ? "encryption_ends" : cause));
     await picture(language, `phone-call-${state}`, patient);
     await picture(language, `phone-host-${state}`, practitioner);
   }
+  await tells(patient, phone("in", "nothing_sent"));
+  await picture(language, "phone-call-nothing-sent", patient);
+  await tells(practitioner, phone("idle"), { ...phone("waiting"), seat: await practitioner.seatId() });
+  await picture(language, "phone-host-own-waiting", practitioner);
+  await tells(practitioner, { ...phone("idle"), seat: await practitioner.seatId() });
   await tells(patient, phone("planned", null, { seconds: 30 }));
   await tells(practitioner, phone("planned", null, { seconds: 30 }));
   await picture(language, "phone-call-planned", patient);
   await picture(language, "phone-host-planned", practitioner);
   await practitioner.page.setViewportSize(SIZES[2]);
   await practitioner.press("people");
-  for (const [state, cause] of [["planned"], ["ringing"], ["silent", "no_sound"], ["failed", "no_answer"]]) {
+  for (const [state, cause] of [["planned"], ["waiting"], ["ringing"], ["silent", "no_sound"], ["failed", "no_answer"]]) {
     await tells(practitioner, phone(state, cause, { seconds: state === "planned" ? 30 : null }));
     await picture(language, `phone-host-notice-${state}`, practitioner);
   }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use colloque::telephone::sdp::Direction;
 use colloque::telephone::sip::{DialFailure, ProbeFailure, Progress, Reason, Refusal};
-use colloque::telephone::trunk::{State, Trunks};
+use colloque::telephone::trunk::{Registered, State, Trunks};
 use tokio::process::{Child, Command};
 
 use super::sipp::{Sipp, Step, What, free_port, listening, request, response, sdp};
@@ -85,7 +85,7 @@ async fn calls_go_both_ways_through_a_proxy_that_registers_and_challenges_us() {
     let kamailio = Kamailio::start(phone).await;
     let (lines, file) = trunk("sesame");
     let mut server = Server::start(kamailio.port, "udp", &lines).await;
-    let granted = soon(server.endpoint.register(&server.trunk, Duration::from_secs(60), LIMIT)).await.unwrap();
+    let granted = soon(server.endpoint.register(&server.trunk, Duration::from_secs(60), LIMIT)).await.unwrap().granted;
     assert!(granted <= Duration::from_secs(60) && granted > Duration::from_secs(30), "{granted:?}");
     soon(server.endpoint.probe(&server.trunk, LIMIT)).await.unwrap();
     // Out: 407, Record-Route, ACK, re-INVITE and BYE along the route.
@@ -226,7 +226,7 @@ async fn a_registration_is_taken_back_when_the_server_stops() {
     let endpoint = Arc::new(endpoint);
     let trunks = Trunks::start(Arc::clone(&endpoint), &trunks, RING);
     soon(async {
-        while trunks.lines()[0].registered_for.is_none() {
+        while !matches!(trunks.lines()[0].registered, Registered::For(_)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
@@ -246,7 +246,7 @@ async fn a_registration_is_taken_back_when_the_server_stops() {
         ];
         Sipp::start(&steps, free_port(), Some(kamailio.port), &[]).finish().await;
         soon(trunks.stop()).await;
-        assert!(trunks.lines()[0].registered_for.is_none());
+        assert_eq!(trunks.lines()[0].registered, Registered::Missing);
     }
     std::fs::remove_file(file).unwrap();
 }

@@ -9,6 +9,7 @@ mod gate;
 mod inbound;
 mod ipv6;
 mod kamailio;
+mod lines;
 mod outbound;
 mod raw;
 mod sipp;

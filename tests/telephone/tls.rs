@@ -54,7 +54,7 @@ async fn trunk(listener: TcpListener, acceptor: TlsAcceptor) -> bool {
     false
 }
 
-async fn message(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+pub async fn message(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
     let mut text = Vec::new();
     loop {
         let mut byte = [0];
@@ -72,7 +72,7 @@ async fn message(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
     }
 }
 
-async fn reply(stream: &mut (impl AsyncWriteExt + Unpin), request: &str, status: &str, tag: &str, body: &str) {
+pub async fn reply(stream: &mut (impl AsyncWriteExt + Unpin), request: &str, status: &str, tag: &str, body: &str) {
     let text = answer_to(request, status, tag, "sip:t@127.0.0.1", body);
     stream.write_all(text.as_bytes()).await.unwrap();
 }

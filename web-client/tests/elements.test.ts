@@ -21,6 +21,8 @@ describe("the words", () => {
     if (typeof value !== "object" || value === null) return [path];
     return Object.entries(value).flatMap(([key, inner]) => paths(inner, `${path}.${key}`));
   };
+  const at = (dictionary: unknown, path: string) =>
+    path.slice(1).split(".").reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], dictionary);
 
   test("are complete in both languages", () => {
     expect(paths(STRINGS.en)).toEqual(paths(STRINGS.fr));
@@ -28,8 +30,6 @@ describe("the words", () => {
 
   test("are not empty and differ where the languages do", () => {
     const empty = paths(STRINGS.en).filter((path) => path !== ".quality.good");
-    const at = (dictionary: unknown, path: string) =>
-      path.slice(1).split(".").reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], dictionary);
     for (const path of empty) {
       expect(at(STRINGS.fr, path), path).not.toBe("");
       expect(at(STRINGS.en, path), path).not.toBe("");
@@ -43,6 +43,12 @@ describe("the words", () => {
       ".vitals.spo2.0",
       ...["spo2", "heart_rate", "systolic", "diastolic", "temperature", "weight"].map((name) => `.vitals.${name}.1`),
     ].sort());
+  });
+
+  test("keep French signs on the line of their word, and have no straight quotes", () => {
+    const written = (word: unknown) => (typeof word === "function" ? (word("7", "7") as string) : String(word));
+    const wrong = paths(STRINGS.fr).map((path) => written(at(STRINGS.fr, path))).filter((text) => / [?!;:»%]|« |['"]|\S[?!;»]/.test(text.replaceAll("\u00a0", "_").replaceAll(/_([?!;»])/g, "")));
+    expect(wrong).toEqual([]);
   });
 });
 

@@ -5,7 +5,7 @@
 import { render } from "lit";
 import { beforeAll, beforeEach, afterEach, describe, expect, test, vi } from "vitest";
 import type { ClientMessage, PhoneCause, PhoneState, SeatInfo, ServerMessage } from "../src/protocol/generated.ts";
-import { INITIAL_STATE, reduce, type CallEvent, type CallState } from "../src/sdk/call-state.ts";
+import { INITIAL_STATE, othersPresent, reduce, seatsWaiting, type CallEvent, type CallState } from "../src/sdk/call-state.ts";
 import { dialLink, type Phone } from "../src/sdk/phones.ts";
 import { Call } from "../src/sdk/call.ts";
 import { announcements } from "../src/elements/announcements.ts";
@@ -54,6 +54,17 @@ describe("what the page knows", () => {
     expect(state.dialIn).toEqual(dialIn);
   });
 
+  test("a telephone waits to be let in also beside a page that is inside or was just lost, and one's own is not in the list", () => {
+    const seats = [seat("me"), seat("there"), seat("lost", { presence: "reconnecting" }), seat("gone", { presence: "absent" }), seat("page", { presence: "waiting" })];
+    const before = after(said({ type: "roster", seats }));
+    const waiting = (state: CallState) => seatsWaiting(state).map((info) => info.seat);
+    expect(waiting(before)).toEqual(["page"]);
+    const state = ["me", "there", "lost", "gone"].reduce((now, name) => reduce(now, phone("waiting", null, { seat: name })), before);
+    expect(waiting(state)).toEqual(["there", "lost", "page"]);
+    expect(othersPresent(state).map((info) => info.seat), "the page stays where it is").toEqual(["there", "lost"]);
+    expect(waiting(reduce(state, phone("in", null, { seat: "there" })))).toEqual(["lost", "page"]);
+  });
+
   test("the voice is offered back while the page is good and the telephone is in, and not otherwise", () => {
     const steady: CallEvent = { kind: "steady" };
     expect(after(phone("in"), steady).steady).toBe(true);
@@ -100,6 +111,21 @@ describe("words", () => {
     expect(heard(after(phone("ready", null, { seconds: 15 })), { kind: "socket", open: false })).not.toContain(STRINGS.en.phone.awaited);
   });
 
+  test("a host hears who waits by telephone, by which number, and what to ask: once, and also of the own one", () => {
+    const admits: CallState = { ...IN_CALL, permissions: { ...INITIAL_STATE.permissions, admit: true }, seats: [seat("a", { display_name: "Noé" })] };
+    const waits = phone("waiting", null, { seat: "a", matches_file: false });
+    expect(heard(admits, waits)).toEqual(["Noé is waiting on the telephone, another number than the one on file. Ask for name and date of birth."]);
+    const roster = said({ type: "roster", seats: [seat("a", { display_name: "Noé", presence: "waiting" })] });
+    expect(heard(reduce({ ...admits, seats: [] }, waits), roster)).toEqual([]);
+    expect(heard(admits, phone("waiting")).join(" ")).toMatch(/with your code, number withheld or unknown.*let it in/);
+    expect(heard(IN_CALL, phone("waiting")).join(" ")).toContain("the practitioner will let you in");
+  });
+
+  test("who hears nothing on the telephone is told what to do", () => {
+    expect(heard(after(phone("in")), phone("in", "nothing_sent")).join(" ")).toContain("Come back to this page, or hang up and call again.");
+    expect(heard(IN_CALL, phone("in", "nothing_sent", { seat: "a" })).join(" ")).not.toContain("Come back");
+  });
+
   test("others' telephones and hands are said by name", () => {
     const room = reduce(IN_CALL, said({ type: "roster", seats: [seat("a", { display_name: "Noé" })] }));
     const inside = reduce(room, phone("in", "encryption_ends", { seat: "a", number_ending: null }));
@@ -111,8 +137,10 @@ describe("words", () => {
 
 describe("the pages", () => {
   let telephone: typeof import("../src/elements/telephone.ts");
+  let people: typeof import("../src/elements/people.ts");
+  let notices: typeof import("../src/elements/notices.ts");
   const calls: unknown[] = [];
-  const call = { callPhone: (...args: unknown[]) => calls.push(["call", ...args]), hangUpPhone: (...args: unknown[]) => calls.push(["hang up", ...args]), dismiss: (...what: string[]) => calls.push(["read", ...what]) };
+  const call = { admit: (...args: unknown[]) => calls.push(["admit", ...args]), callPhone: (...args: unknown[]) => calls.push(["call", ...args]), hangUpPhone: (...args: unknown[]) => calls.push(["hang up", ...args]), dismiss: (...what: string[]) => calls.push(["read", ...what]) };
   const dialogs: unknown[] = [];
   const view = (state: CallState): View =>
     ({ state, call, strings: STRINGS.en, actions: { openDialog: (dialog: unknown) => dialogs.push(dialog), closeDialog: () => undefined } }) as unknown as View;
@@ -126,6 +154,8 @@ describe("the pages", () => {
 
   beforeAll(async () => {
     telephone = await import("../src/elements/telephone.ts");
+    people = await import("../src/elements/people.ts");
+    notices = await import("../src/elements/notices.ts");
   });
   beforeEach(() => {
     calls.length = dialogs.length = 0;
@@ -234,11 +264,77 @@ describe("the pages", () => {
 
   test("who waits by telephone is announced as that, with the number's ending, and the host is told to ask", () => {
     expect(text(line("waiting", null, { matches_file: true }))).toBe(
-      "is waiting on the telephone, number ending in 78, calls from the number on file Ask for name and date of birth.",
+      "is waiting on the telephone, number on file ending in 78 Ask for name and date of birth.",
     );
     const other = text(line("waiting", null, { matches_file: false }));
     expect(other).toContain("another number");
     expect(other).not.toContain("78");
+  });
+
+  test("a withheld number is never shown as the file's, in the list or above the pictures, and only hosts are told of it", () => {
+    const hidden = text(line("waiting", null, { matches_file: null }));
+    expect(hidden).toContain("number withheld or unknown");
+    expect(hidden).not.toContain("78");
+    expect(text(line("waiting", null, { matches_file: null }, { ...host, permissions: INITIAL_STATE.permissions }))).toBe("is waiting on the telephone");
+    const notice = (matches_file: boolean | null) => {
+      const waits = [phone("ready", null, { seat: "a" }), phone("waiting", null, { seat: "a", matches_file })].reduce(reduce, host);
+      return text(drawn(notices.noticeList({ ...view(waits), panel: null } as View)));
+    };
+    expect(notice(true)).toContain("a is waiting on the telephone, number on file ending in 78. Ask for name");
+    expect(notice(false)).toContain("another number than the one on file");
+    expect(notice(null)).toContain("number withheld or unknown");
+    expect(notice(false) + notice(null)).not.toContain("78");
+  });
+
+  const waitingBeside = (cause: PhoneCause | null = null, page: Partial<SeatInfo> = {}): CallState => {
+    const permissions = { ...INITIAL_STATE.permissions, admit: true, remove: true };
+    return reduce({ ...host, permissions, seats: [seat("a", { arrival: 7, ...page })] }, phone("waiting", cause, { seat: "a" }));
+  };
+  const actions = (box: HTMLElement) => [...box.querySelectorAll<HTMLElement>("[data-action]")].map((found) => found.dataset.action);
+
+  test("a telephone beside a page is let in or hung up on alone, in the list and above the pictures; the page is not put out for it", () => {
+    for (const presence of ["present", "reconnecting"] as const) {
+      calls.length = 0;
+      const list = drawn(people.peoplePanel({ ...view(waitingBeside(null, { presence })), panel: "people" } as View));
+      const row = list.querySelector<HTMLElement>("[data-list=waiting] li")!;
+      expect(actions(row)).toEqual(["admit", "hang-up-phone"]);
+      expect(text(row)).toContain("Ask for name");
+      press(row, "admit");
+      press(row, "hang-up-phone");
+      expect(list.querySelectorAll(".phone-line"), "said once").toHaveLength(1);
+      expect(actions(list.querySelector<HTMLElement>("[data-list=present] li")!)).toContain("remove");
+      const above = drawn(notices.noticeList({ ...view(waitingBeside(null, { presence })), panel: null } as View));
+      press(above, "admit");
+      press(above, "hang-up-phone");
+      expect(calls).toEqual([["admit", "a", 7], ["hang up", "a"], ["admit", "a", 7], ["hang up", "a"]]);
+    }
+    const alone = drawn(people.peoplePanel({ ...view(waitingBeside(null, { presence: "waiting" })), panel: "people" } as View));
+    expect(actions(alone.querySelector<HTMLElement>("[data-list=waiting] li")!)).toEqual(["admit", "refuse"]);
+  });
+
+  test("a telephone beside a page that would end encryption is agreed to or hung up on", () => {
+    const list = drawn(people.peoplePanel({ ...view(waitingBeside("encryption_ends")), panel: "people" } as View));
+    expect(actions(list.querySelector<HTMLElement>("[data-list=waiting] li")!)).toEqual(["phone-encryption", "hang-up-phone"]);
+  });
+
+  test("a host lets the own telephone in, and agrees to it where encryption ends; whoever is no host, or is outside, does not", () => {
+    const own = { ...host, seats: [seat("me", { role: "practitioner", arrival: 3 })] };
+    const box = drawn(telephone.ownPhoneNotice(view(reduce(own, phone("waiting")))));
+    expect(text(box)).toContain("A telephone is waiting with your code, number withheld or unknown. If it is you who is calling, let it in.");
+    press(box, "admit");
+    press(box, "hang-up-phone");
+    expect(calls).toEqual([["admit", "me", 3], ["hang up"]]);
+    for (const state of ["waiting", "failed"] as const) {
+      const asks = drawn(telephone.ownPhoneNotice(view(reduce(own, phone(state, "encryption_ends")))));
+      expect(actions(asks)).not.toContain("admit");
+      press(asks, "phone-encryption");
+    }
+    expect(dialogs).toHaveLength(2);
+    for (const state of [{ ...own, admitted: false }, { ...own, permissions: INITIAL_STATE.permissions }]) {
+      const waits = drawn(telephone.ownPhoneNotice(view(reduce(state, phone("waiting")))));
+      expect(actions(waits)).toEqual(["hang-up-phone"]);
+      expect(text(waits)).toContain("You are waiting on the telephone.");
+    }
   });
 
   test("that encryption ends is asked before anything is called", () => {

@@ -10,13 +10,14 @@ use colloque_signaling::message::{ErrorCode, PhoneCause, PhoneState};
 use crate::control::booking::{BookingError, ClinicId, language_from_name};
 use crate::control::facts::{Actor, Fact};
 use crate::control::metrics::{CallOutcome, NO_TRUNK};
+use crate::control::room::Room;
 use crate::control::visit::Attachment;
 use crate::control::{Consultations, clock};
 use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord, StoreError};
 
 use super::pins;
-use super::seat_phone::PhoneOut;
+use super::seat_phone::{Arrival, PhoneOut};
 use super::switchboard::{Switchboard, Wanted};
 
 /// Why a clinic's wish for a call came to nothing.
@@ -52,12 +53,13 @@ impl Consultations {
     /// Calls off or hangs up a seat's telephone for its clinic. False when there is none.
     pub async fn hang_up_by_clinic(&self, clinic: &ClinicId, id: &str, seat: &str) -> Result<bool, CallError> {
         let (_, seat) = self.own_seat(clinic, id, seat).await?;
-        let planned = self.live_room(id).is_some_and(|room| room.lock().call_off(&seat.id));
-        let called_off = planned || self.hang_up(&seat.id, PhoneCause::Cancelled);
-        Ok(called_off || self.put_phone_out(id, &seat.id, PhoneOut::Cancelled))
+        Ok(match self.live_room(id) {
+            Some(room) => self.hang_up_in(&room, &seat.id, PhoneOut::Cancelled),
+            None => self.hang_up(&seat.id, PhoneCause::Cancelled),
+        })
     }
 
-    /// Has a seat called. Gives the last digits of the number.
+    /// Has a seat called, unless a telephone of it is on the line. Gives the last digits of the number.
     pub(in crate::control) fn call(
         &self,
         consultation: &ConsultationRecord,
@@ -67,17 +69,44 @@ impl Consultations {
     ) -> Result<String, PhoneCause> {
         let board = self.phones().ok_or(PhoneCause::SwitchedOff)?;
         let wanted = Wanted { consultation, seat, by, encryption_ends };
-        let number = board.call(wanted, language_from_name(&consultation.language)).inspect_err(|cause| {
-            self.metrics.count_call("out", NO_TRUNK, CallOutcome::Seat(*cause));
-        })?;
+        let room = self.live_room(&consultation.id);
+        // Held until the call is in the books: whoever dials in then finds it, and calls it off.
+        let state = room.as_ref().map(|room| room.lock());
+        let on_line = state.as_ref().and_then(|state| state.seat(&seat.id)?.phone.on_line());
+        let called = match on_line {
+            Some(_) => Err(PhoneCause::TooManyAtOnce),
+            None => board.call(wanted, language_from_name(&consultation.language)),
+        };
+        drop(state);
+        let number = called.inspect_err(|cause| self.metrics.count_call("out", NO_TRUNK, CallOutcome::Seat(*cause)))?;
         let called = self.told(consultation, Some(&seat.id), &Fact::PhoneCalled { by: by.clone() });
         self.journal.record(Vec::new(), vec![called]);
         Ok(number.ending().to_owned())
     }
 
-    /// Calls off or hangs up a seat's telephone. False when there is none.
+    /// Calls off or hangs up a call that the server makes for a seat. False when there is none.
     pub(in crate::control) fn hang_up(&self, seat: &str, cause: PhoneCause) -> bool {
         self.phones().is_some_and(|board| board.hang_up(seat, cause))
+    }
+
+    /// Calls off the calls that the server makes for a consultation in which nobody is.
+    pub(in crate::control) fn hang_up_all(&self, consultation: &str, cause: PhoneCause) {
+        if let Some(board) = self.phones() {
+            board.hang_up_all(consultation, cause);
+        }
+    }
+
+    /// Calls off or hangs up the telephones of a seat in its room. False when there is none.
+    fn hang_up_in(&self, room: &Room, seat: &str, out: PhoneOut) -> bool {
+        {
+            let mut state = room.lock();
+            let dialled_in = state.seat(seat).and_then(|seat| seat.phone.came()) == Some(Arrival::DialledIn);
+            if state.call_off(seat) || (dialled_in && state.put_phone_out(seat, out)) {
+                return true;
+            }
+        }
+        // One that we make says goodbye by itself, wherever it is.
+        self.hang_up(seat, out.cause()) || room.lock().put_phone_out(seat, out)
     }
 
     /// A page wants its own telephone called, or a host another's.
@@ -95,8 +124,11 @@ impl Consultations {
         if agreed && visit.room.lock().agree_to_phone(seat) {
             return;
         }
-        if let Err(cause) = self.call(&consultation, &record, &visit.actor(), agreed) {
-            visit.room.lock().set_phone(seat, PhoneState::Failed, Some(cause));
+        let refused = self.call(&consultation, &record, &visit.actor(), agreed).err();
+        // Whoever wants a call that is being made already has it: it did not fail.
+        let is_called = self.phones().is_some_and(|board| board.doing(seat).is_some());
+        if let Some(cause) = refused.filter(|_| !is_called) {
+            visit.room.lock().set_phone(seat, None, PhoneState::Failed, Some(cause));
         }
     }
 
@@ -108,14 +140,8 @@ impl Consultations {
             return;
         }
         let in_room = visit.room.lock().seat(seat).is_some_and(|seat| seat.stage.is_inside());
-        let (cause, out) = match own && in_room {
-            true => (PhoneCause::BackToPage, PhoneOut::BackToPage),
-            false => (PhoneCause::Cancelled, PhoneOut::Cancelled),
-        };
-        if visit.room.lock().call_off(seat) || self.hang_up(seat, cause) {
-            return;
-        }
-        if !visit.room.lock().put_phone_out(seat, out) {
+        let out = if own && in_room { PhoneOut::BackToPage } else { PhoneOut::Cancelled };
+        if !self.hang_up_in(&visit.room, seat, out) {
             visit.refuse(None, ErrorCode::OutOfOrder, "there is no call to hang up");
         }
     }
@@ -128,23 +154,28 @@ impl Consultations {
         Ok(pins::open(&found, &board.config().pin, clock::unix_now(), is_live).cloned())
     }
 
-    /// A seat's telephone does something else now: tells pages and journal.
+    /// A seat's telephone does something else now: tells pages and journal. `call`: as its place says, while it has one. A telephone that
+    /// is on the line is not told away by another call of its seat.
     pub fn tell_phone(
         &self,
         consultation: &ConsultationRecord,
         seat: &str,
+        call: Option<u64>,
         state: PhoneState,
         cause: Option<PhoneCause>,
     ) {
+        let room = self.live_room(&consultation.id);
+        let counts = room.is_none_or(|room| room.lock().set_phone(seat, call, state, cause));
+        // That a call which was made came to nothing stays true.
+        if !counts && state != PhoneState::Failed {
+            return;
+        }
         if let Some(fact) = fact_of(state, cause) {
             let entry = self.told(consultation, Some(seat), &fact);
             self.journal.record(Vec::new(), vec![entry]);
         }
         if let Some(board) = self.phones() {
             board.handle_state(seat, state, cause);
-        }
-        if let Some(room) = self.live_room(&consultation.id) {
-            room.lock().set_phone(seat, state, cause);
         }
     }
 

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use colloque_signaling::message::{Card, Gate, GateAnswer, PhoneInfo, Presence};
+use colloque_signaling::message::{Card, Gate, GateAnswer, PhoneCause, PhoneInfo, Presence};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -102,6 +102,12 @@ impl Consultations {
 }
 
 impl PhonePlace {
+    /// Which telephone it is, among those that had the seat.
+    #[must_use]
+    pub fn call(&self) -> u64 {
+        self.call
+    }
+
     /// Where it stands now.
     #[must_use]
     pub fn standing(&self) -> PhoneStanding {
@@ -192,6 +198,10 @@ impl RoomState {
         how: Arrival,
     ) -> Result<watch::Receiver<PhoneStanding>, JoinError> {
         let agreed = is_agreed(how, self.encryption);
+        if how == Arrival::DialledIn {
+            self.call_off_unseated(&record.id, PhoneOut::Replaced.cause());
+        }
+        let broke = self.seat(&record.id).is_some_and(LiveSeat::phone_broke);
         self.withdraw_phone(&record.id, PhoneOut::Replaced);
         let Some(seat) = self.seat_mut(&record.id) else { return Err(JoinError::Token) };
         match seat.admission {
@@ -199,12 +209,15 @@ impl RoomState {
             Admission::Declined => return Err(JoinError::Declined),
             Admission::Waiting | Admission::Admitted | Admission::Direct => {}
         }
-        let (vouched, returns) = (record.vouched, seat.phone.is_away());
+        let (vouched, returns) = (record.vouched, broke || seat.phone.is_away());
         let let_in = is_let_in(Comes { how, vouched, attends: seat.attends(), returns });
         let waiting = PhoneStage::Waiting { consent_due: false, encryption_ends: false };
         let (standing, receiver) = watch::channel(PhoneStanding { stage: waiting, silenced: false, aside: false });
-        seat.phone = SeatPhone::On(OnLine { call, let_in, agreed, leg: None, muted: false, hand: false, standing });
+        seat.phone =
+            SeatPhone::On(OnLine { call, how, let_in, agreed, leg: None, muted: false, hand: false, standing });
         self.settle();
+        // The server calls the number of the file; of who calls in, `tell_phone_match` says whether the number is it.
+        self.set_phone_match(&record.id, (how == Arrival::Called).then_some(true));
         Ok(receiver)
     }
 
@@ -284,8 +297,11 @@ impl RoomState {
     }
 
     /// Tells a seat's telephone that it is out, and forgets it; does not settle. One that is away is forgotten too, unless the
-    /// next call is that which it is awaited for.
+    /// next call is that which it is awaited for. One that is still being called has nobody to speak to any more.
     pub(in crate::control) fn withdraw_phone(&mut self, id: &str, out: PhoneOut) {
+        if out != PhoneOut::Replaced {
+            self.call_off_unseated(id, out.cause());
+        }
         let Some(seat) = self.seat(id) else { return };
         match seat.phone.on_line().map(|line| line.call) {
             Some(call) => self.drop_phone_leg(id, call),
@@ -295,6 +311,14 @@ impl RoomState {
         let phone = self.seat_mut(id).map(|seat| std::mem::take(&mut seat.phone));
         if let Some(SeatPhone::On(line)) = phone {
             line.standing.send_modify(|standing| standing.stage = PhoneStage::Out(out));
+        }
+    }
+
+    /// Calls off the call that is being made for a seat. Not one that has the seat: that is told by its place.
+    fn call_off_unseated(&self, id: &str, cause: PhoneCause) {
+        let is_seated = self.seat(id).is_some_and(|seat| seat.phone.came() == Some(Arrival::Called));
+        if let Some(board) = self.phones.as_ref().filter(|_| !is_seated) {
+            board.hang_up(id, cause);
         }
     }
 
@@ -355,6 +379,11 @@ impl LiveSeat {
     /// Whether it takes part by telephone.
     pub(in crate::control) fn is_on_phone(&self) -> bool {
         self.phone_stage() == Some(PhoneStage::Inside)
+    }
+
+    /// Whether its telephone was in the room when it was heard last.
+    fn phone_broke(&self) -> bool {
+        self.is_on_phone() && self.telephone.is_unheard()
     }
 
     /// Whether a telephone on it waits for a host.

@@ -7,6 +7,7 @@
 //! A telephone is let in on its own, whatever its seat is: whoever types a PIN may be somebody else than the person on the
 //! page. Not here: what changes it and who is told (`place`), calls (`telephone`). Invariant: it has a leg only while it is inside.
 
+use colloque_signaling::message::PhoneCause;
 use tokio::sync::watch;
 
 use crate::control::stage::Stage;
@@ -49,6 +50,20 @@ pub enum PhoneOut {
     Fault,
 }
 
+impl PhoneOut {
+    /// As a call that has no place yet is told it.
+    pub(in crate::control) fn cause(self) -> PhoneCause {
+        match self {
+            PhoneOut::Removed => PhoneCause::Removed,
+            PhoneOut::Declined => PhoneCause::Declined,
+            PhoneOut::Over => PhoneCause::Over,
+            PhoneOut::BackToPage => PhoneCause::BackToPage,
+            PhoneOut::Replaced | PhoneOut::Cancelled => PhoneCause::Cancelled,
+            PhoneOut::Fault => PhoneCause::Fault,
+        }
+    }
+}
+
 /// All that a call has to know of its room. The latest is what counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PhoneStanding {
@@ -77,7 +92,7 @@ pub(in crate::control) struct Comes {
     pub(in crate::control) vouched: bool,
     /// Its person is in the room.
     pub(in crate::control) attends: bool,
-    /// It was in the room by telephone a moment ago.
+    /// It was in the room by telephone a moment ago, or still is as far as anybody knows, and is not heard any more.
     pub(in crate::control) returns: bool,
 }
 
@@ -102,6 +117,7 @@ pub(in crate::control) enum SeatPhone {
 pub(in crate::control) struct OnLine {
     /// Which call: the place of one that was replaced can do nothing any more.
     pub(in crate::control) call: u64,
+    pub(in crate::control) how: Arrival,
     /// By a host, or as [`is_let_in`] says.
     pub(in crate::control) let_in: bool,
     /// The practitioner agreed that encryption ends for it, or there is none.
@@ -128,6 +144,11 @@ impl SeatPhone {
             SeatPhone::On(line) => Some(line),
             SeatPhone::Absent | SeatPhone::Away { .. } => None,
         }
+    }
+
+    /// How the telephone on the line came.
+    pub(in crate::control) fn came(&self) -> Option<Arrival> {
+        Some(self.on_line()?.how)
     }
 
     /// Whether the seat is kept for it.
@@ -188,7 +209,8 @@ mod tests {
             for (let_in, agreed) in [(false, false), (false, true), (true, false), (true, true)] {
                 let standing = PhoneStanding { stage: PhoneStage::Inside, silenced: false, aside: false };
                 let (standing, _) = watch::channel(standing);
-                let line = OnLine { call: 1, let_in, agreed, leg: None, muted: false, hand: false, standing };
+                let how = Arrival::DialledIn;
+                let line = OnLine { call: 1, how, let_in, agreed, leg: None, muted: false, hand: false, standing };
                 let expected = match stage {
                     Stage::Inside if let_in && agreed => PhoneStage::Inside,
                     _ => PhoneStage::Waiting { consent_due: true, encryption_ends: let_in && !agreed },

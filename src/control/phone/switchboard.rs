@@ -47,6 +47,7 @@ pub struct Switchboard {
 
 struct Running {
     call: CallId,
+    consultation: String,
     control: mpsc::Sender<PhoneCause>,
     doing: Doing,
 }
@@ -187,9 +188,7 @@ impl Switchboard {
     /// Has a seat called, when everything allows it.
     pub(in crate::control) fn call(&self, wanted: Wanted<'_>, language: Language) -> Result<Number, PhoneCause> {
         let Wanted { consultation, seat, by, encryption_ends } = wanted;
-        if consultation.ended_at.is_some() || !seat.admission.is_open() {
-            return Err(PhoneCause::Over);
-        }
+        check_wanted(consultation, seat)?;
         let encryption = Encryption::from_name(&consultation.e2ee);
         let number = self.number_of(encryption, seat)?;
         encryption.admits_telephone(encryption_ends)?;
@@ -203,7 +202,8 @@ impl Switchboard {
             Entry::Occupied(_) => return Err(PhoneCause::TooManyAtOnce),
             Entry::Vacant(free) => {
                 let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
-                free.insert(Running { call, control, doing: Doing::now(PhoneState::Calling, None) });
+                let of = consultation.id.clone();
+                free.insert(Running { call, consultation: of, control, doing: Doing::now(PhoneState::Calling, None) });
                 call
             }
         };
@@ -222,6 +222,7 @@ impl Switchboard {
         seat: &SeatRecord,
         ticket: &CallTicket,
     ) -> Result<Number, PhoneCause> {
+        check_wanted(consultation, seat)?;
         let number = self.number_of(Encryption::from_name(&consultation.e2ee), seat)?;
         lock(&self.budget).ask_again(ticket.call, &seat.id, Instant::now(), today()).map_err(cause_of_budget)?;
         Ok(number)
@@ -237,6 +238,13 @@ impl Switchboard {
     pub fn hang_up(&self, seat: &str, cause: PhoneCause) -> bool {
         // Full: it is being called off already.
         self.calls.get(seat).map(|running| running.control.try_send(cause)).is_some()
+    }
+
+    /// The same for every seat of a consultation.
+    pub(super) fn hang_up_all(&self, consultation: &str, cause: PhoneCause) {
+        for running in self.calls.iter().filter(|running| running.consultation == consultation) {
+            running.control.try_send(cause).ok();
+        }
     }
 
     /// A call that the server makes does something else now.
@@ -306,6 +314,15 @@ impl Switchboard {
     fn ticket(&self, call: CallId, seat: Option<String>) -> CallTicket {
         CallTicket { budget: Arc::clone(&self.budget), calls: Arc::clone(&self.calls), call, seat }
     }
+}
+
+/// Whether anybody can still want a call for this seat.
+///
+/// # Errors
+/// Its consultation is over, or it was put out of it.
+pub fn check_wanted(consultation: &ConsultationRecord, seat: &SeatRecord) -> Result<(), PhoneCause> {
+    let open = consultation.ended_at.is_none() && seat.admission.is_open();
+    if open { Ok(()) } else { Err(PhoneCause::Over) }
 }
 
 fn asked<'a>(consultation: &'a ConsultationRecord, seat: &'a SeatRecord, by: &'a str) -> Asked<'a> {

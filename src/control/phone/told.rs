@@ -32,7 +32,7 @@ pub(in crate::control) struct Telephone {
     plan: Plan,
     /// What it does.
     doing: Option<Doing>,
-    /// Who called in did so from the number of the file.
+    /// It is the number of the file. Nothing when the call shows none.
     matches_file: Option<bool>,
 }
 
@@ -81,7 +81,7 @@ pub struct TelephoneState {
     pub since: Option<i64>,
     /// The last digits of the number, where it can be called.
     pub number_ending: Option<Pii<String>>,
-    /// Who called in did so from the number of the file, or from another. Nothing when either is unknown.
+    /// It is the number of the file, or another one. Nothing when the call shows none, or none is on file.
     pub matches_file: Option<bool>,
 }
 
@@ -108,6 +108,11 @@ impl Telephone {
     pub(super) fn is_dialled(&self) -> bool {
         use PhoneState::{Calling, Confirming, Ringing, Waiting};
         self.doing.is_some_and(|doing| matches!(doing.state, Calling | Ringing | Confirming | Waiting))
+    }
+
+    /// It is in the room, and nothing is heard from it.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.doing.is_some_and(|doing| matches!(doing.state, PhoneState::Silent | PhoneState::Lost))
     }
 
     /// Whether somebody has called the server's own call off since the last question.
@@ -152,8 +157,19 @@ impl Telephone {
 }
 
 impl RoomState {
-    /// A telephone does something else now.
-    pub(in crate::control) fn set_phone(&mut self, id: &str, state: PhoneState, cause: Option<PhoneCause>) {
+    /// A telephone does something else now. `call`: the one that tells it, while it has the seat. As long as one is on the line, its word
+    /// alone counts: one that it replaced goes later, and one that was being made comes to nothing. False when it does not count.
+    pub(in crate::control) fn set_phone(
+        &mut self,
+        id: &str,
+        call: Option<u64>,
+        state: PhoneState,
+        cause: Option<PhoneCause>,
+    ) -> bool {
+        let on_line = self.seat(id).and_then(|seat| seat.phone.on_line());
+        if on_line.is_some_and(|line| Some(line.call) != call) {
+            return false;
+        }
         // As long as it is in, everybody knows what it ended.
         let ends = self.encryption == Encryption::Preferred && state == PhoneState::In;
         let cause = cause.or(ends.then_some(PhoneCause::EncryptionEnds));
@@ -168,6 +184,7 @@ impl RoomState {
             seat.telephone.doing = Some(before.unwrap_or(new));
             self.tell_phones();
         }
+        true
     }
 
     /// The server is about to call a telephone by itself: everybody inside is told, and may call it off. Where encryption would end with
@@ -200,7 +217,7 @@ impl RoomState {
         true
     }
 
-    /// Whether the number that calls in is the one of the file; told with what the telephone does next.
+    /// Whether the telephone's number is the one of the file; told with what the telephone does next.
     pub(in crate::control) fn set_phone_match(&mut self, id: &str, matches_file: Option<bool>) {
         if let Some(seat) = self.seat_mut(id) {
             seat.telephone.matches_file = matches_file;

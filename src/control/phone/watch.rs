@@ -139,7 +139,7 @@ impl Consultations {
         match follow {
             Follow::Call => {
                 if let Err(cause) = self.call(&consultation, &record, &Actor::Server, false) {
-                    self.tell_phone(&consultation, seat, PhoneState::Failed, Some(cause));
+                    self.tell_phone(&consultation, seat, None, PhoneState::Failed, Some(cause));
                 }
             }
             Follow::CallOff => {

@@ -90,9 +90,9 @@ impl Attendance {
     }
 
     /// Another attempt of a call that we make, when its books allow it.
-    pub(super) fn call_again(&self) -> Result<Dialling, PhoneCause> {
+    pub(super) async fn call_again(&mut self) -> Result<Dialling, PhoneCause> {
         let (Some(whose), Some(ticket)) = (&self.whose, &self.ticket) else { return Err(PhoneCause::Fault) };
-        self.lines.call_again(whose, ticket)
+        self.lines.call_again(whose, ticket).await
     }
 
     /// The call that we make was answered: its minutes count.
@@ -176,7 +176,8 @@ impl Attendance {
     /// Tells pages and journal.
     pub(super) fn tell(&self, state: PhoneState, cause: Option<PhoneCause>) {
         if let Some(Whose { consultation, seat }) = &self.whose {
-            self.lines.consultations().tell_phone(consultation, &seat.id, state, cause);
+            let call = self.place.as_ref().map(PhonePlace::call);
+            self.lines.consultations().tell_phone(consultation, &seat.id, call, state, cause);
         }
     }
 

@@ -16,7 +16,7 @@ use colloque_signaling::message::{PhoneCause, PhoneState};
 
 use super::line::LineNews;
 use super::seated::{LAST_WORDS_MAX, Seated, last_words, reason_of};
-use super::{Action, Input, NotTaken, OutReason, RoomNews, Times};
+use super::{Action, Input, NotTaken, RoomNews, Times};
 use crate::telephone::prompts::Prompt;
 use crate::telephone::sip::Reason;
 use crate::telephone::trunk::TURN_MAX;
@@ -222,9 +222,7 @@ fn way_out(input: &Input) -> Option<PhoneCause> {
     match input {
         Input::Cancelled(cause) => Some(*cause),
         Input::Draining => Some(PhoneCause::Draining),
-        Input::Room(RoomNews::Out(reason)) => {
-            Some(if *reason == OutReason::Over { PhoneCause::Over } else { last_words(*reason).1 })
-        }
+        Input::Room(RoomNews::Out(reason)) => Some(last_words(*reason).1),
         _ => None,
     }
 }
@@ -251,6 +249,7 @@ const PROMPT_MAX: Duration = Duration::from_secs(12);
 
 #[cfg(test)]
 mod tests {
+    use super::super::OutReason;
     use super::super::testing::{TIMES, inside, key, waiting};
     use super::*;
 
@@ -374,8 +373,10 @@ mod tests {
         for (input, cause) in [
             (Input::Cancelled(PhoneCause::Cancelled), PhoneCause::Cancelled),
             (Input::Draining, PhoneCause::Draining),
-            (Input::Room(RoomNews::Out(OutReason::Over)), PhoneCause::Over),
-            (Input::Room(RoomNews::Out(OutReason::Removed)), PhoneCause::Removed),
+            // Its consultation is over, or its seat was removed.
+            (Input::Cancelled(PhoneCause::Over), PhoneCause::Over),
+            // Its media thread is gone; a room has nothing to say before the call has a place there.
+            (Input::Room(RoomNews::Out(OutReason::Fault)), PhoneCause::Fault),
         ] {
             for (mut call, now) in [dialling(), ringing()] {
                 assert_eq!(call.handle_input(&input, now), [Action::GiveUp, failed(cause)], "{input:?}");

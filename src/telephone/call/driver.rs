@@ -282,7 +282,7 @@ impl Driver {
             match action {
                 // An incoming call was answered before its machine began: keys need an answered call.
                 Action::Answer => {}
-                Action::Dial => self.dial(),
+                Action::Dial => self.dial().await,
                 Action::GiveUp => self.dialling = None,
                 Action::Say(prompt) => self.say(prompt),
                 Action::Hush => self.sound.hush(),
@@ -313,10 +313,10 @@ impl Driver {
         }
     }
 
-    fn dial(&mut self) {
+    async fn dial(&mut self) {
         // A second attempt is in the books like the first one.
         if self.dialling.is_none() {
-            match self.attendance.call_again() {
+            match self.attendance.call_again().await {
                 Ok(dialling) => self.dialling = Some(dialling),
                 Err(cause) => self.inputs.push_back(Input::NotTaken(NotTaken::NotAllowed(cause))),
             }

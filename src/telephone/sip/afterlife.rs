@@ -120,12 +120,13 @@ pub(super) fn hang_up(
 ) -> tokio::task::JoinHandle<()> {
     let (hub, trunk, state, flow) = (Arc::clone(hub), trunk.clone(), state.clone(), flow.clone());
     tokio::spawn(async move {
-        let Some(flow) = hub.fresh(&trunk, &state, &flow).await else { return };
+        let limit = hub.settings.timers.ack;
+        let Ok(Some(flow)) = timeout(limit, hub.fresh(&trunk, &state, &flow)).await else { return };
         let reason = format!("Reason: {}", reason.header());
         let Some(request) = state.request("BYE", &flow.local.to_string(), flow.transport, &[reason], None) else {
             return;
         };
-        let _ = hub.exchange(request, &flow, &trunk, state.sequence(), hub.settings.timers.ack).await;
+        let _ = hub.exchange(request, &flow, &trunk, state.sequence(), limit).await;
     })
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rsipstack::EndpointBuilder;
 use rsipstack::platform::CancellationToken;
-use rsipstack::sip::{Header, Method, StatusCode, Uri};
+use rsipstack::sip::{Header, Method, Response, StatusCode, Uri};
 use rsipstack::transaction::endpoint::{EndpointOption, TargetLocator};
 use rsipstack::transaction::transaction::Transaction;
 use rsipstack::transport::transport_layer::DomainResolver;
@@ -30,7 +30,7 @@ use crate::telephone::sdp::Remote;
 use super::exchange::ProbeFailure;
 use super::fields::{self, Draft, Via};
 use super::gate::Gate;
-use super::hub::{Counters, Hub, allowed, sip_addr};
+use super::hub::{Counters, Flow, Hub, allowed, sip_addr};
 use super::inbound::{self, InboundCall};
 use super::inspection::{No, inspect};
 use super::names::{Names, SystemNames};
@@ -211,7 +211,7 @@ impl Endpoint {
     /// password for OPTIONS is there too.
     pub async fn probe(&self, trunk: &TrunkName, limit: Duration) -> Result<Duration, ProbeFailure> {
         let began = Instant::now();
-        match self.ask(trunk, Method::Options, &[], limit).await.map(|response| response.status_code.code()) {
+        match self.ask(trunk, Method::Options, &[], limit).await.map(|(response, _)| response.status_code.code()) {
             Ok(408) => Err(ProbeFailure::Silent),
             Ok(status @ 500..=599) => Err(ProbeFailure::Status(status)),
             Ok(_) | Err(ProbeFailure::Auth) => Ok(began.elapsed()),
@@ -219,29 +219,14 @@ impl Endpoint {
         }
     }
 
-    /// Registers us at a trunk, or with zero no longer; for how long it holds.
-    pub async fn register(
-        &self,
-        trunk: &TrunkName,
-        wanted: Duration,
-        limit: Duration,
-    ) -> Result<Duration, ProbeFailure> {
-        let response = self.ask(trunk, Method::Register, &[format!("Expires: {}", wanted.as_secs())], limit).await?;
-        match response.status_code.code() {
-            200..=299 => Ok(granted(&response.headers).unwrap_or(wanted).min(wanted)),
-            403 => Err(ProbeFailure::Auth),
-            408 => Err(ProbeFailure::Silent),
-            status => Err(ProbeFailure::Status(status)),
-        }
-    }
-
-    async fn ask(
+    /// A request outside of calls: its final answer, and the way on which it came.
+    pub(super) async fn ask(
         &self,
         trunk: &TrunkName,
         method: Method,
         extra: &[String],
         limit: Duration,
-    ) -> Result<rsipstack::sip::Response, ProbeFailure> {
+    ) -> Result<(Response, Flow), ProbeFailure> {
         let (hub, until) = (&self.hub, Instant::now() + limit);
         let trunk = &hub.trunk(trunk).ok_or(ProbeFailure::Silent)?;
         let mut last = Err(ProbeFailure::Silent);
@@ -264,7 +249,7 @@ impl Endpoint {
         method: Method,
         extra: &[String],
         limit: Duration,
-    ) -> Result<rsipstack::sip::Response, ProbeFailure> {
+    ) -> Result<(Response, Flow), ProbeFailure> {
         let hub = &self.hub;
         let flow = timeout(limit, hub.flow_at(trunk, server)).await.ok().flatten().ok_or(ProbeFailure::Silent)?;
         let (host, user) = (outbound::host(trunk), outbound::user(trunk));
@@ -288,7 +273,8 @@ impl Endpoint {
             body: None,
         };
         let request = draft.build().ok_or(ProbeFailure::Silent)?;
-        hub.exchange(request, &flow, trunk, hub.numbers(), limit).await
+        let response = hub.exchange(request, &flow, trunk, hub.numbers(), limit).await?;
+        Ok((response, flow))
     }
 
     /// The same lines with other limits and allow-lists, for what begins from now on.
@@ -406,14 +392,6 @@ pub(super) fn reply(mut transaction: Transaction, status: u16, lines: &[&str]) {
             super::exchange::drain(transaction, wait);
         }
     });
-}
-
-fn granted(headers: &rsipstack::sip::Headers) -> Option<Duration> {
-    let contacts = fields::all(headers, "Contact").into_iter().flat_map(fields::split_list);
-    let named =
-        contacts.filter_map(fields::Address::parse).filter_map(|contact| contact.param("expires")?.parse().ok());
-    let seconds: Option<u64> = named.min().or_else(|| fields::one(headers, "Expires")?.parse().ok());
-    seconds.map(Duration::from_secs)
 }
 
 impl Hub {

@@ -19,13 +19,16 @@ use super::fields;
 use super::hub::{Flow, Hub};
 
 /// Why a request had no good answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ProbeFailure {
     /// No connection, or no answer in time.
+    #[error("no answer")]
     Silent,
     /// The password or who we are is refused.
+    #[error("the password or the user name is refused")]
     Auth,
     /// Another final status.
+    #[error("it answers with status {0}")]
     Status(u16),
 }
 

@@ -1,6 +1,7 @@
 //! What all calls of an endpoint share: the stack, the ways to the trunks, the register of running calls, counters.
 //!
-//! Not here: any one call. Locks are held for look-ups alone, never across a wait.
+//! Not here: any one call. Locks are held for look-ups alone, never across a wait; only a stream that is being opened is locked until it is,
+//! and keeps waiting those who want this very stream.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -44,10 +45,18 @@ impl Flow {
         self.closed.as_ref().is_none_or(|closed| closed.has_changed().is_ok())
     }
 
+    /// Whether it is this stream. Clones of one connection, and no others, have their address in common.
+    fn is_by(&self, connection: &SipConnection) -> bool {
+        std::ptr::eq(self.connection.get_addr(), connection.get_addr())
+    }
+
     pub(super) fn is_secure(&self) -> bool {
         self.transport == SipTransport::Tls
     }
 }
+
+/// A stream of ours to one server of a trunk: none before it was opened, locked while it is being opened.
+type Dialled = Arc<tokio::sync::Mutex<Option<Flow>>>;
 
 /// Counters of one endpoint, for metrics.
 #[derive(Debug, Default)]
@@ -97,10 +106,10 @@ pub(super) struct Hub {
     calls: Mutex<HashMap<CallKey, Running>>,
     /// Told whenever the last call is taken out.
     emptied: Notify,
-    /// Streams that are open, by their other end.
-    streams: Mutex<HashMap<(SocketAddr, SipTransport), Flow>>,
-    /// Streams that we opened, by trunk.
-    dialled: tokio::sync::Mutex<HashMap<TrunkName, Flow>>,
+    /// Streams that are open, by their other end. Several lead to one server where several trunks do.
+    streams: Mutex<HashMap<(SocketAddr, SipTransport), Vec<Flow>>>,
+    /// Streams that we opened, by trunk and server.
+    dialled: Mutex<HashMap<(TrunkName, SocketAddr), Dialled>>,
     /// Who called in last, on trunks that ring them: their address, and where the call was sent from.
     last_callers: Mutex<HashMap<TrunkName, (String, SocketAddr)>>,
     /// Realms that trunks named first.
@@ -141,7 +150,7 @@ impl Hub {
             calls: Mutex::default(),
             emptied: Notify::new(),
             streams: Mutex::default(),
-            dialled: tokio::sync::Mutex::default(),
+            dialled: Mutex::default(),
             last_callers: Mutex::default(),
             realms: Mutex::default(),
             places: Mutex::default(),
@@ -264,8 +273,9 @@ impl Hub {
         if trunk.transport == SipTransport::Udp {
             return self.datagrams_to(server);
         }
-        let mut dialled = self.dialled.lock().await;
-        if let Some(flow) = dialled.get(&trunk.name).filter(|flow| flow.is_open() && flow.peer == server) {
+        let dialled = self.dialled(&trunk.name, server);
+        let mut dialled = dialled.lock().await;
+        if let Some(flow) = dialled.as_ref().filter(|flow| flow.is_open()) {
             return Some(flow.clone());
         }
         let tls = match trunk.transport {
@@ -274,8 +284,18 @@ impl Hub {
         };
         let mut flow = stream::connect(self, server, tls).await?;
         flow.local = self.advertised(trunk.transport, flow.local);
-        dialled.insert(trunk.name.clone(), flow.clone());
+        *dialled = Some(flow.clone());
         Some(flow)
+    }
+
+    /// Names lead to other servers in time: streams that are closed and that nobody opens are forgotten.
+    fn dialled(&self, trunk: &TrunkName, server: SocketAddr) -> Dialled {
+        let mut dialled = lock(&self.dialled);
+        dialled.retain(|_, stream| {
+            let closed = stream.try_lock().is_ok_and(|stream| !stream.as_ref().is_some_and(Flow::is_open));
+            !closed || Arc::strong_count(stream) > 1
+        });
+        Arc::clone(dialled.entry((trunk.clone(), server)).or_default())
     }
 
     pub(super) fn datagrams_to(&self, peer: SocketAddr) -> Option<Flow> {
@@ -300,7 +320,9 @@ impl Hub {
             _ => {
                 let transport =
                     if remote.r#type == Some(Transport::Tls) { SipTransport::Tls } else { SipTransport::Tcp };
-                let mut flow = lock(&self.streams).get(&(peer, transport)).cloned()?;
+                let streams = lock(&self.streams);
+                let mut flow = streams.get(&(peer, transport))?.iter().find(|flow| flow.is_by(connection)).cloned()?;
+                drop(streams);
                 flow.local = self.advertised(transport, flow.local);
                 Some(flow)
             }
@@ -323,11 +345,18 @@ impl Hub {
     }
 
     pub(super) fn keep_flow(&self, flow: &Flow) {
-        lock(&self.streams).insert((flow.peer, flow.transport), flow.clone());
+        lock(&self.streams).entry((flow.peer, flow.transport)).or_default().push(flow.clone());
     }
 
-    pub(super) fn forget_flow(&self, peer: SocketAddr, transport: SipTransport) {
-        lock(&self.streams).remove(&(peer, transport));
+    /// This stream is closed; others to the same server stay.
+    pub(super) fn forget_flow(&self, closed: &Flow) {
+        let mut streams = lock(&self.streams);
+        let key = (closed.peer, closed.transport);
+        let Some(open) = streams.get_mut(&key) else { return };
+        open.retain(|flow| !flow.is_by(&closed.connection));
+        if open.is_empty() {
+            streams.remove(&key);
+        }
     }
 
     /// A place for one more stream from there; none for strangers and for those who have too many.

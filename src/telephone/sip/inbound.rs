@@ -69,6 +69,7 @@ impl InboundCall {
 
 /// A first INVITE: refused here, or handed on and carried to its end.
 pub(super) async fn handle_invite(hub: Arc<Hub>, mut transaction: Transaction, incoming: mpsc::Sender<Incoming>) {
+    // None: its stream is closed by now, and with it the way of an answer.
     let Some(flow) = hub.flow_of(&transaction) else { return };
     let Some(trunk) = hub.trunk_of(flow.peer.ip(), flow.transport) else {
         return reply(transaction, 403, &[]);

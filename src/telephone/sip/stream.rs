@@ -37,16 +37,17 @@ pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Option<TlsA
             continue;
         };
         let Some(place) = hub.admit_stream(peer.ip()) else { continue };
+        let Ok(local) = stream.local_addr() else { continue };
         let (hub, tls) = (Arc::clone(&hub), tls.clone());
         tokio::spawn(async move {
             let _place = place;
             let _ = stream.set_nodelay(true);
             let Some(tls) = tls else {
-                let (_, running) = open(&hub, stream, peer, SipTransport::Tcp).await;
+                let (_, running) = open(&hub, stream, (local, peer), SipTransport::Tcp).await;
                 return running.await;
             };
             if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
-                let (_, running) = open(&hub, stream, peer, SipTransport::Tls).await;
+                let (_, running) = open(&hub, stream, (local, peer), SipTransport::Tls).await;
                 running.await;
             }
         });
@@ -62,32 +63,29 @@ pub(super) async fn connect(
     let stream = timeout(CONNECT, TcpStream::connect(peer)).await.ok()?.ok()?;
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().ok()?;
-    let mut flow = match tls {
+    match tls {
         None => {
-            let (flow, running) = open(hub, stream, peer, SipTransport::Tcp).await;
+            let (flow, running) = open(hub, stream, (local, peer), SipTransport::Tcp).await;
             tokio::spawn(running);
-            flow
+            Some(flow)
         }
         Some((connector, name)) => {
             let name = rustls::pki_types::ServerName::try_from(name.to_owned()).ok()?;
             let connected = timeout(HANDSHAKE, connector.connect(name, stream)).await.ok()?;
             let stream =
                 connected.inspect_err(|error| tracing::warn!(%error, "a SIP server's TLS was refused")).ok()?;
-            let (flow, running) = open(hub, stream, peer, SipTransport::Tls).await;
+            let (flow, running) = open(hub, stream, (local, peer), SipTransport::Tls).await;
             tokio::spawn(running);
-            flow
+            Some(flow)
         }
-    };
-    // Without a listener of our own, the other side reaches us on this connection alone.
-    flow.local = local;
-    Some(flow)
+    }
 }
 
 /// Makes a connection known to the stack; the future carries its bytes until it ends.
 async fn open<S>(
     hub: &Arc<Hub>,
     stream: S,
-    peer: SocketAddr,
+    (local, peer): (SocketAddr, SocketAddr),
     transport: SipTransport,
 ) -> (Flow, impl Future<Output = ()> + Send + use<S>)
 where
@@ -112,12 +110,13 @@ where
         connection: connection.clone(),
         destination: None,
         peer,
-        local: hub.listening(transport).unwrap_or(peer),
+        // Without a listener of our own, the other side reaches us on this connection alone.
+        local,
         transport,
         closed: Some(closed),
     };
     hub.keep_flow(&flow);
-    let hub = Arc::clone(hub);
+    let (hub, opened) = (Arc::clone(hub), flow.clone());
     let running = async move {
         let _alive = alive;
         let (reader, writer) = tokio::io::split(stream);
@@ -129,7 +128,7 @@ where
             () = token.cancelled() => {}
         }
         hub.inner.transport_layer.remove_connection(&connection);
-        hub.forget_flow(peer, transport);
+        hub.forget_flow(&opened);
     };
     (flow, running)
 }

@@ -62,7 +62,6 @@ async fn try_one(endpoint: &Endpoint, trunk: &TrunkConfig, beside: bool) -> Resu
     };
     asked.map_err(|failure| match failure {
         ProbeFailure::Silent => format!("no answer within {} ms", trunk.first_response.as_millis()),
-        ProbeFailure::Auth => "the password or the user name is refused".to_owned(),
-        ProbeFailure::Status(status) => format!("it answers with status {status}"),
+        ProbeFailure::Auth | ProbeFailure::Status(_) => failure.to_string(),
     })
 }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{sleep, sleep_until, timeout_at};
 
 use crate::config::telephone::{Number, SrtpPolicy, TelephoneCodec, TrunkConfig, TrunkName};
 use crate::pii::Pii;
@@ -34,6 +34,8 @@ struct Tended {
     name: TrunkName,
     trunk: RwLock<Arc<TrunkConfig>>,
     seen: Mutex<Seen>,
+    /// Told when a probe is answered after others were not: whoever was away may have forgotten our registration.
+    recovered: Notify,
 }
 
 struct Seen {
@@ -53,12 +55,23 @@ pub struct Line {
     pub auth_alarm: bool,
     /// Calls at the moment.
     pub calls: u16,
-    /// Since our registration was last confirmed; none where we do not register or are not registered.
-    pub registered_for: Option<Duration>,
+    /// Our registration.
+    pub registered: Registered,
     /// Of the last probe.
     pub round_trip: Option<Duration>,
     /// Calls that failed on it, by label.
     pub failures: BTreeMap<&'static str, u64>,
+}
+
+/// Our registration on a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Registered {
+    /// The line is used without.
+    Unwanted,
+    /// It does not stand, or not yet.
+    Missing,
+    /// It was last confirmed so long ago.
+    For(Duration),
 }
 
 /// A call that is being made, on whichever line takes it.
@@ -95,6 +108,19 @@ impl Tended {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn handle_registered(&self, now: Instant) {
+        let mut seen = self.seen();
+        seen.registered = Some(now);
+        seen.health.handle_answer();
+    }
+
+    fn handle_unregistered(&self, failure: ProbeFailure, now: Instant) {
+        let mut seen = self.seen();
+        seen.registered = None;
+        seen.health.handle_probe_failure(failure, now);
+        tracing::warn!(trunk = %self.name, cause = %failure, "a trunk does not register us");
+    }
+
     /// As it is configured now.
     fn trunk(&self) -> Arc<TrunkConfig> {
         Arc::clone(&self.trunk.read().unwrap_or_else(PoisonError::into_inner))
@@ -109,7 +135,8 @@ impl Trunks {
         let tended = |trunk: &TrunkConfig| {
             let seen = Seen { health: Health::new(trunk), registered: None, round_trip: None };
             let name = trunk.name.clone();
-            Arc::new(Tended { name, trunk: RwLock::new(Arc::new(trunk.clone())), seen: Mutex::new(seen) })
+            let trunk = RwLock::new(Arc::new(trunk.clone()));
+            Arc::new(Tended { name, trunk, seen: Mutex::new(seen), recovered: Notify::new() })
         };
         let lines: Vec<Arc<Tended>> = trunks.iter().map(tended).collect();
         for line in &lines {
@@ -272,7 +299,11 @@ impl Trunks {
                 state: seen.health.state(),
                 auth_alarm: seen.health.auth_alarm(),
                 calls: seen.health.calls(),
-                registered_for: seen.registered.map(|at| at.elapsed()),
+                registered: match seen.registered {
+                    Some(at) => Registered::For(at.elapsed()),
+                    None if line.trunk().register.is_some() => Registered::Missing,
+                    None => Registered::Unwanted,
+                },
                 round_trip: seen.round_trip,
                 failures: seen.health.failures().clone(),
             }
@@ -323,39 +354,52 @@ async fn probe(endpoint: Arc<Endpoint>, line: Arc<Tended>) {
             if before.label() != after.label() {
                 tracing::warn!(trunk = %line.name, state = after.label(), "a trunk changed its state");
             }
+            // Not where it is the registration alone that is not answered: that has its own waits.
+            if after == State::Up
+                && (matches!(before, State::Down { .. }) || before != after && seen.registered.is_some())
+            {
+                line.recovered.notify_one();
+            }
             seen.health.next_probe(last, trunk.options)
         };
         sleep_until(next.unwrap_or(last + IDLE).into()).await;
     }
 }
 
-/// REGISTER before the registration runs out; after a failure with the waits of health.
+/// REGISTER before the registration runs out, and when the line may have lost it; after a failure with the waits of health.
 async fn register(endpoint: Arc<Endpoint>, line: Arc<Tended>, every: Duration) {
-    let mut wait = RETRY_MIN;
+    let (mut retry, mut renewal) = (RETRY_MIN, RETRY_MIN);
     loop {
         let registered = endpoint.register(&line.name, every, line.trunk().first_response).await;
-        let pause = {
-            let mut seen = line.seen();
-            match registered {
-                Ok(granted) => {
-                    seen.registered = Some(Instant::now());
-                    seen.health.handle_answer();
-                    wait = RETRY_MIN;
-                    // RFC 3261 leaves it to us; half of it survives one lost try.
-                    (granted / 2).max(Duration::from_secs(1))
-                }
-                Err(failure) => {
-                    seen.registered = None;
-                    seen.health.handle_probe_failure(failure, Instant::now());
-                    let cause = if failure == ProbeFailure::Auth { "auth" } else { "no answer" };
-                    tracing::warn!(trunk = %line.name, cause, "a trunk does not register us");
-                    let pause = wait;
-                    wait = (wait * 2).min(RETRY_MAX);
-                    pause
+        let asked = Instant::now();
+        match registered {
+            Ok(mut registration) => {
+                line.handle_registered(asked);
+                retry = RETRY_MIN;
+                // RFC 3261 leaves it to us; half of it survives one lost try.
+                let half = (registration.granted / 2).max(Duration::from_secs(1));
+                // A server that closes every stream is not asked without a pause.
+                let soonest = asked + renewal;
+                let lost = async {
+                    tokio::select! {
+                        () = registration.lost() => {}
+                        () = line.recovered.notified() => {}
+                    }
+                    sleep_until(soonest.into()).await;
+                };
+                tokio::select! {
+                    () = sleep(half) => renewal = RETRY_MIN,
+                    () = lost => renewal = (renewal * 2).min(RETRY_MAX),
                 }
             }
-        };
-        tokio::time::sleep(pause).await;
+            Err(failure) => {
+                line.handle_unregistered(failure, asked);
+                tokio::select! {
+                    () = sleep(retry) => retry = (retry * 2).min(RETRY_MAX),
+                    () = line.recovered.notified() => retry = RETRY_MIN,
+                }
+            }
+        }
     }
 }
 

@@ -8,5 +8,5 @@ mod driver;
 mod health;
 
 pub use check::{Asked, check};
-pub use driver::{Dialled, Line, Place, TURN_MAX, Trunks};
+pub use driver::{Dialled, Line, Place, Registered, TURN_MAX, Trunks};
 pub use health::{Health, State};

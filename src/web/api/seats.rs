@@ -166,8 +166,8 @@ pub struct TelephoneView {
     since: Option<String>,
     /// The last digits of the number, where it can be called.
     number_ending: Option<String>,
-    /// Who dialled in showed the number of the file, or another one; nothing when it was withheld or there is none in the file. A number
-    /// can be forged.
+    /// The telephone has the number of the file, as every one that the server called, or another one; nothing when it was withheld or
+    /// there is none in the file. A number can be forged.
     matches_file: Option<bool>,
 }
 

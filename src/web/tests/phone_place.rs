@@ -154,6 +154,33 @@ async fn a_pin_typed_beside_a_page_waits_and_a_call_that_we_made_does_not() {
 }
 
 #[tokio::test]
+async fn a_host_lets_in_or_hangs_up_on_the_telephone_beside_a_page_and_the_page_stays() {
+    let server = Server::start().await;
+    let (consultation, seats) = server.booked_roles("teleconsultation", &["practitioner", "patient"]).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    let _page = server.page(&seats[1]).await;
+    let arrival = doctor.sees(&seats[1], |info| info.arrival).await;
+    let admit = |arrival| ClientMessage::Admit { seat: id(&seats[1]).into(), arrival: Some(arrival) };
+    doctor.say(&admit(arrival)).await;
+    sees(&mut doctor, &seats[1], Presence::Present, false).await;
+
+    let mut stranger = server.arrives(&seats[1], Arrival::DialledIn).await;
+    doctor.say(&admit(arrival + 1)).await;
+    doctor.settled().await;
+    assert_eq!(stranger.standing().stage, WAITS, "whom the host saw is not who is there");
+    doctor.say(&ClientMessage::HangUp { seat: id(&seats[1]).into() }).await;
+    stands(&mut stranger, PhoneStage::Out(PhoneOut::Cancelled)).await;
+    let seat = server.view(&consultation).await["seats"][1].clone();
+    assert_eq!((&seat["presence"], &seat["admitted"]), (&json!("present"), &json!(true)));
+    drop(stranger);
+
+    let mut patient = server.arrives(&seats[1], Arrival::DialledIn).await;
+    doctor.say(&admit(arrival)).await;
+    stands(&mut patient, PhoneStage::Inside).await;
+    sees(&mut doctor, &seats[1], Presence::Present, true).await;
+}
+
+#[tokio::test]
 async fn a_seat_that_the_clinic_vouched_for_comes_in_by_telephone_at_once() {
     let server = Server::start().await;
     let seats = json!([{"role": "practitioner"}, {"role": "patient", "admitted": true}]);

@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Settings;
 use crate::config::telephone::TelephoneConfig;
+use crate::control::phone::seat_phone::Arrival;
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
 use crate::store::Store as _;
 
@@ -44,7 +45,7 @@ impl Server {
     /// What somebody in the telephone's place tells.
     async fn tells(&self, consultation: &str, seat: &Value, state: PhoneState, cause: Option<PhoneCause>) {
         let (consultation, _) = self.store.consultation(consultation).await.unwrap().unwrap();
-        self.consultations.tell_phone(&consultation, id(seat), state, cause);
+        self.consultations.tell_phone(&consultation, id(seat), None, state, cause);
     }
 }
 
@@ -275,6 +276,17 @@ async fn whose_number_called_is_told_to_hosts_alone_and_what_a_telephone_ends_to
     let left = Some(PhoneCause::HungUp);
     server.tells(&consultation, &seats[1], PhoneState::Left, left).await;
     doctor.hears(told(PhoneState::Left, left, None)).await;
+
+    // A number that is not shown is not taken for the one of the file; that which the server called is it.
+    let (consultation_of, record) = server.consultations.journal().seat(id(&seats[1])).await.unwrap().unwrap();
+    for (how, matches_file) in [(Arrival::DialledIn, None), (Arrival::Called, Some(true)), (Arrival::DialledIn, None)] {
+        let place = server.consultations.phone_arrive(&consultation_of, &record, how).await.unwrap();
+        let (call, waits) = (Some(place.call()), PhoneState::Waiting);
+        server.consultations.tell_phone(&consultation_of, id(&seats[1]), call, waits, None);
+        doctor.hears(told(waits, None, matches_file)).await;
+        drop(place);
+        server.tells(&consultation, &seats[1], PhoneState::Ringing, None).await;
+    }
 }
 
 #[tokio::test]

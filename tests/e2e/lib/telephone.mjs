@@ -44,11 +44,17 @@ export async function joinsByKey(phone, page, seat) {
   await until("the telephone in the room", async () => (await isIn()) || (await phone.keys("1"), await sleep(1500), isIn()), { ms: 25_000 });
 }
 
+/** Dials in with a seat's code. */
+export async function dialsIn(phone, { dial_in, pin }) {
+  const calls = phone.count("CALL_ESTABLISHED");
+  phone.dial(dial_in);
+  await phone.sees("CALL_ESTABLISHED", calls + 1);
+  await phone.keys(pin);
+}
+
 /** Dials in with the seat's code and is let in on the host's page. */
 export async function dialsInAndIsLetIn(phone, booked, host, seat) {
-  phone.dial(booked.patient.dial_in);
-  await phone.sees("CALL_ESTABLISHED");
-  await phone.keys(booked.patient.pin);
+  await dialsIn(phone, booked.patient);
   await host.showsWithin(`[data-list=waiting] .phone-line[data-seat="${seat}"][data-phone=waiting]`, 20_000);
   await host.press("admit", seat);
   await host.showsWithin(`figure.tile[data-seat="${seat}"][data-phone=yes]`, 20_000);

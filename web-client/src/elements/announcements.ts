@@ -4,8 +4,8 @@
 import type { Permissions, SeatInfo } from "../protocol/generated.ts";
 import { isCallAwaited, isOnStage, isOver, othersPresent, seatsWaiting, speaksByPhone } from "../sdk/call-state.ts";
 import type { CallState } from "../sdk/call-state.ts";
-import { isOutcome } from "../sdk/phones.ts";
-import { causeText, otherPhoneText, outcomeText, outcomeTitle } from "./phone-words.ts";
+import { endsEncryption, isOutcome } from "../sdk/phones.ts";
+import { otherPhoneText, outcomeText, outcomeTitle, ownCauseText, ownText, waitsText } from "./phone-words.ts";
 import type { Strings } from "./strings.ts";
 
 export function seatName(info: Pick<SeatInfo, "display_name" | "role">, strings: Strings): string {
@@ -102,13 +102,14 @@ function phoneChanges(before: CallState, now: CallState, strings: Strings): stri
     const name = info === undefined ? words.title : seatName(info, strings);
     if (phone.doing === old?.doing && phone.cause === old?.cause) continue;
     if (seat !== now.seat) {
-      said.push(words.saidOther(name, otherPhoneText(phone, strings)));
+      const admits = phone.doing === "waiting" && now.permissions.admit && !endsEncryption(phone);
+      said.push(admits ? waitsText(name, phone, strings) : words.saidOther(name, otherPhoneText(phone, strings)));
       if (phone.doing === "in" && phone.cause === "encryption_ends") said.push(words.encryptionOver(name));
     } else if (isOutcome(phone)) {
       said.push(`${outcomeTitle(phone, strings)} ${outcomeText(phone, now.dialIn !== null, strings)}`);
     } else {
-      said.push(words.own[phone.doing as keyof typeof words.own].join(" "));
-      if (phone.cause !== null) said.push(causeText(phone.cause, strings));
+      said.push(ownText(phone, now, strings).join(" "));
+      if (phone.cause !== null) said.push(ownCauseText(phone.cause, strings));
       if (phone.seconds !== null) said.push(words.inSeconds(phone.seconds));
     }
   }
@@ -123,7 +124,8 @@ function seatChanges(before: CallState, now: CallState, strings: Strings): strin
   const presentBefore = new Map(othersPresent(before).map((info) => [info.seat, info]));
   const presentNow = new Set(othersPresent(now).map((info) => info.seat));
   for (const info of seatsWaiting(now)) {
-    if (!waitedBefore.has(info.seat)) said.push(strings.saidWaiting(seatName(info, strings)));
+    // Of who waits by telephone, `phoneChanges` says more.
+    if (!waitedBefore.has(info.seat) && now.phones[info.seat]?.doing !== "waiting") said.push(strings.saidWaiting(seatName(info, strings)));
   }
   for (const info of othersPresent(now)) {
     const name = seatName(info, strings);

@@ -3,12 +3,13 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import type { ErrorCode } from "../protocol/generated.ts";
-import { cardsPending, isCallAwaited, seatsWaiting, type Passing } from "../sdk/call-state.ts";
+import { cardsPending, isCallAwaited, seatsWaiting, waitsBesidePage, type Passing } from "../sdk/call-state.ts";
 import { endsEncryption } from "../sdk/phones.ts";
 import { handOverText, seatName } from "./announcements.ts";
 import { cardName } from "./gates.ts";
 import { ICONS } from "./icons.ts";
-import { othersPhoneNotice, ownPhoneNotice } from "./telephone.ts";
+import { waitsText } from "./phone-words.ts";
+import { hangUpButton, othersPhoneNotice, ownPhoneNotice } from "./telephone.ts";
 import type { View } from "./view.ts";
 
 export function noticeList(view: View): TemplateResult {
@@ -99,7 +100,8 @@ function told({ strings, call }: View, what: Passing, kind: string, text: string
   </div>`;
 }
 
-function waitingNotice({ strings, state, call, panel, actions }: View): TemplateResult | typeof nothing {
+function waitingNotice(view: View): TemplateResult | typeof nothing {
+  const { strings, state, call, panel, actions } = view;
   const waiting = seatsWaiting(state);
   const [first] = waiting;
   if (!state.permissions.admit || panel === "people" || first === undefined) return nothing;
@@ -111,9 +113,9 @@ function waitingNotice({ strings, state, call, panel, actions }: View): Template
     </div>`;
   }
   const name = seatName(first, strings);
-  const phoned = phone?.doing === "waiting";
   return html`<div class="notice arrival" data-notice="waiting">
-    <span>${phoned ? `${strings.phone.waitsByPhone(name)} ${strings.phone.askIdentity}` : strings.saidWaiting(name)}</span>
+    <span>${phone?.doing === "waiting" ? waitsText(name, phone, strings) : strings.saidWaiting(name)}</span>
     <button class="primary" data-action="admit" data-seat=${first.seat} @click=${() => call.admit(first.seat, first.arrival)}>${strings.admit}</button>
+    ${waitsBesidePage(state, first) ? hangUpButton(view, first) : nothing}
   </div>`;
 }

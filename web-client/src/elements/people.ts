@@ -4,12 +4,12 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 import type { SeatInfo } from "../protocol/generated.ts";
-import { othersPresent, seatsAbsentWithPhone, seatsWaiting } from "../sdk/call-state.ts";
+import { othersPresent, seatsAbsentWithPhone, seatsWaiting, waitsBesidePage } from "../sdk/call-state.ts";
 import { endsEncryption } from "../sdk/phones.ts";
 import { seatName } from "./announcements.ts";
 import { ICONS } from "./icons.ts";
 import type { Strings } from "./strings.ts";
-import { phoneButton, phoneLine } from "./telephone.ts";
+import { hangUpButton, phoneButton, phoneLine } from "./telephone.ts";
 import { initials } from "./tiles.ts";
 import type { View } from "./view.ts";
 
@@ -104,21 +104,25 @@ function waitingRow(view: View, info: SeatInfo): TemplateResult {
   const { strings, state, call, actions } = view;
   const name = seatName(info, strings);
   const phone = state.phones[info.seat];
-  // Where a telephone would end encryption, that is asked first.
-  const admits = phone !== undefined && endsEncryption(phone) ? "secondary" : "primary";
+  // Where a telephone would end encryption, that is asked first; beside a page there is nothing else to ask.
+  const ends = phone !== undefined && endsEncryption(phone);
+  const beside = waitsBesidePage(state, info);
   return html`<li class="person waits" data-seat=${info.seat}>
     ${identity(name, strings.roles[info.role])} ${tags(info, strings)} ${phoneLine(view, info)}
     <div class="row">
-      <button
-        class=${admits}
-        data-action="admit"
-        data-seat=${info.seat}
-        aria-label=${strings.admitName(name)}
-        @click=${() => call.admit(info.seat, info.arrival)}
-      >
-        ${ICONS.check}${strings.admit}
-      </button>
-      ${state.permissions.remove
+      ${ends && beside
+        ? nothing
+        : html`<button
+            class=${ends ? "secondary" : "primary"}
+            data-action="admit"
+            data-seat=${info.seat}
+            aria-label=${strings.admitName(name)}
+            @click=${() => call.admit(info.seat, info.arrival)}
+          >
+            ${ICONS.check}${strings.admit}
+          </button>`}
+      ${beside ? hangUpButton(view, info) : nothing}
+      ${state.permissions.remove && !beside
         ? html`<button
             class="secondary"
             data-action="refuse"
@@ -167,7 +171,7 @@ function presentRow(view: View, info: SeatInfo): TemplateResult {
           </button>`
         : nothing}
     </div>
-    ${tags(info, strings)} ${phoneLine(view, info)}
+    ${tags(info, strings)} ${state.permissions.admit && waitsBesidePage(state, info) ? nothing : phoneLine(view, info)}
   </li>`;
 }
 

@@ -3,12 +3,12 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import type { PhoneCause, SeatInfo } from "../protocol/generated.ts";
-import { isCallAwaited, isStruggling, othersPresent, ownPhone, type CallState } from "../sdk/call-state.ts";
+import { isCallAwaited, isStruggling, letsIn, othersPresent, ownPhone, type CallState } from "../sdk/call-state.ts";
 import { dialLink, endsEncryption, isBeingCalled, isBusy, isIn, isOutcome, type DialIn, type Phone } from "../sdk/phones.ts";
 import { seatName } from "./announcements.ts";
 import "./countdown.ts";
 import { ICONS } from "./icons.ts";
-import { causeText, otherPhoneText, outcomeText, outcomeTitle } from "./phone-words.ts";
+import { causeText, numberText, otherPhoneText, outcomeText, outcomeTitle, ownCauseText, ownText } from "./phone-words.ts";
 import { mayManage, type View } from "./view.ts";
 
 /** There is something to say about this person's own telephone: it can be called, or calls, or it is said why not. */
@@ -136,11 +136,11 @@ function otherWay({ strings, actions }: View): TemplateResult {
 function progress(view: View, phone: Phone): TemplateResult {
   const { strings, state, call } = view;
   const { phone: words } = strings;
-  const doing = phone.doing as keyof typeof words.own;
-  const [plain, text] = words.own[doing];
+  const { doing } = phone;
+  const [plain, text] = ownText(phone, state, strings);
   const title = doing === "calling" && phone.ending !== null ? words.callMeOn(phone.ending) : plain;
   const busyAgain = doing === "calling" && phone.cause === "busy";
-  const told = busyAgain ? words.busyAgain : phone.cause === null || doing === "silent" ? text : causeText(phone.cause, strings);
+  const told = busyAgain ? words.busyAgain : phone.cause === null || doing === "silent" ? text : ownCauseText(phone.cause, strings);
   const inside = isIn(phone);
   const steady = inside && state.steady;
   const action = isBeingCalled(phone) ? words.cancelCall : inside ? words.back : words.hangUp;
@@ -151,6 +151,7 @@ function progress(view: View, phone: Phone): TemplateResult {
       ${steady ? html`<strong>${words.steady}</strong>` : nothing}
     </span>
     <div class="row">
+      ${ownAdmission(view, phone)}
       <button class=${steady ? "primary" : "secondary"} data-action="hang-up-phone" @click=${() => call.hangUpPhone()}>${action}</button>
     </div>
   </div>`;
@@ -161,15 +162,30 @@ function outcome(view: View, phone: Phone): TemplateResult {
   const { strings, state, call } = view;
   const { phone: words } = strings;
   const dials = state.dialIn !== null && phone.doing === "failed";
+  const admission = ownAdmission(view, phone);
   const again = phone.callable && phone.cause !== "encryption_ends" && phone.cause !== "back_to_page";
   return html`<div class="notice phone" data-notice="phone" data-phone=${phone.doing} data-cause=${phone.cause ?? ""}>
     ${ICONS.phone}
     <span><strong>${outcomeTitle(phone, strings)}</strong> ${outcomeText(phone, state.dialIn !== null, strings)}</span>
     ${dismissal(view, () => call.dismiss("phone"))}
-    ${again || dials
-      ? html`<div class="row">${again ? callButton(view, "primary", words.callMeAgain) : nothing} ${dials ? otherWay(view) : nothing}</div>`
+    ${again || dials || admission !== nothing
+      ? html`<div class="row">
+          ${admission} ${again ? callButton(view, "primary", words.callMeAgain) : nothing} ${dials ? otherWay(view) : nothing}
+        </div>`
       : nothing}
   </div>`;
+}
+
+/** Whoever runs the consultation lets the own telephone in too: a code can be overheard, and a voice has no face. */
+function ownAdmission(view: View, phone: Phone): TemplateResult | typeof nothing {
+  const { strings, state, call } = view;
+  const own = state.seats.find(({ seat }) => seat === state.seat);
+  if (own === undefined || !letsIn(state)) return nothing;
+  if (endsEncryption(phone)) return hostButtons(view, own, phone);
+  if (phone.doing !== "waiting") return nothing;
+  return html`<button class="primary" data-action="admit" data-seat=${own.seat} @click=${() => call.admit(own.seat, own.arrival)}>
+    ${strings.admit}
+  </button>`;
 }
 
 /** What others' telephones do and whoever is in the room should know at once; what the list of people says already is not said twice. */
@@ -214,12 +230,12 @@ export function phoneLine(view: View, info: SeatInfo): TemplateResult | typeof n
   const { phone: words } = strings;
   const waits = phone.doing === "waiting";
   const text = phone.doing === null ? obstacleOf(phone.obstacle, info, view) : otherPhoneText(phone, strings);
-  const matching = phone.matchesFile === null ? null : phone.matchesFile ? words.numberMatches : words.numberDiffers;
-  const ending = waits && phone.ending !== null && phone.matchesFile !== false ? words.numberEnding(phone.ending) : null;
+  // Whose number it is, hosts alone are told.
+  const number = waits && state.permissions.admit ? numberText(phone, strings) : null;
   return html`<div class="phone-line" data-seat=${info.seat} data-phone=${phone.doing ?? (phone.callable ? "ready" : "unavailable")}>
     ${text === null
       ? nothing
-      : html`<p>${ICONS.phone}<span>${[text, ending, waits ? matching : null].filter((part) => part !== null).join(", ")}</span></p>`}
+      : html`<p>${ICONS.phone}<span>${[text, number].filter((part) => part !== null).join(", ")}</span></p>`}
     ${waits && state.permissions.admit ? html`<p class="hint">${words.askIdentity}</p>` : nothing}
     ${info.telephone?.hand ? html`<p class="hand">${ICONS.hand}<span>${words.hand}</span></p>` : nothing}
     ${state.permissions.admit && phone.doing !== "planned" ? hostButtons(view, info, phone) : nothing}
@@ -232,7 +248,9 @@ function obstacleOf(obstacle: PhoneCause | null, { presence }: SeatInfo, { strin
 }
 
 /** What was planned has its buttons in the notice, which is shown beside the list as well. */
-function hostButtons({ strings, call, actions }: View, { seat, ...info }: SeatInfo, phone: Phone): TemplateResult | typeof nothing {
+function hostButtons(view: View, info: SeatInfo, phone: Phone): TemplateResult | typeof nothing {
+  const { strings, call, actions } = view;
+  const { seat } = info;
   const { phone: words } = strings;
   const name = seatName(info, strings);
   const button = (action: string, text: string, act: () => void, looks = "secondary") =>
@@ -245,9 +263,23 @@ function hostButtons({ strings, call, actions }: View, { seat, ...info }: SeatIn
       ${button("hang-up-phone", words.doNotCall, () => call.hangUpPhone(seat))}`;
   }
   if (isBeingCalled(phone)) return button("hang-up-phone", words.cancelCall, () => call.hangUpPhone(seat));
-  if (isIn(phone)) return button("hang-up-phone", words.hangUpTheirs, () => call.hangUpPhone(seat));
+  if (isIn(phone)) return hangUpButton(view, info);
   if (phone.doing === "waiting" || !phone.callable) return nothing;
   return button("call-phone", isOutcome(phone) ? words.callAgain : words.call, () => call.callPhone(seat));
+}
+
+/** Ends the call alone: whoever is on the seat by a page stays. */
+export function hangUpButton({ strings, call }: View, { seat, ...info }: SeatInfo): TemplateResult {
+  const text = strings.phone.hangUpTheirs;
+  return html`<button
+    class="secondary"
+    data-action="hang-up-phone"
+    data-seat=${seat}
+    aria-label=${`${text} (${seatName(info, strings)})`}
+    @click=${() => call.hangUpPhone(seat)}
+  >
+    ${text}
+  </button>`;
 }
 
 /** The practitioner alone says that encryption may end; everybody is told then. */

@@ -398,13 +398,24 @@ export function othersPresent(state: CallState): SeatInfo[] {
   );
 }
 
+/** Whoever is to be let in: nobody of the seat is inside, or a telephone waits beside its page. */
 export function seatsWaiting(state: CallState): SeatInfo[] {
-  return state.seats.filter((info) => info.seat !== state.seat && info.presence === "waiting");
+  return state.seats.filter((info) => info.seat !== state.seat && (info.presence === "waiting" || waitsBesidePage(state, info)));
+}
+
+/** A telephone waits on a seat that is inside: it is let in or hung up on alone, for it may be somebody else's. */
+export function waitsBesidePage({ phones }: CallState, { seat, presence }: SeatInfo): boolean {
+  return phones[seat]?.doing === "waiting" && (presence === "present" || presence === "reconnecting");
 }
 
 /** The cards of professionals that are still to be read. */
 export function cardsPending(state: CallState): readonly Card[] {
   return state.gates.flatMap((gate) => (gate.gate === "card" ? gate.cards : []));
+}
+
+/** Runs the consultation and is inside it: the own telephone waits for this person too. */
+export function letsIn({ admitted, permissions }: CallState): boolean {
+  return admitted && permissions.admit;
 }
 
 /** This person's own telephone. */
