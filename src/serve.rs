@@ -18,6 +18,7 @@ use colloque::pii::Pii;
 use colloque::store::{HeadKey, SqlStore};
 use colloque::telephone::lines::Lines;
 use colloque::telephone::opening::Opened;
+use colloque::telephone::prompts::Prompts;
 use colloque::telephone::trunk;
 use colloque::web::listener::BoundedListener;
 use colloque::web::security::SecurityHeaders;
@@ -225,6 +226,10 @@ pub async fn check(config: Config) -> anyhow::Result<()> {
     }
     check_outbound(&config.outbound, &mut report).await;
     if let Some(telephone) = &config.telephone {
+        if let Some(folder) = &telephone.prompts_dir {
+            let read = Prompts::new(Some(folder)).map(drop).map_err(Into::into);
+            report(format!("telephone prompts {}", folder.display()), read);
+        }
         for (trunk, tried) in trunk::check(telephone, config.outbound.trusted_ca.clone()).await {
             if tried == Ok(trunk::Asked::Presence) {
                 println!(

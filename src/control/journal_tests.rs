@@ -400,6 +400,32 @@ async fn a_damaged_line_costs_itself_alone() {
 }
 
 #[tokio::test]
+async fn the_pin_of_a_live_consultation_is_known_while_the_store_is_down_and_any_other_is_a_fault() {
+    let world = World::new().await;
+    let ((_, seats), hold) = world.journal.hold("c1").await.unwrap().unwrap();
+    let of_pin = async |pin: &Pii<String>| {
+        let found = world.journal.seats_of_pin(pin).await;
+        found
+            .map(|found| found.into_iter().map(|(_, seat)| seat.id).collect::<Vec<_>>())
+            .map_err(|error| error.operation)
+    };
+    let (known, unknown) = (seats[0].pin.clone(), Pii("000000000".to_owned()));
+    let both_ways = of_pin(&known).await.unwrap();
+    assert!(both_ways.contains(&seats[0].id));
+    assert_eq!(of_pin(&unknown).await, Ok(Vec::new()));
+    world.store.set_down(true);
+    assert_eq!(of_pin(&known).await, Ok(both_ways.clone()), "out of reach");
+    world.record("behind");
+    world.journal.flush().await;
+    assert!(world.journal.is_behind());
+    assert_eq!(of_pin(&known).await, Ok(both_ways), "behind");
+    assert!(of_pin(&unknown).await.is_err(), "not a wrong one: nobody knows");
+    world.journal.record(vec![LiveChange::End { consultation: "c1".into(), at: 9 }], Vec::new());
+    assert!(of_pin(&known).await.is_err(), "over");
+    drop(hold);
+}
+
+#[tokio::test]
 async fn a_live_consultation_is_read_as_it_is_now_whatever_the_store_says() {
     let world = World::new().await;
     let ((_, seats), hold) = world.journal.hold("c1").await.unwrap().unwrap();

@@ -101,7 +101,7 @@ impl Metrics {
                 lost: counter("colloque_journal_lost_total", "Entries that neither the store nor the spool took"),
             },
         };
-        begin_at_zero(&metrics.pins, ["right", "wrong", "barred"].map(|outcome| [outcome]));
+        begin_at_zero(&metrics.pins, ["right", "outside", "wrong", "barred", "fault"].map(|outcome| [outcome]));
         metrics.register_all();
         metrics
     }
@@ -163,7 +163,7 @@ impl Metrics {
         self.ladder.with_label_values(&[&word_of(to), &word_of(cause)]).inc();
     }
 
-    /// Counts a PIN: `right`, `wrong`, `barred`.
+    /// Counts a PIN: `right`, `outside` its window, `wrong`, `barred`, or a `fault` where nobody could say.
     pub fn count_pin(&self, outcome: &'static str) {
         self.pins.with_label_values(&[outcome]).inc();
     }

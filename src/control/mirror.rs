@@ -7,6 +7,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+
+use crate::pii::Pii;
 use crate::store::{Admission, Change, ConsultationRecord, LiveChange, SeatRecord, WithSeats};
 
 /// The copies, behind one lock that is held for a few assignments.
@@ -77,6 +80,18 @@ impl Mirror {
             consultation.clinic == clinic && consultation.patient.as_ref().is_some_and(|name| name.0 == patient)
         });
         of_patient.map(|consultation| consultation.id.clone()).collect()
+    }
+
+    /// Seats that have this PIN, in consultations that are not over. For when the store does not say: looks at every copy.
+    pub(super) fn of_pin(&self, pin: &Pii<String>) -> Vec<(ConsultationRecord, SeatRecord)> {
+        let is_it = |seat: &&SeatRecord| verify_slices_are_equal(seat.pin.0.as_bytes(), pin.0.as_bytes()).is_ok();
+        let copies = self.lock();
+        let going_on = copies.consultations.values().filter(|kept| kept.copy.0.ended_at.is_none());
+        let of_kept = |kept: &'_ Kept| {
+            let (consultation, seats) = &kept.copy;
+            seats.iter().filter(is_it).map(|seat| (consultation.clone(), seat.clone())).collect::<Vec<_>>()
+        };
+        going_on.flat_map(of_kept).collect()
     }
 
     /// A consultation with its seats.
@@ -253,8 +268,6 @@ const MISSED_LEN_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use crate::pii::Pii;
-
     use super::*;
 
     fn seat(id: &str) -> SeatRecord {

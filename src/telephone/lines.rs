@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use colloque_signaling::message::{Language, PhoneCause};
+use colloque_signaling::message::{Language, PhoneCause, PhoneState};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use crate::config::telephone::{TelephoneConfig, TrunkConfig, TrunkName};
 use crate::control::Consultations;
 use crate::control::metrics::{CallOutcome, NO_TRUNK};
+use crate::control::phone::pins::{PinFinds, Try};
 use crate::control::phone::switchboard::{CallTicket, DialOrder, Switchboard, check_wanted};
 use crate::pii::Pii;
 
@@ -82,6 +83,8 @@ pub(super) enum PinOpens {
     Echo,
     /// Nothing, or nothing now.
     Nothing,
+    /// Nobody can say.
+    Fault,
 }
 
 /// A running call, counted.
@@ -211,11 +214,12 @@ impl Lines {
 
     async fn make(self: Arc<Self>, order: DialOrder) {
         let DialOrder { consultation, seat, number, language, ticket, cancelled } = order;
-        let found = self.consultations.journal().seat(&seat).await;
-        let Ok(Some((consultation, seat))) = found.map(|found| found.filter(|(of, _)| of.id == consultation)) else {
-            return;
+        // It may have been put out while its call was on the way here. Where that cannot be read, it is as it was when it was asked for.
+        let (consultation, seat) = match self.consultations.journal().seat(&seat.id).await {
+            Ok(Some(now)) => now,
+            Ok(None) => return,
+            Err(_) => (consultation, seat),
         };
-        // It may have been put out while its call was on the way here.
         let opened = check_wanted(&consultation, &seat).and_then(|()| {
             self.media.open(LegSpec { learnable: self.media_networks() }).map_err(|_| PhoneCause::LinesBusy)
         });
@@ -223,8 +227,7 @@ impl Lines {
             Ok(opened) => opened,
             Err(cause) => {
                 self.consultations.metrics().count_call("out", NO_TRUNK, CallOutcome::Seat(cause));
-                let state = colloque_signaling::message::PhoneState::Failed;
-                return self.consultations.tell_phone(&consultation, &seat.id, None, state, Some(cause));
+                return self.consultations.tell_phone(&consultation, &seat.id, None, PhoneState::Failed, Some(cause));
             }
         };
         let (machine, first) = DialOut::new(self.times(), Instant::now());
@@ -260,32 +263,31 @@ impl Lines {
             sleep_until(answer_at.into()).await;
             return if pace.barred { PinOpens::Nothing } else { PinOpens::Echo };
         }
-        let found = match self.consultations.open_pin(&digits).await {
-            Ok(found) => {
-                metrics.count_pin(match (&found, pace.barred) {
-                    (_, true) => "barred",
-                    (Some(_), false) => "right",
-                    (None, false) => "wrong",
-                });
-                if found.is_none() || pace.barred {
-                    self.board.handle_wrong_pin(caller.mark, &caller.trunk);
-                }
-                found.filter(|_| !pace.barred)
+        let found = self.consultations.open_pin(&digits).await;
+        let tried = found.as_ref().map(|found| Try::of(found, pace.barred));
+        metrics.count_pin(tried.as_ref().map_or("fault", |tried| tried.label()));
+        if tried.is_ok_and(Try::is_guess) {
+            self.board.handle_wrong_pin(caller.mark, &caller.trunk);
+        }
+        sleep_until(answer_at.into()).await;
+        match found {
+            Ok(_) if pace.barred => PinOpens::Nothing,
+            Ok(PinFinds::Seat(found)) => {
+                let (consultation, seat) = *found;
+                PinOpens::Seat(Box::new(Whose { consultation, seat }))
             }
+            Ok(PinFinds::Outside | PinFinds::Nothing) => PinOpens::Nothing,
             Err(error) => {
                 tracing::error!(%error, "no PIN can be checked");
-                None
+                PinOpens::Fault
             }
-        };
-        sleep_until(answer_at.into()).await;
-        found.map_or(PinOpens::Nothing, |(consultation, seat)| PinOpens::Seat(Box::new(Whose { consultation, seat })))
+        }
     }
 
     /// The clips of a prompt, with what belongs to it.
     pub(super) fn clips(&self, prompt: Prompt, language: Language) -> Vec<Clip> {
         let with = match prompt {
-            Prompt::Confirm => vec![prompt, Prompt::of_key(self.config().dialout.confirm_key).unwrap_or(Prompt::Key1)],
-            Prompt::Waiting => vec![prompt, Prompt::NotPrivate],
+            Prompt::Waiting | Prompt::HostAbsent => vec![prompt, Prompt::NotPrivate],
             _ => vec![prompt],
         };
         with.into_iter().map(|prompt| self.clip(prompt, language)).collect()
@@ -357,7 +359,6 @@ impl Lines {
             pin_total: pin.total,
             ring: out.ring,
             busy_retry: out.busy_retry,
-            confirm_key: out.confirm_key,
             confirm: out.confirm,
             call_max: out.max,
         }

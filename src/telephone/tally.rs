@@ -329,6 +329,7 @@ impl Tally {
             Action::Tell(PhoneState::Left | PhoneState::Failed, Some(cause)) => CallOutcome::Seat(*cause),
             Action::Say(Prompt::PinWrongLast) => CallOutcome::WrongPin,
             Action::Say(Prompt::NothingTyped) => CallOutcome::NoPin,
+            Action::Say(Prompt::Fault) => CallOutcome::Seat(PhoneCause::Fault),
             _ => return,
         };
         self.outcome.get_or_insert(ended);

@@ -15,6 +15,7 @@ mod dial_out;
 mod drain;
 mod encryption;
 mod failover;
+mod first;
 mod hand_over;
 mod line;
 mod overtaken;

@@ -45,11 +45,11 @@ async fn kinds(server: &Server, booked: &Booked) -> Vec<String> {
 /// The state of a telephone that was told last, while the page reads for a moment.
 async fn told_last(page: &mut Page, seat: &Value) -> Option<PhoneState> {
     let heard = page.reads_for(Duration::from_millis(500)).await;
-    let of_seat = heard.into_iter().filter_map(|message| match message {
+    let mut of_seat = heard.into_iter().filter_map(|message| match message {
         ServerMessage::Phone { seat: of, state, .. } if of == id(seat) => Some(state),
         _ => None,
     });
-    of_seat.last()
+    of_seat.next_back()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

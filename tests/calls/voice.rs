@@ -108,6 +108,15 @@ impl Voice {
         }
     }
 
+    /// How often a tone has sounded since the call began.
+    pub fn times_heard(&self, hz: f32) -> usize {
+        let shared = self.lock();
+        let mut sounded = false;
+        let begins =
+            |piece: &[i16]| !std::mem::replace(&mut sounded, level(piece, hz) > LOUD) && level(piece, hz) > LOUD;
+        shared.heard.chunks_exact(PIECE).map(begins).filter(|begins| *begins).count()
+    }
+
     /// Forgets what was not asked about yet.
     pub fn skip(&mut self) {
         let heard = self.lock().heard.len();

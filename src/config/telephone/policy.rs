@@ -24,7 +24,6 @@ pub struct DialOutSettings {
     max_minutes: Option<u32>,
     daily_minutes: Option<u32>,
     concurrent_per_user: Option<u32>,
-    confirm_key: Option<String>,
     confirm_s: Option<u32>,
 }
 
@@ -51,9 +50,7 @@ pub struct DialOut {
     pub daily_minutes: u32,
     /// Calls at the same time that one user of a clinic asked for.
     pub concurrent_per_user: u32,
-    /// The called person joins by this key: a mailbox presses none.
-    pub confirm_key: char,
-    /// Time for that key.
+    /// Time for the key by which the called person joins: a mailbox presses none.
     pub confirm: Duration,
 }
 
@@ -69,13 +66,6 @@ impl DialOutSettings {
         let window = seconds("window_s", self.window_s, 900, 1..=86_400);
         let busy_retry = seconds("busy_retry_s", self.busy_retry_s, 45, 1..=3_600);
         let confirm = seconds("confirm_s", self.confirm_s, 12, 2..=60);
-        let confirm_key = match self.confirm_key.as_deref().unwrap_or("1").as_bytes() {
-            [key @ (b'0'..=b'9' | b'*' | b'#')] => char::from(*key),
-            _ => {
-                faults.push("telephone.dialout.confirm_key must be one key: 0 to 9, * or #".to_owned());
-                '1'
-            }
-        };
         let max_minutes = within("dialout.max_minutes", self.max_minutes, 60, 1..=120, faults);
         DialOut {
             enabled: self.enabled.unwrap_or(true),
@@ -88,7 +78,6 @@ impl DialOutSettings {
             max: Duration::from_secs(u64::from(max_minutes) * 60),
             daily_minutes: within("dialout.daily_minutes", self.daily_minutes, 600, 0..=100_000, faults),
             concurrent_per_user: within("dialout.concurrent_per_user", self.concurrent_per_user, 2, 1..=100, faults),
-            confirm_key,
             confirm,
         }
     }
@@ -120,7 +109,7 @@ pub struct PinRules {
     pub total: Duration,
     /// A PIN works so long before the planned begin.
     pub before: Duration,
-    /// And so long behind the planned end.
+    /// And so long behind it.
     pub after: Duration,
     /// Wrong ones of one trunk in a minute before everybody's prompts become slower.
     pub wrong_per_minute: u32,

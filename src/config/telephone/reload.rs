@@ -6,7 +6,7 @@
 //!
 //! Not here: reading the file (`config::changes` names what changed in it), and telling those who use the values (`telephone::lines`).
 
-use super::{DialOut, PinRules, TelephoneConfig, TrunkConfig};
+use super::{PinRules, TelephoneConfig, TrunkConfig};
 
 impl TelephoneConfig {
     /// This configuration with the limits of another one, for calls that begin from now on. Sockets, threads, registrations and what
@@ -24,8 +24,7 @@ impl TelephoneConfig {
             media_silence: new.media_silence,
             media_lost: new.media_lost,
             trunks: self.trunks.iter().map(trunk).collect(),
-            // A call that runs says this key and waits for it.
-            dialout: DialOut { confirm_key: self.dialout.confirm_key, ..new.dialout.clone() },
+            dialout: new.dialout.clone(),
             pin: PinRules { digits: self.pin.digits, ..new.pin.clone() },
             ladder: new.ladder.clone(),
             ..self.clone()
@@ -53,8 +52,7 @@ pub fn is_reloadable(key: &str) -> bool {
     let Some(key) = key.strip_prefix("telephone.") else { return false };
     match key.split_once('.') {
         Some(("pin", key)) => key != "digits",
-        Some(("dialout", key)) => key != "confirm_key",
-        Some(("ladder", _)) => true,
+        Some(("dialout" | "ladder", _)) => true,
         Some(("trunk", key)) => key.split_once('.').is_some_and(|(_, key)| OF_TRUNKS.contains(&key)),
         _ => LIMITS.contains(&key),
     }

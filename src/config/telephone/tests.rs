@@ -108,7 +108,6 @@ fn each_fault_names_its_key_and_no_number() {
         (TRUNK.replace("enabled = true", "enabled = true\nlanguages = [\"tlh\"]"), "telephone.languages"),
         (TRUNK.replace("enabled = true", "enabled = true\nsession_expires = 60"), "telephone.session_expires"),
         (format!("{TRUNK}[telephone.dialout]\nmax_minutes = 240"), "telephone.dialout.max_minutes"),
-        (format!("{TRUNK}[telephone.dialout]\nconfirm_key = \"12\""), "telephone.dialout.confirm_key"),
         (format!("{TRUNK}[telephone.dialout]\nallow = [\"33\"]"), "no pattern"),
         (format!("{TRUNK}[telephone.pin]\ndigits = 4"), "telephone.pin.digits"),
         (format!("{TRUNK}[telephone.ladder]\nstills_kbps = 400"), "telephone.ladder: lower_kbps"),
@@ -186,7 +185,6 @@ fn other(key: &str, value: &toml::Value) -> toml::Value {
             "srtp" => "allow".into(),
             "self_test_code" => "1111".into(),
             "self_test_number" => "+33123456781".into(),
-            "confirm_key" => "5".into(),
             _ => "other".into(),
         }),
     }

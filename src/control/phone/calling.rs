@@ -16,7 +16,7 @@ use crate::control::{Consultations, clock};
 use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord, StoreError};
 
-use super::pins;
+use super::pins::{self, PinFinds};
 use super::seat_phone::{Arrival, PhoneOut};
 use super::switchboard::{Switchboard, Wanted};
 
@@ -146,12 +146,15 @@ impl Consultations {
         }
     }
 
-    /// The seat that a PIN opens now. Wrong, expired and unknown are the same.
-    pub async fn open_pin(&self, digits: &Pii<String>) -> Result<Option<(ConsultationRecord, SeatRecord)>, StoreError> {
-        let Some(board) = self.phones() else { return Ok(None) };
+    /// What a PIN opens now. Whatever it is, the caller may not learn more than whether it opens.
+    ///
+    /// # Errors
+    /// The store does not say, and no consultation with a room has this PIN: that is not the same as a wrong one.
+    pub async fn open_pin(&self, digits: &Pii<String>) -> Result<PinFinds, StoreError> {
+        let Some(board) = self.phones() else { return Ok(PinFinds::Nothing) };
         let found = self.journal.seats_of_pin(digits).await?;
         let is_live = |consultation: &str| self.live_room(consultation).is_some();
-        Ok(pins::open(&found, &board.config().pin, clock::unix_now(), is_live).cloned())
+        Ok(pins::open(found, &board.config().pin, clock::unix_now(), is_live))
     }
 
     /// A seat's telephone does something else now: tells pages and journal. `call`: as its place says, while it has one. A telephone that

@@ -1,13 +1,14 @@
 //! PINs: when one opens its seat, and what slows down whoever guesses.
 //!
 //! ```text
-//!   digits --store, by keyed hash--> seats --open--> the one in its window, or nobody
-//!   wrong ones --Throttle--> barred caller · slower answers · alarm
+//!   digits --store, by keyed hash--> seats --open--> the one in its window, one outside, or nobody --Try--> opens or not, guessed or not
+//!   guesses --Throttle--> barred caller · slower answers · alarm
 //! ```
 //!
-//! Pure. Wrong, expired and unknown are one answer (`None`), and whoever asks the store gives every answer at the same time after the last
-//! digit ([`Pace::answer_after`]): neither words nor time tell which it was. A caller's number can be forged and many people share one,
-//! so it shortens nothing and bars only for a while. Not here: tries within one call (`telephone::call`), the hash (`store`).
+//! Pure. To a caller wrong, expired and unknown are one answer, and whoever asks the store gives every answer at the same time after the
+//! last digit ([`Pace::answer_after`]): neither words nor time tell which it was. Only digits that no seat has are a guess: whoever calls
+//! too early has the right ones. A caller's number can be forged and many people share one, so it shortens nothing and bars only for a
+//! while. Not here: tries within one call (`telephone::call`), the hash (`store`).
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -45,21 +46,82 @@ impl Window {
     }
 }
 
+/// What is under a PIN.
+#[derive(Clone, Debug)]
+pub enum PinFinds {
+    /// The seat that it opens now.
+    Seat(Box<(ConsultationRecord, SeatRecord)>),
+    /// Seats that it does not open now.
+    Outside,
+    /// Nothing.
+    Nothing,
+}
+
 /// The one seat that this PIN opens now, of those that the store has under it. Two at once are nobody: a caller in the wrong waiting
 /// room is worse than one who has to be invited again.
 #[must_use]
-pub fn open<'a>(
-    found: &'a [(ConsultationRecord, SeatRecord)],
+pub fn open(
+    found: Vec<(ConsultationRecord, SeatRecord)>,
     rules: &PinRules,
     now: i64,
     is_live: impl Fn(&str) -> bool,
-) -> Option<&'a (ConsultationRecord, SeatRecord)> {
-    let mut open = found.iter().filter(|(consultation, seat)| {
+) -> PinFinds {
+    let none = if found.is_empty() { PinFinds::Nothing } else { PinFinds::Outside };
+    let mut open = found.into_iter().filter(|(consultation, seat)| {
         let window = Window::of(consultation.starts_at, consultation.created_at, rules);
         consultation.ended_at.is_none() && seat.admission.is_open() && window.is_open(now, is_live(&consultation.id))
     });
-    let first = open.next();
-    if open.next().is_some() { None } else { first }
+    match (open.next(), open.next()) {
+        (Some(seat), None) => PinFinds::Seat(Box::new(seat)),
+        _ => none,
+    }
+}
+
+/// What a try at a PIN comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Try {
+    /// It opens its seat.
+    Right,
+    /// It is a seat's, and opens nothing now.
+    Outside,
+    /// It is nobody's.
+    Wrong,
+    /// Its caller is barred, whatever it is.
+    Barred {
+        /// It is nobody's.
+        wrong: bool,
+    },
+}
+
+impl Try {
+    /// `barred`: the caller is.
+    #[must_use]
+    pub fn of(finds: &PinFinds, barred: bool) -> Self {
+        match finds {
+            finds if barred => Try::Barred { wrong: matches!(finds, PinFinds::Nothing) },
+            PinFinds::Seat(_) => Try::Right,
+            PinFinds::Outside => Try::Outside,
+            PinFinds::Nothing => Try::Wrong,
+        }
+    }
+
+    /// Whether it counts as a guess, for its caller and its trunk. Right digits never do, or the people of a house with one number
+    /// would bar each other for ever.
+    #[must_use]
+    pub fn is_guess(self) -> bool {
+        matches!(self, Try::Wrong | Try::Barred { wrong: true })
+    }
+
+    /// For the label of a metric.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Try::Right => "right",
+            Try::Outside => "outside",
+            Try::Wrong => "wrong",
+            Try::Barred { .. } => "barred",
+        }
+    }
 }
 
 /// What whoever guesses has to bear.
@@ -202,21 +264,44 @@ mod tests {
             (consultation, seat)
         };
         let good = || of("good", NOW, None, Admission::Waiting);
-        let opened = |found: &[(ConsultationRecord, SeatRecord)], live: &str| {
-            open(found, &rules(), NOW, |id| id == live).map(|(consultation, _)| consultation.id.clone())
-        };
-        assert_eq!(opened(&[], ""), None);
-        assert_eq!(opened(&[good()], ""), Some("good".into()));
+        let opened =
+            |found: &[(ConsultationRecord, SeatRecord)], live: &str| match open(found.to_vec(), &rules(), NOW, |id| {
+                id == live
+            }) {
+                PinFinds::Seat(opened) => Ok(opened.0.id),
+                other => Err(Try::of(&other, false).label()),
+            };
+        assert_eq!(opened(&[], ""), Err("wrong"));
+        assert_eq!(opened(&[good()], ""), Ok("good".into()));
         let early = of("early", NOW + 901, None, Admission::Waiting);
         let late = of("late", NOW - 3_601, None, Admission::Admitted);
         let over = of("over", NOW, Some(NOW), Admission::Admitted);
         let removed = of("removed", NOW, None, Admission::Refused);
         for other in [&early, &late, &over, &removed] {
-            assert_eq!(opened(std::slice::from_ref(other), ""), None);
-            assert_eq!(opened(&[other.clone(), good()], ""), Some("good".into()), "the same digits at another time");
+            assert_eq!(opened(std::slice::from_ref(other), ""), Err("outside"));
+            assert_eq!(opened(&[other.clone(), good()], ""), Ok("good".into()), "the same digits at another time");
         }
-        assert_eq!(opened(&[late], "late"), Some("late".into()));
-        assert_eq!(opened(&[good(), of("twin", NOW + 60, None, Admission::Waiting)], ""), None, "never the wrong one");
+        assert_eq!(opened(&[late], "late"), Ok("late".into()));
+        let twin = of("twin", NOW + 60, None, Admission::Waiting);
+        assert_eq!(opened(&[good(), twin], ""), Err("outside"), "never the wrong one");
+    }
+
+    /// Whoever called twenty minutes early was barred when the time had come, and each further try with the right PIN kept the bar up.
+    #[test]
+    fn only_digits_that_no_seat_has_are_a_guess() {
+        let seat = PinFinds::Seat(Box::new((consultation("c", "clinic"), seat("s", "c"))));
+        for (finds, barred, label, is_guess) in [
+            (&seat, false, "right", false),
+            (&PinFinds::Outside, false, "outside", false),
+            (&PinFinds::Nothing, false, "wrong", true),
+            (&seat, true, "barred", false),
+            (&PinFinds::Outside, true, "barred", false),
+            (&PinFinds::Nothing, true, "barred", true),
+        ] {
+            let tried = Try::of(finds, barred);
+            assert_eq!((tried.label(), tried.is_guess()), (label, is_guess), "{finds:?} {barred}");
+            assert_eq!(tried == Try::Right, label == "right", "nothing else opens a seat");
+        }
     }
 
     #[test]

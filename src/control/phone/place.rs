@@ -94,11 +94,6 @@ impl Consultations {
         }
         Err(JoinError::Full.into())
     }
-
-    /// Puts a seat's telephone out and leaves its seat. False when none is on the line.
-    pub(in crate::control) fn put_phone_out(&self, consultation: &str, seat: &str, out: PhoneOut) -> bool {
-        self.live_room(consultation).is_some_and(|room| room.lock().put_phone_out(seat, out))
-    }
 }
 
 impl PhonePlace {
@@ -211,8 +206,7 @@ impl RoomState {
         }
         let (vouched, returns) = (record.vouched, broke || seat.phone.is_away());
         let let_in = is_let_in(Comes { how, vouched, attends: seat.attends(), returns });
-        let waiting = PhoneStage::Waiting { consent_due: false, encryption_ends: false };
-        let (standing, receiver) = watch::channel(PhoneStanding { stage: waiting, silenced: false, aside: false });
+        let (standing, receiver) = watch::channel(PhoneStanding::of_arrival());
         seat.phone =
             SeatPhone::On(OnLine { call, how, let_in, agreed, leg: None, muted: false, hand: false, standing });
         self.settle();
@@ -362,8 +356,16 @@ impl RoomState {
                 self.port.remove_leg(leg);
                 seat.tracks.retain(|track| track.leg != leg);
             }
-            let Some(line) = seat.phone.on_line() else { continue };
-            let now = PhoneStanding { stage, silenced: shut.silenced.microphone, aside: shut.aside };
+            let others = self.seats.iter().enumerate().filter(|(other, _)| *other != index);
+            let now = PhoneStanding {
+                stage,
+                // Also the own page of a host who takes a telephone beside it.
+                host_present: self.seats.iter().any(|seat| seat.attends() && seat.permissions().admit),
+                alone: !others.map(|(_, other)| other).any(LiveSeat::attends),
+                silenced: shut.silenced.microphone,
+                aside: shut.aside,
+            };
+            let Some(line) = self.seats[index].phone.on_line() else { continue };
             line.standing.send_if_modified(|told| std::mem::replace(told, now) != now);
         }
     }

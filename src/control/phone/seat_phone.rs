@@ -69,10 +69,22 @@ impl PhoneOut {
 pub struct PhoneStanding {
     /// Where it stands.
     pub stage: PhoneStage,
+    /// Somebody is in the room who lets people in.
+    pub host_present: bool,
+    /// Nobody else is in the room.
+    pub alone: bool,
     /// A host has stopped its voice.
     pub silenced: bool,
     /// Professionals speak apart: it neither hears nor is heard.
     pub aside: bool,
+}
+
+impl PhoneStanding {
+    /// Of a telephone that comes, until its room has settled.
+    pub(in crate::control) fn of_arrival() -> Self {
+        let stage = PhoneStage::Waiting { consent_due: false, encryption_ends: false };
+        Self { stage, host_present: false, alone: true, silenced: false, aside: false }
+    }
 }
 
 /// How a telephone comes to its seat.
@@ -207,8 +219,7 @@ mod tests {
             .chain([Obstacle::Host, Obstacle::Lock, Obstacle::Login, Obstacle::Gates].map(Stage::Waiting));
         for stage in stages {
             for (let_in, agreed) in [(false, false), (false, true), (true, false), (true, true)] {
-                let standing = PhoneStanding { stage: PhoneStage::Inside, silenced: false, aside: false };
-                let (standing, _) = watch::channel(standing);
+                let (standing, _) = watch::channel(PhoneStanding::of_arrival());
                 let how = Arrival::DialledIn;
                 let line = OnLine { call: 1, how, let_in, agreed, leg: None, muted: false, hand: false, standing };
                 let expected = match stage {

@@ -47,6 +47,8 @@ pub struct Switchboard {
 
 struct Running {
     call: CallId,
+    /// Nobody asked for it: the ladder did.
+    alone: bool,
     consultation: String,
     control: mpsc::Sender<PhoneCause>,
     doing: Doing,
@@ -76,10 +78,10 @@ impl fmt::Debug for Switchboard {
 
 /// A call to be made.
 pub struct DialOrder {
-    /// Public identifier.
-    pub consultation: String,
+    /// As it was when the call was asked for: it is made also when nothing can be read any more.
+    pub consultation: ConsultationRecord,
     /// Whom to call.
-    pub seat: String,
+    pub seat: SeatRecord,
     /// On this number.
     pub number: Number,
     /// Of the words that are said.
@@ -192,6 +194,7 @@ impl Switchboard {
         let encryption = Encryption::from_name(&consultation.e2ee);
         let number = self.number_of(encryption, seat)?;
         encryption.admits_telephone(encryption_ends)?;
+        let alone = *by == Actor::Server;
         let by = match by {
             Actor::Seat(seat) => seat.as_str(),
             Actor::Clinic | Actor::Operator | Actor::Server => consultation.id.as_str(),
@@ -202,13 +205,13 @@ impl Switchboard {
             Entry::Occupied(_) => return Err(PhoneCause::TooManyAtOnce),
             Entry::Vacant(free) => {
                 let call = lock(&self.budget).ask(asked, Instant::now(), today()).map_err(cause_of_budget)?;
-                let of = consultation.id.clone();
-                free.insert(Running { call, consultation: of, control, doing: Doing::now(PhoneState::Calling, None) });
+                let doing = Doing::now(PhoneState::Calling, None);
+                free.insert(Running { call, alone, consultation: consultation.id.clone(), control, doing });
                 call
             }
         };
         let ticket = self.ticket(call, Some(seat.id.clone()));
-        let (consultation, seat) = (consultation.id.clone(), seat.id.clone());
+        let (consultation, seat) = (consultation.clone(), seat.clone());
         let order = DialOrder { consultation, seat, number: number.clone(), language, ticket, cancelled };
         // A full queue is a telephone that does not work: the ticket goes with the order.
         self.orders.try_send(order).map_err(|_| PhoneCause::NoLine)?;
@@ -247,6 +250,14 @@ impl Switchboard {
         }
     }
 
+    /// Calls off a call that the ladder had made, unless somebody has answered it: whoever did may be on the way in.
+    pub(super) fn call_off_own(&self, seat: &str, cause: PhoneCause) {
+        let rings = |running: &Running| matches!(running.doing.state, PhoneState::Calling | PhoneState::Ringing);
+        if let Some(running) = self.calls.get(seat).filter(|running| running.alone && rings(running)) {
+            running.control.try_send(cause).ok();
+        }
+    }
+
     /// A call that the server makes does something else now.
     pub(super) fn handle_state(&self, seat: &str, state: PhoneState, cause: Option<PhoneCause>) {
         if let Some(mut running) = self.calls.get_mut(seat) {
@@ -278,7 +289,7 @@ impl Switchboard {
         lock(&self.throttle).pace(caller, trunk, &self.config().pin, Instant::now())
     }
 
-    /// A PIN was wrong.
+    /// A PIN was guessed, and wrong.
     pub fn handle_wrong_pin(&self, caller: Option<CallerMark>, trunk: &str) {
         let alarm = lock(&self.throttle).handle_wrong(caller, trunk, &self.config().pin, Instant::now());
         if let Some(GuessingAlarm { trunk }) = alarm {

@@ -7,8 +7,10 @@
 //!
 //! Of the ladder's readings these alone are driven today: the page's signalling and media, from their last sign of life. Only a seat whose
 //! person agreed beforehand, that was in the room, and that somebody is waiting for who runs the consultation. One call for one loss: whom
-//! somebody called by hand meanwhile, or whose call was called off, is left alone until the page is well again. Not here: when to step
-//! (`ladder`), what pages are told (`told`), the call itself.
+//! somebody called by hand meanwhile, or whose call was called off, is left alone until the page is well again. What the ladder knows of a
+//! seat lasts as long as the seat in its room: while nobody waits for it, no call is made, and nothing is forgotten. Of telephones it calls
+//! off its own calls alone, and only before they are answered. Not here: when to step (`ladder`), what pages are told (`told`), the call
+//! itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +25,6 @@ use crate::control::room::RoomState;
 use crate::control::seat::{Attendance, LiveSeat, Visit};
 
 use super::ladder::{Ladder, Move, Reading, Step, Telephone};
-use super::seat_phone::PhoneOut;
 
 /// What is seen of a seat that may be called.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ struct Sign {
     page_gone: Option<Instant>,
     media: Media,
     phone: Phone,
+    /// Somebody who runs the consultation is there and waits for it.
+    awaited: bool,
     /// Somebody has called off what was planned for it.
     called_off: bool,
 }
@@ -66,6 +69,8 @@ enum Phone {
 struct Watched {
     ladder: Ladder,
     loss: Loss,
+    /// Since when it is waited for.
+    awaited: Option<Instant>,
     /// The last sign of life of its media. A page that makes a new connection meanwhile does not begin the count again.
     media_gone: Option<Instant>,
     was_on_phone: bool,
@@ -88,10 +93,10 @@ enum Loss {
 enum Due {
     /// To tell that it will be called after so long.
     Tell(Duration),
-    /// Its page is well again before it was called.
+    /// Its page is well again before it was called, or nobody waits for it any more.
     Withdraw,
     Call(Move),
-    /// Its page is well again before the telephone answered.
+    /// Its page is well again: a call of ours that is not answered is called off.
     CallOff(Move),
     /// The telephone was left: it stands on its page again.
     Back(Move),
@@ -142,9 +147,10 @@ impl Consultations {
                     self.tell_phone(&consultation, seat, None, PhoneState::Failed, Some(cause));
                 }
             }
+            // Nothing else: whoever has picked up, or dialled, leaves the telephone by the person's word.
             Follow::CallOff => {
-                if !self.hang_up(seat, PhoneCause::BackToPage) {
-                    self.put_phone_out(&consultation.id, seat, PhoneOut::BackToPage);
+                if let Some(board) = self.phones() {
+                    board.call_off_own(seat, PhoneCause::BackToPage);
                 }
             }
             Follow::Nothing => {}
@@ -161,26 +167,22 @@ enum Follow {
 }
 
 impl RoomState {
-    /// Seats that may be called when their page fails. What was planned for any other is withdrawn.
+    /// Seats that may be called when their page fails.
     fn phone_signs(&mut self) -> Vec<Sign> {
         // Who is lost as well waits for nobody: when the network is gone for all, nobody is called into an empty room.
         let hosts = |seat: &&LiveSeat| seat.attendance() == Attendance::Present && seat.permissions().admit;
         let hosts: Vec<String> = self.seats.iter().filter(hosts).map(|host| host.id.clone()).collect();
-        let (mut signs, mut others) = (Vec::new(), Vec::new());
-        for seat in self.seats_mut() {
+        let mut signs = Vec::new();
+        for seat in self.seats_mut().filter(|seat| seat.was_inside && seat.telephone.may_be_called()) {
             let awaited = seat.is_on_phone() || hosts.iter().any(|host| *host != seat.id);
-            match awaited && seat.was_inside && seat.telephone.may_be_called() {
-                true => signs.push(Sign::of(seat)),
-                false => others.push(seat.id.clone()),
-            }
+            signs.push(Sign::of(seat, awaited));
         }
-        others.iter().for_each(|seat| self.withdraw_call(seat));
         signs
     }
 }
 
 impl Sign {
-    fn of(seat: &mut LiveSeat) -> Self {
+    fn of(seat: &mut LiveSeat, awaited: bool) -> Self {
         let phone = match (seat.is_on_phone(), seat.telephone.is_dialled()) {
             (true, _) => Phone::In,
             (false, true) => Phone::Dialled,
@@ -198,13 +200,15 @@ impl Sign {
             Visit::Away { since, .. } if !is_there => Some(since),
             Visit::Away { .. } | Visit::Connected { .. } | Visit::Absent => None,
         };
-        Self { page_gone, media, phone, called_off: seat.telephone.take_called_off(), seat: seat.id.clone() }
+        let called_off = seat.telephone.take_called_off();
+        Self { seat: seat.id.clone(), page_gone, media, phone, awaited, called_off }
     }
 }
 
 impl Watched {
     fn handle(&mut self, sign: &Sign, rules: &Rules, now: Instant) -> Option<Due> {
         let reading = self.read(sign, now);
+        self.awaited = sign.awaited.then(|| self.awaited.unwrap_or(now));
         let was_on_phone = std::mem::replace(&mut self.was_on_phone, sign.phone == Phone::In);
         let is_well = reading.signalling_gone.is_none() && reading.media_gone.is_none();
         let loss = self.loss;
@@ -222,7 +226,13 @@ impl Watched {
             }
             (_, Step::Telephone) => None,
             _ if is_well => (loss == Loss::Told).then_some(Due::Withdraw),
-            (Phone::Nothing, _) if !sign.called_off && loss != Loss::Settled => self.approach(reading, rules, now),
+            (Phone::Nothing, _) if !sign.called_off && loss != Loss::Settled => match self.awaited {
+                Some(since) => self.approach(reading, since, rules, now),
+                None => {
+                    self.loss = Loss::Open;
+                    (loss == Loss::Told).then_some(Due::Withdraw)
+                }
+            },
             _ => {
                 self.loss = Loss::Settled;
                 None
@@ -240,8 +250,9 @@ impl Watched {
         Reading { signalling_gone: sign.page_gone, media_gone: self.media_gone, ..Reading::default() }
     }
 
-    /// The page is gone, and nobody has done anything about it.
-    fn approach(&mut self, reading: Reading, rules: &Rules, now: Instant) -> Option<Due> {
+    /// The page is gone, and nobody has done anything about it. `awaited`: since when anybody is there who could.
+    fn approach(&mut self, reading: Reading, awaited: Instant, rules: &Rules, now: Instant) -> Option<Due> {
+        let reading = reading_since(reading, awaited, rules);
         // The number and the consent were looked at by whoever made the sign.
         let telephone = Telephone { number: true, consent: true };
         if let Some(moved) = self.ladder.handle_reading(reading, telephone, rules, now) {
@@ -253,6 +264,19 @@ impl Watched {
         }
         self.loss = Loss::Told;
         Some(Due::Tell(left))
+    }
+}
+
+/// A loss that was there before anybody waited counts from where its call is told: nobody is called without that warning.
+fn reading_since(reading: Reading, awaited: Instant, rules: &Rules) -> Reading {
+    let not_before = |gone: Option<Instant>, span: Duration| {
+        let first = awaited.checked_sub(span.saturating_sub(rules.cancel));
+        gone.map(|gone| first.map_or(gone, |first| gone.max(first)))
+    };
+    Reading {
+        signalling_gone: not_before(reading.signalling_gone, rules.gone),
+        media_gone: not_before(reading.media_gone, rules.media_gone),
+        ..reading
     }
 }
 
@@ -272,11 +296,20 @@ mod tests {
         left: bool,
         connecting: bool,
         phone: Phone,
+        /// Nobody is there who runs the consultation.
+        alone: bool,
         called_off: bool,
     }
 
-    const WELL: Second =
-        Second { page: None, media: None, left: false, connecting: false, phone: Phone::Nothing, called_off: false };
+    const WELL: Second = Second {
+        page: None,
+        media: None,
+        left: false,
+        connecting: false,
+        phone: Phone::Nothing,
+        alone: false,
+        called_off: false,
+    };
 
     fn gone(since: u64, now: u64) -> Option<u64> {
         (now >= since).then_some(since)
@@ -289,14 +322,15 @@ mod tests {
         let at = |second: u64| start + Duration::from_secs(second);
         let mut all = Vec::new();
         for second in 0..seconds {
-            let Second { page, media, left, connecting, phone, called_off } = signs(second);
+            let Second { page, media, left, connecting, phone, alone, called_off } = signs(second);
             let media = match media {
                 _ if left => Media::NoPage,
                 Some(since) => Media::Quiet(at(since)),
                 None if connecting => Media::Connecting,
                 None => Media::Connected,
             };
-            let sign = Sign { seat: "s".to_owned(), page_gone: page.map(at), media, phone, called_off };
+            let sign =
+                Sign { seat: "s".to_owned(), page_gone: page.map(at), media, phone, awaited: !alone, called_off };
             let due = watched.handle(&sign, &rules, at(second));
             all.extend(due.map(|due| match due {
                 Due::Tell(left) => (second, format!("call in {}", left.as_secs())),
@@ -365,6 +399,28 @@ mod tests {
             ..WELL
         });
         assert_eq!(called_off, moves(&[(17, "call in 8"), (52, "call in 8"), (60, "call: MediaGone")]));
+    }
+
+    /// The host's page is reloaded, at any moment: the ladder had forgotten all it knew of everybody else's.
+    #[test]
+    fn a_host_who_is_gone_for_a_moment_makes_no_second_call_and_none_without_warning() {
+        let lost = |now| Second { page: gone(10, now), alone: matches!(now, 22 | 30 | 41), ..WELL };
+        let again = [(23, "call in 8"), (30, "withdraw"), (31, "call in 8"), (39, "call: PageGone")];
+        let all = [(17, "call in 8"), (22, "withdraw")].into_iter().chain(again).collect::<Vec<_>>();
+        assert_eq!(watch(100, lost), moves(&all));
+        let called_off = watch(100, |now| Second { called_off: now == 19, ..lost(now) });
+        assert_eq!(called_off, moves(&[(17, "call in 8")]));
+        let at_once = watch(100, |now| Second { called_off: now == 22, ..lost(now) });
+        assert_eq!(at_once, moves(&[(17, "call in 8")]), "called off in the same second");
+        let unanswered = watch(100, |now| Second {
+            page: if now < 60 { gone(10, now) } else { None },
+            phone: if (26..50).contains(&now) { Phone::Dialled } else { Phone::Nothing },
+            alone: matches!(now, 30 | 55),
+            ..WELL
+        });
+        assert_eq!(unanswered, moves(&[(17, "call in 8"), (25, "call: PageGone"), (60, "call off")]));
+        let nobody = watch(100, |now| Second { page: gone(10, now), alone: now < 70, ..WELL });
+        assert_eq!(nobody, moves(&[(70, "call in 8"), (78, "call: PageGone")]), "the host comes last");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::control::join::JoinError;
 use crate::control::phone::pins::CallerMark;
 use crate::control::phone::place::{PhonePlace, PhoneRefusal};
-use crate::control::phone::seat_phone::{Arrival, PhoneOut, PhoneStage};
+use crate::control::phone::seat_phone::{Arrival, PhoneOut, PhoneStage, PhoneStanding};
 use crate::control::phone::switchboard::CallTicket;
 use crate::pii::Pii;
 use crate::store::{ConsultationRecord, SeatRecord};
@@ -21,7 +21,7 @@ use crate::worker::local::LocalPort;
 
 use super::dialling::Dialling;
 use super::machine::Machine;
-use super::{OutReason, RoomNews};
+use super::{Company, OutReason, RoomNews};
 
 /// The seat that a call is for.
 #[derive(Clone)]
@@ -105,7 +105,7 @@ impl Attendance {
     /// What comes next. Safe to cancel.
     pub(super) async fn next(&mut self) -> Attended {
         tokio::select! {
-            stage = next_of_place(&mut self.place) => Attended::Room(news(stage)),
+            standing = next_of_place(&mut self.place) => Attended::Room(news(standing)),
             opens = checked(&mut self.checking) => {
                 self.checking = None;
                 Attended::Pin(opens)
@@ -135,7 +135,7 @@ impl Attendance {
                     let matches = self.lines.board().matches_file(caller.mark, seat);
                     self.lines.consultations().tell_phone_match(&consultation.id, &seat.id, matches);
                 }
-                let news = news(place.standing().stage);
+                let news = news(place.standing());
                 self.place = Some(place);
                 self.ticket = ticket.or(self.ticket.take());
                 news
@@ -213,10 +213,20 @@ async fn place_of(
     })
 }
 
-fn news(stage: PhoneStage) -> RoomNews {
+fn news(standing: PhoneStanding) -> RoomNews {
+    let PhoneStanding { stage, host_present, alone, silenced, aside } = standing;
     match stage {
-        PhoneStage::Waiting { consent_due, encryption_ends } => RoomNews::Waiting { consent_due, encryption_ends },
-        PhoneStage::Inside => RoomNews::Inside,
+        PhoneStage::Waiting { consent_due, encryption_ends } => {
+            RoomNews::Waiting { consent_due, encryption_ends, host_present }
+        }
+        PhoneStage::Inside => {
+            let company = match (aside, alone) {
+                (true, _) => Company::Apart,
+                (false, true) => Company::Nobody,
+                (false, false) => Company::Others,
+            };
+            RoomNews::Inside { company, silenced }
+        }
         PhoneStage::Out(out) => RoomNews::Out(match out {
             PhoneOut::Removed => OutReason::Removed,
             PhoneOut::Declined => OutReason::Declined,
@@ -229,9 +239,9 @@ fn news(stage: PhoneStage) -> RoomNews {
     }
 }
 
-async fn next_of_place(place: &mut Option<PhonePlace>) -> PhoneStage {
+async fn next_of_place(place: &mut Option<PhonePlace>) -> PhoneStanding {
     match place {
-        Some(place) => place.changed().await.stage,
+        Some(place) => place.changed().await,
         None => pending().await,
     }
 }

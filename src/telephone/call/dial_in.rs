@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Ringing --Answered--> Pin --digits--> Checking --right--> Seated (`seated`)
-//!                          ^------wrong, twice--|  |\--wrong, the third--> Ending --said--> Over
+//!                          ^------wrong, twice--|  |\--wrong, the third, or a fault--> Ending --said--> Over
 //!                                                  \--the digits that try a line--> Echo (`echo`) --> Over
 //! ```
 //!
@@ -107,6 +107,8 @@ impl DialIn {
                 self.state = State::Echo(test);
                 actions
             }
+            // Nobody is told that a code is wrong which may be right, and no try helps.
+            (Input::PinFault, State::Checking { .. }) => self.end(Prompt::Fault, now),
             (Input::PinWrong, State::Checking { tries_left: 1 }) => self.end(Prompt::PinWrongLast, now),
             (Input::PinWrong, State::Checking { tries_left }) => {
                 let left = tries_left.saturating_sub(1).max(1);
@@ -151,10 +153,11 @@ impl DialIn {
         match key {
             '0'..='9' if entry.digits.0.len() < DIGITS_MAX => entry.digits.0.push(key),
             '*' => entry.digits.0.clear(),
-            '#' => {}
+            '#' if !entry.digits.0.is_empty() => {}
+            // Also the hash behind a whole PIN, which was checked already: what was said of that one goes on.
             _ => return Vec::new(),
         }
-        let complete = entry.digits.0.len() >= self.times.pin_digits || (key == '#' && !entry.digits.0.is_empty());
+        let complete = entry.digits.0.len() >= self.times.pin_digits || key == '#';
         let mut actions = vec![Action::Hush];
         if complete {
             let digits = std::mem::take(&mut entry.digits);
@@ -219,7 +222,6 @@ mod tests {
             ("123456789#", &["123456789"]),
             ("999*123456789", &["123456789"]),
             ("**123456789", &["123456789"]),
-            ("#", &[]),
             ("##123456789", &["123456789"]),
             ("12AB3456789", &["123456789"]),
             ("1234567890123456789", &["123456789"]),
@@ -229,6 +231,17 @@ mod tests {
             assert_eq!(checked(&actions), expected, "{pressed}");
             assert_eq!(actions.first(), Some(&Action::Hush), "{pressed}: who types need not listen to the end");
         }
+    }
+
+    /// The prompt asks for a hash, and the ninth digit alone begins the check: whoever pressed it as told did not hear that the PIN was wrong.
+    #[test]
+    fn a_hash_without_digits_cuts_nothing_off() {
+        let (mut call, now) = answered();
+        assert_eq!(keys(&mut call, "#", now), []);
+        keys(&mut call, "000000000", now);
+        assert_eq!(call.handle_input(&Input::PinWrong, now), [Action::Say(Prompt::PinWrong)]);
+        assert_eq!(keys(&mut call, "#", now), []);
+        assert_eq!(checked(&keys(&mut call, "1234#", now)), ["1234"]);
     }
 
     #[test]
@@ -268,6 +281,23 @@ mod tests {
         assert_eq!(call.handle_input(&Input::PinRight, now), [], "nothing opens a call that ends");
         assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp(Reason::Rejected)]);
         assert!(call.is_over() && call.poll_timeout().is_none());
+    }
+
+    /// While the store was down, whoever typed the right PIN was told three times that it is wrong.
+    #[test]
+    fn a_pin_that_nobody_can_check_is_a_fault_and_not_a_wrong_pin() {
+        for earlier_tries in 0..3 {
+            let (mut call, now) = answered();
+            for _ in 0..earlier_tries {
+                keys(&mut call, "000000000", now);
+                call.handle_input(&Input::PinWrong, now);
+            }
+            assert_eq!(call.handle_input(&Input::PinFault, now), [], "nothing is being checked");
+            keys(&mut call, "123456789", now);
+            assert_eq!(call.handle_input(&Input::PinFault, now), [Action::Say(Prompt::Fault)], "{earlier_tries}");
+            assert_eq!(call.handle_input(&Input::Said, now), [Action::HangUp(Reason::Fault)]);
+            assert!(call.is_over());
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use colloque_signaling::message::{PhoneCause, PhoneState};
 use super::line::LineNews;
 use super::seated::{LAST_WORDS_MAX, Seated, last_words, reason_of};
 use super::{Action, Input, NotTaken, RoomNews, Times};
+use crate::pii::Pii;
 use crate::telephone::prompts::Prompt;
 use crate::telephone::sip::Reason;
 use crate::telephone::trunk::TURN_MAX;
@@ -174,7 +175,7 @@ impl DialOut {
 
     fn handle_unconfirmed(&mut self, input: &Input, now: Instant) -> Vec<Action> {
         match input {
-            Input::Key(key) if key.0 == self.times.confirm_key => {
+            Input::Key(Pii(JOINS)) => {
                 self.state = State::Seated(Seated::new(now, self.times.call_max));
                 vec![Action::Hush, Action::Arrive]
             }
@@ -242,6 +243,8 @@ fn cause(why: NotTaken) -> PhoneCause {
 /// For its turn on a line, and fifteen seconds for an operator to find the telephone, before it rings; every trunk's first answer is waited
 /// for within it.
 const DIALLING_MAX: Duration = Duration::from_secs(TURN_MAX.as_secs() + 15);
+/// This key joins. Prompts and pages name it too.
+const JOINS: char = '1';
 /// Times that the key is asked for.
 const CONFIRM_PROMPTS: u32 = 2;
 /// The longest prompt that asks for it: its time counts from the prompt's end.

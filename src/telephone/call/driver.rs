@@ -261,6 +261,7 @@ impl Driver {
             }
             PinOpens::Echo => Input::SelfTest,
             PinOpens::Nothing => Input::PinWrong,
+            PinOpens::Fault => Input::PinFault,
         });
     }
 

@@ -53,6 +53,8 @@ pub enum Input {
     PinRight,
     /// A PIN opens nothing.
     PinWrong,
+    /// Nobody can say whether a PIN opens anything.
+    PinFault,
     /// The digits are those that try a line.
     SelfTest,
     /// Somebody spoke into the echo.
@@ -76,11 +78,29 @@ pub enum RoomNews {
         consent_due: bool,
         /// The practitioner has to agree that encryption ends.
         encryption_ends: bool,
+        /// Somebody is in the room who lets people in.
+        host_present: bool,
     },
     /// Inside: sound may flow.
-    Inside,
+    Inside {
+        /// Whom it hears.
+        company: Company,
+        /// A host has stopped its voice.
+        silenced: bool,
+    },
     /// Not to come in, or not any more.
     Out(OutReason),
+}
+
+/// Whom a telephone hears that is inside, and who hears it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Company {
+    /// Nobody else is there.
+    Nobody,
+    /// Professionals speak apart from it.
+    Apart,
+    /// Everybody in the room.
+    Others,
 }
 
 /// Why a seat is not in its consultation.
@@ -183,9 +203,7 @@ pub struct Times {
     pub ring: Duration,
     /// Until a busy telephone is called once more.
     pub busy_retry: Duration,
-    /// This key joins.
-    pub confirm_key: char,
-    /// For that key, after each of two prompts.
+    /// For the key that joins, after each of two prompts.
     pub confirm: Duration,
     /// Longest call that we make.
     pub call_max: Duration,
@@ -204,7 +222,6 @@ mod testing {
         pin_total: Duration::from_secs(60),
         ring: Duration::from_secs(35),
         busy_retry: Duration::from_secs(45),
-        confirm_key: '1',
         confirm: Duration::from_secs(12),
         call_max: Duration::from_secs(3_600),
     };
@@ -214,10 +231,10 @@ mod testing {
     }
 
     pub(super) fn waiting() -> Input {
-        Input::Room(RoomNews::Waiting { consent_due: false, encryption_ends: false })
+        Input::Room(RoomNews::Waiting { consent_due: false, encryption_ends: false, host_present: true })
     }
 
     pub(super) fn inside() -> Input {
-        Input::Room(RoomNews::Inside)
+        Input::Room(RoomNews::Inside { company: Company::Others, silenced: false })
     }
 }

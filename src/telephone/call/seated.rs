@@ -14,7 +14,7 @@ use colloque_signaling::message::{PhoneCause, PhoneState};
 
 use super::keys::{Command, Keys};
 use super::line::LineNews;
-use super::{Action, Input, OutReason, RoomNews};
+use super::{Action, Company, Input, OutReason, RoomNews};
 use crate::telephone::prompts::Prompt;
 use crate::telephone::sip::Reason;
 
@@ -39,15 +39,20 @@ pub struct Seated {
 enum State {
     /// The room has not said yet where the seat is.
     Arriving,
-    /// Consent is asked, and asked again then.
+    /// Consent is asked, and asked again then. A key pressed before `from` answered something else.
     Asking {
+        from: Instant,
         again: Instant,
     },
     /// In the waiting room; the next word that the line is alive comes then.
     Waiting {
         next: Instant,
     },
-    In,
+    In {
+        company: Company,
+        /// By a host.
+        silenced: bool,
+    },
     /// The last words, cut off then at the latest.
     Ending {
         by: Instant,
@@ -82,8 +87,8 @@ impl Seated {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Arriving | State::In => Some(self.until),
-            State::Asking { again } => Some(again.min(self.until)),
+            State::Arriving | State::In { .. } => Some(self.until),
+            State::Asking { again, .. } => Some(again.min(self.until)),
             State::Waiting { next } => Some(next.min(self.until)),
             State::Ending { by, .. } => Some(by),
             State::Over => None,
@@ -114,39 +119,35 @@ impl Seated {
             State::Ending { by, reason } if now >= by => self.hang_up(reason),
             State::Ending { .. } | State::Over => Vec::new(),
             _ if now >= self.until => self.end(Prompt::TimeUp, PhoneCause::TimeUp, now),
-            State::Asking { again } if now >= again => {
-                self.state = State::Asking { again: now + ASK_AGAIN };
+            State::Asking { from, again } if now >= again => {
+                self.state = State::Asking { from, again: now + ASK_AGAIN };
                 vec![Action::Say(Prompt::AskConsent)]
             }
             State::Waiting { next } if now >= next => {
                 self.state = State::Waiting { next: now + STILL_WAITING };
                 vec![Action::Say(Prompt::StillWaiting)]
             }
-            State::Arriving | State::Asking { .. } | State::Waiting { .. } | State::In => Vec::new(),
+            State::Arriving | State::Asking { .. } | State::Waiting { .. } | State::In { .. } => Vec::new(),
         }
     }
 
     fn handle_room(&mut self, news: RoomNews, now: Instant) -> Vec<Action> {
-        let was_in = self.state == State::In;
         match news {
-            RoomNews::Inside if was_in => Vec::new(),
-            RoomNews::Inside => {
-                let mut actions = self.leave_waiting();
-                self.state = State::In;
-                let admitted = [Action::Say(Prompt::Admitted), Action::Attach, Action::Tell(PhoneState::In, None)];
-                actions.extend(admitted);
-                actions
-            }
-            RoomNews::Waiting { consent_due, encryption_ends } => {
+            RoomNews::Inside { company, silenced } => self.handle_inside(company, silenced),
+            RoomNews::Waiting { consent_due, encryption_ends, host_present } => {
                 let cause = encryption_ends.then_some(PhoneCause::EncryptionEnds);
-                let mut actions = if was_in { vec![Action::Detach] } else { Vec::new() };
+                let mut actions = if self.is_in() { vec![Action::Detach] } else { Vec::new() };
                 let (state, phrase) = if consent_due {
-                    (State::Asking { again: now + ASK_AGAIN }, Prompt::AskConsent)
+                    (State::Asking { from: now + QUESTION_HEARD, again: now + ASK_AGAIN }, Prompt::AskConsent)
                 } else {
-                    let phrase = if encryption_ends { Prompt::EncryptionEnds } else { Prompt::Waiting };
+                    let phrase = match (encryption_ends, host_present) {
+                        (true, _) => Prompt::EncryptionEnds,
+                        (false, true) => Prompt::Waiting,
+                        (false, false) => Prompt::HostAbsent,
+                    };
                     (State::Waiting { next: now + STILL_WAITING }, phrase)
                 };
-                // The same news again begins no prompt anew.
+                // The same news again begins no prompt anew, nor does a host who comes: the next word is that one's.
                 let is_new = std::mem::discriminant(&self.state) != std::mem::discriminant(&state);
                 if is_new || self.told_waiting != cause {
                     actions.extend(self.leave_waiting());
@@ -164,8 +165,49 @@ impl Seated {
         }
     }
 
+    fn handle_inside(&mut self, company: Company, silenced: bool) -> Vec<Action> {
+        let before = self.state;
+        let company = match before {
+            // "Nobody yet" is for the first: whoever is left behind knows, and is not told at each break of a line.
+            State::In { company: Company::Others | Company::Apart, .. } if company == Company::Nobody => {
+                Company::Others
+            }
+            _ => company,
+        };
+        self.state = State::In { company, silenced };
+        let phrase = match before {
+            State::In { company: was, silenced: was_silenced } if was == company => {
+                let is_told = was_silenced != silenced && company == Company::Others && !self.muted;
+                is_told.then_some(if silenced { Prompt::Muted } else { Prompt::Unmuted })
+            }
+            _ => Some(self.words_inside()),
+        };
+        let mut actions = Vec::new();
+        if before.has_tone() != self.state.has_tone() {
+            actions.push(Action::WaitingTone(self.state.has_tone()));
+        }
+        actions.extend(phrase.map(Action::Say));
+        if !matches!(before, State::In { .. }) {
+            actions.extend([Action::Attach, Action::Tell(PhoneState::In, None)]);
+        }
+        actions
+    }
+
+    /// How things are for a telephone that is inside.
+    fn words_inside(&self) -> Prompt {
+        match self.state {
+            State::In { company: Company::Nobody, .. } => Prompt::Alone,
+            State::In { company: Company::Apart, .. } => Prompt::Apart,
+            State::In { silenced: true, .. } => Prompt::Muted,
+            _ if self.muted => Prompt::Muted,
+            _ => Prompt::Admitted,
+        }
+    }
+
     fn handle_key(&mut self, key: char, now: Instant) -> Vec<Action> {
-        if let State::Asking { .. } = self.state {
+        if let State::Asking { from, .. } = self.state
+            && now >= from
+        {
             match key {
                 '1' => {
                     // What the room makes of it, it says itself: waiting, or inside.
@@ -180,12 +222,18 @@ impl Seated {
             }
         }
         match self.keys.handle_key(key, now) {
-            Some(Command::Mute) if self.state == State::In => {
+            Some(Command::Mute) if self.is_in() => {
                 self.muted = !self.muted;
-                let phrase = if self.muted { Prompt::Muted } else { Prompt::Unmuted };
+                // Its own key gives no voice back that a host has stopped.
+                let phrase = match self.state {
+                    _ if self.muted => Prompt::Muted,
+                    State::In { company: Company::Apart, .. } => Prompt::Apart,
+                    State::In { silenced: true, .. } => Prompt::Muted,
+                    _ => Prompt::Unmuted,
+                };
                 vec![Action::Mute(self.muted), Action::Say(phrase)]
             }
-            Some(Command::Hand) if self.state == State::In => {
+            Some(Command::Hand) if self.is_in() => {
                 self.hand = !self.hand;
                 let phrase = if self.hand { Prompt::HandUp } else { Prompt::HandDown };
                 vec![Action::Hand(self.hand), Action::Say(phrase)]
@@ -225,7 +273,7 @@ impl Seated {
     /// The room sees it only of a telephone that is inside.
     fn tell_heard(&mut self, state: PhoneState, cause: Option<PhoneCause>) -> Vec<Action> {
         self.heard = state;
-        if self.state == State::In { vec![Action::Tell(state, cause)] } else { Vec::new() }
+        if self.is_in() { vec![Action::Tell(state, cause)] } else { Vec::new() }
     }
 
     /// Says the last words; the seat's place is given up at once.
@@ -239,7 +287,7 @@ impl Seated {
     fn gone(&mut self, cause: PhoneCause) -> Vec<Action> {
         let mut actions = self.leave_waiting();
         let was = std::mem::replace(&mut self.state, State::Over);
-        actions.extend((was == State::In).then_some(Action::Detach));
+        actions.extend(matches!(was, State::In { .. }).then_some(Action::Detach));
         if !matches!(was, State::Ending { .. }) {
             actions.extend([Action::Leave, Action::Tell(PhoneState::Left, Some(cause))]);
         }
@@ -247,12 +295,23 @@ impl Seated {
     }
 
     fn leave_waiting(&self) -> Vec<Action> {
-        if matches!(self.state, State::Waiting { .. }) { vec![Action::WaitingTone(false)] } else { Vec::new() }
+        if self.state.has_tone() { vec![Action::WaitingTone(false)] } else { Vec::new() }
+    }
+
+    fn is_in(&self) -> bool {
+        matches!(self.state, State::In { .. })
     }
 
     fn hang_up(&mut self, reason: Reason) -> Vec<Action> {
         self.state = State::Over;
         vec![Action::HangUp(reason)]
+    }
+}
+
+impl State {
+    /// Whoever hears nobody hears that the line is alive.
+    fn has_tone(self) -> bool {
+        matches!(self, State::Waiting { .. } | State::In { company: Company::Nobody | Company::Apart, .. })
     }
 }
 
@@ -286,6 +345,9 @@ pub(super) fn last_words(reason: OutReason) -> (Prompt, PhoneCause) {
 const STILL_WAITING: Duration = Duration::from_secs(60);
 /// Until consent is asked again: the question takes about ten seconds.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// From the question to the first key that answers it: people press the key that joins twice, and that is no consent. More would swallow
+/// the answer of somebody who knows the question.
+const QUESTION_HEARD: Duration = Duration::from_secs(2);
 /// The longest goodbye; a telephone that plays nothing is hung up on all the same.
 pub(super) const LAST_WORDS_MAX: Duration = Duration::from_secs(12);
 
@@ -332,7 +394,7 @@ mod tests {
     #[test]
     fn a_telephone_that_ends_encryption_waits_with_words_of_its_own() {
         let (mut seated, now) = seated();
-        let asks = Input::Room(RoomNews::Waiting { consent_due: false, encryption_ends: true });
+        let asks = Input::Room(RoomNews::Waiting { consent_due: false, encryption_ends: true, host_present: true });
         let told = Action::Tell(PhoneState::Waiting, Some(PhoneCause::EncryptionEnds));
         let expected = [Action::WaitingTone(true), Action::Say(Prompt::EncryptionEnds), told];
         assert_eq!(seated.handle_input(&asks, now), expected);
@@ -363,18 +425,32 @@ mod tests {
 
     #[test]
     fn consent_is_given_or_refused_by_key_before_anything_else() {
-        let due = Input::Room(RoomNews::Waiting { consent_due: true, encryption_ends: false });
+        let due = Input::Room(RoomNews::Waiting { consent_due: true, encryption_ends: false, host_present: true });
         for (pressed, given) in [('1', true), ('2', false)] {
             let (mut seated, now) = seated();
             let asked = seated.handle_input(&due, now);
             assert_eq!(asked, [Action::Say(Prompt::AskConsent), Action::Tell(PhoneState::Waiting, None)]);
             assert_eq!(seated.handle_input(&key('5'), now), []);
-            assert_eq!(seated.handle_timeout(now + ASK_AGAIN), [Action::Say(Prompt::AskConsent)]);
+            let now = now + ASK_AGAIN;
+            assert_eq!(seated.handle_timeout(now), [Action::Say(Prompt::AskConsent)]);
             assert_eq!(seated.handle_input(&key(pressed), now), [Action::Hush, Action::Consent(given)]);
             assert_eq!(seated.handle_input(&key(pressed), now), [], "an answer is given once");
             let next = seated.handle_input(&waiting(), now);
             assert_eq!(next[1], Action::Say(Prompt::Waiting));
         }
+    }
+
+    /// Somebody who was called pressed 1 twice to join, and had consented before a word of the question.
+    #[test]
+    fn a_key_pressed_before_the_question_was_heard_is_no_answer() {
+        let due = Input::Room(RoomNews::Waiting { consent_due: true, encryption_ends: false, host_present: true });
+        let (mut seated, now) = seated();
+        seated.handle_input(&due, now);
+        let heard = now + QUESTION_HEARD;
+        for early in [now, heard - Duration::from_millis(1)] {
+            assert_eq!(keys(&mut seated, "12", early), []);
+        }
+        assert_eq!(seated.handle_input(&key('1'), heard), [Action::Hush, Action::Consent(true)]);
     }
 
     #[test]
@@ -445,6 +521,71 @@ mod tests {
         ending.handle_input(&Input::Draining, now);
         assert_eq!(ending.handle_input(&Input::HungUp, now), [], "left and told already");
         assert!(ending.is_over());
+    }
+
+    #[test]
+    fn whoever_comes_first_hears_that_the_host_is_not_there_and_a_host_who_comes_begins_no_prompt_anew() {
+        let (mut seated, now) = seated();
+        let waits =
+            |host_present| Input::Room(RoomNews::Waiting { consent_due: false, encryption_ends: false, host_present });
+        let told = seated.handle_input(&waits(false), now);
+        let waiting = Action::Tell(PhoneState::Waiting, None);
+        assert_eq!(told, [Action::WaitingTone(true), Action::Say(Prompt::HostAbsent), waiting]);
+        for host_present in [true, false, true] {
+            assert_eq!(seated.handle_input(&waits(host_present), now), []);
+        }
+        assert_eq!(seated.handle_timeout(now + STILL_WAITING), [Action::Say(Prompt::StillWaiting)]);
+    }
+
+    fn inside_with(company: Company, silenced: bool) -> Input {
+        Input::Room(RoomNews::Inside { company, silenced })
+    }
+
+    #[test]
+    fn the_first_inside_hears_that_nobody_is_there_yet_and_then_that_it_may_speak() {
+        let (mut seated, now) = seated();
+        let entered = [Action::Attach, Action::Tell(PhoneState::In, None)];
+        let mut expected = vec![Action::WaitingTone(true), Action::Say(Prompt::Alone)];
+        expected.extend(entered);
+        assert_eq!(seated.handle_input(&inside_with(Company::Nobody, false), now), expected);
+        let joined = seated.handle_input(&inside(), now);
+        assert_eq!(joined, [Action::WaitingTone(false), Action::Say(Prompt::Admitted)]);
+        let left = seated.handle_input(&inside_with(Company::Nobody, false), now);
+        assert_eq!(left, [], "who is left alone was not the first");
+        assert_eq!(seated.handle_input(&inside(), now), []);
+        let mut hangs_up = Seated::new(now, HOUR);
+        hangs_up.handle_input(&inside_with(Company::Nobody, false), now);
+        let actions = hangs_up.handle_input(&Input::HungUp, now);
+        assert_eq!(actions[..2], [Action::WaitingTone(false), Action::Detach]);
+    }
+
+    /// A host had stopped the voice, and the person's own key said "you can be heard again".
+    #[test]
+    fn a_telephone_is_told_of_its_silence_and_of_an_aside_and_its_key_claims_nothing_else() {
+        let (mut seated, now) = in_room();
+        let (apart, silenced) = (inside_with(Company::Apart, false), inside_with(Company::Others, true));
+        let says = Action::Say;
+        assert_eq!(seated.handle_input(&silenced, now), [says(Prompt::Muted)]);
+        assert_eq!(keys(&mut seated, "*6", now), [Action::Mute(true), says(Prompt::Muted)]);
+        assert_eq!(keys(&mut seated, "*6", now), [Action::Mute(false), says(Prompt::Muted)], "not heard all the same");
+        assert_eq!(seated.handle_input(&inside(), now), [says(Prompt::Unmuted)]);
+        assert_eq!(keys(&mut seated, "*6", now), [Action::Mute(true), says(Prompt::Muted)]);
+        assert_eq!(seated.handle_input(&silenced, now), []);
+        assert_eq!(seated.handle_input(&inside(), now), [], "its own silence goes on");
+        assert_eq!(keys(&mut seated, "*6", now), [Action::Mute(false), says(Prompt::Unmuted)]);
+
+        assert_eq!(seated.handle_input(&apart, now), [Action::WaitingTone(true), says(Prompt::Apart)]);
+        assert_eq!(seated.handle_input(&apart, now), []);
+        assert_eq!(keys(&mut seated, "*6*6", now)[2..], [Action::Mute(false), says(Prompt::Apart)]);
+        assert_eq!(seated.handle_input(&inside(), now), [Action::WaitingTone(false), says(Prompt::Admitted)]);
+        seated.handle_input(&apart, now);
+        seated.handle_input(&inside_with(Company::Apart, true), now);
+        assert_eq!(seated.handle_input(&silenced, now), [Action::WaitingTone(false), says(Prompt::Muted)]);
+
+        let mut late = Seated::new(now, HOUR);
+        late.handle_input(&waiting(), now);
+        let entered = late.handle_input(&apart, now);
+        assert_eq!(entered, [says(Prompt::Apart), Action::Attach, Action::Tell(PhoneState::In, None)]);
     }
 
     #[test]

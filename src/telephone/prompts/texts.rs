@@ -70,10 +70,10 @@ prompts! {
     "Nous n'avons reçu aucun code. Vous pouvez rappeler quand vous voulez. Au revoir."
     "We have not received a code. You can call again at any time. Goodbye."
 
-    /// To a telephone that we called: to join, press ... A key follows.
+    /// To a telephone that we called: to join, press 1.
     Confirm "confirm"
-    "Bonjour. Nous vous appelons pour votre rendez-vous. Pour participer, appuyez sur la touche"
-    "Hello. We are calling you for your appointment. To join, press"
+    "Bonjour. Nous vous appelons pour votre rendez-vous. Pour participer, appuyez sur la touche un."
+    "Hello. We are calling you for your appointment. To join, press one."
 
     /// No key was pressed. Goodbye.
     NotConfirmed "not_confirmed"
@@ -82,7 +82,7 @@ prompts! {
 
     /// Consent: 1 to accept, 2 to refuse.
     AskConsent "ask_consent"
-    "Acceptez-vous ce rendez-vous par téléphone? Pour oui, appuyez sur un. Pour non, appuyez sur deux."
+    "Acceptez-vous ce rendez-vous par téléphone ? Pour oui, appuyez sur un. Pour non, appuyez sur deux."
     "Do you accept this appointment by telephone? For yes, press one. For no, press two."
 
     /// The telephone network is not encrypted as the page is: said once, before what is private.
@@ -100,12 +100,12 @@ prompts! {
     "Merci de patienter. On ne vous oublie pas."
     "Thank you for waiting. You have not been forgotten."
 
-    /// Nobody is there yet.
+    /// You are in, and nobody is there yet.
     Alone "alone"
     "Il n'y a encore personne. Restez en ligne."
     "Nobody else is here yet. Please stay on the line."
 
-    /// The practitioner has not come yet.
+    /// You are in the waiting room, and the practitioner has not come yet.
     HostAbsent "host_absent"
     "Votre praticien n'est pas encore là. Restez en ligne."
     "Your practitioner is not here yet. Please stay on the line."
@@ -114,6 +114,11 @@ prompts! {
     Admitted "admitted"
     "Vous pouvez parler. Rien n'est enregistré."
     "You can speak now. Nothing is recorded."
+
+    /// Professionals speak apart.
+    Apart "apart"
+    "Un instant. Les professionnels parlent entre eux. Restez en ligne."
+    "One moment. The professionals are talking among themselves. Please stay on the line."
 
     /// End-to-end encryption is off while a telephone takes part.
     EncryptionEnds "encryption_ends"
@@ -197,7 +202,7 @@ prompts! {
 
     /// To who tries a line alone: speak, you will hear yourself.
     EchoBegins "echo_begins"
-    "Ceci est un essai de votre ligne. Parlez après cette phrase: vous allez vous entendre. Rien n'est enregistré."
+    "Ceci est un essai de votre ligne. Parlez après cette phrase : vous allez vous entendre. Rien n'est enregistré."
     "This is a test of your line. Speak after this sentence: you will hear yourself. Nothing is recorded."
 
     /// You were heard. Goodbye.
@@ -209,29 +214,4 @@ prompts! {
     EchoUnheard "echo_unheard"
     "Nous n'avons rien entendu. Vérifiez que votre micro n'est pas coupé, puis rappelez. Au revoir."
     "We have heard nothing. Please check that you are not muted, then call again. Goodbye."
-
-    /// The key 0, to be said after another prompt.
-    Key0 "key_0" "zéro." "zero."
-    /// The key 1.
-    Key1 "key_1" "un." "one."
-    /// The key 2.
-    Key2 "key_2" "deux." "two."
-    /// The key 3.
-    Key3 "key_3" "trois." "three."
-    /// The key 4.
-    Key4 "key_4" "quatre." "four."
-    /// The key 5.
-    Key5 "key_5" "cinq." "five."
-    /// The key 6.
-    Key6 "key_6" "six." "six."
-    /// The key 7.
-    Key7 "key_7" "sept." "seven."
-    /// The key 8.
-    Key8 "key_8" "huit." "eight."
-    /// The key 9.
-    Key9 "key_9" "neuf." "nine."
-    /// The key `*`.
-    KeyStar "key_star" "étoile." "star."
-    /// The key `#`.
-    KeyPound "key_pound" "dièse." "hash."
 }

@@ -75,11 +75,13 @@ async fn a_telephone_may_come_first_and_nothing_reaches_it_before_it_is_let_in()
     let mut place = server.arrives(&patient, Arrival::DialledIn).await;
     assert_eq!(place.standing().stage, PhoneStage::Waiting { consent_due: true, encryption_ends: false });
     assert!(place.attach().is_none());
+    assert!(place.standing().alone && !place.standing().host_present);
     assert_eq!(server.view(&consultation).await["seats"][1]["presence"], "waiting");
 
     // Not `page_inside`: the roster that tells of the telephone comes before the answer to an offer.
     let mut doctor = server.page(&practitioner).await;
     sees(&mut doctor, &patient, Presence::Waiting, false).await;
+    until(&mut place, |standing| standing.host_present && !standing.alone).await;
     admits(&mut doctor, &patient).await;
     doctor.settled().await;
     assert!(place.attach().is_none(), "consent is due");

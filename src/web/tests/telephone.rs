@@ -5,7 +5,8 @@ use tokio::sync::mpsc;
 
 use crate::config::Settings;
 use crate::config::telephone::TelephoneConfig;
-use crate::control::phone::seat_phone::Arrival;
+use crate::control::phone::pins::{PinFinds, Try};
+use crate::control::phone::seat_phone::{Arrival, PhoneStage};
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
 use crate::store::Store as _;
 
@@ -117,7 +118,7 @@ async fn the_patient_asks_for_a_call_and_both_sides_see_how_it_goes() {
     let mut page = server.page(&seats[1]).await;
     page.say(&ClientMessage::Call { seat: id(&seats[1]).into(), encryption_ends: false }).await;
     let order = orders.recv().await.unwrap();
-    assert_eq!((order.seat.as_str(), order.number.e164()), (id(&seats[1]), "+33612345678"));
+    assert_eq!((order.seat.id.as_str(), order.number.e164()), (id(&seats[1]), "+33612345678"));
     for (state, cause) in [
         (PhoneState::Calling, None),
         (PhoneState::Ringing, None),
@@ -201,27 +202,27 @@ async fn encryption_that_is_required_lets_no_telephone_in_and_preferred_asks_the
     page.hears(phone(&seats[1], PhoneState::Failed, Some(PhoneCause::EncryptionEnds), Some("78"))).await;
     let mut doctor = server.page_inside(&seats[0]).await;
     doctor.say(&call).await;
-    assert_eq!(orders.recv().await.unwrap().seat, id(&seats[1]), "the host's word counts, not the patient's");
+    assert_eq!(orders.recv().await.unwrap().seat.id, id(&seats[1]), "the host's word counts, not the patient's");
 }
 
 #[tokio::test]
 async fn a_pin_opens_its_seat_and_no_other_digits_do() {
     let (server, _orders) = Server::with_telephone().await;
     let (consultation, seats) = server.book_with(patient(), json!({})).await;
-    let opens = async |digits: &str| {
-        let found = server.consultations.open_pin(&Pii(digits.to_owned())).await.unwrap();
-        found.map(|(_, seat)| seat.id)
+    let opens = async |digits: &str| match server.consultations.open_pin(&Pii(digits.to_owned())).await.unwrap() {
+        PinFinds::Seat(found) => Ok(found.1.id),
+        other => Err(Try::of(&other, false)),
     };
     let pin = seats[1]["pin"].as_str().unwrap().to_owned();
-    assert_eq!(opens(&pin).await.as_deref(), Some(id(&seats[1])));
-    assert_eq!(opens(&pin[1..]).await, None);
-    assert_eq!(opens("").await, None);
+    assert_eq!(opens(&pin).await.as_deref(), Ok(id(&seats[1])));
+    assert_eq!(opens(&pin[1..]).await, Err(Try::Wrong));
+    assert_eq!(opens("").await, Err(Try::Wrong));
     let (_, later) = server.book_with(patient(), json!({"starts_at": "2099-01-01T09:00:00Z"})).await;
-    assert_eq!(opens(later[1]["pin"].as_str().unwrap()).await, None, "not yet");
+    assert_eq!(opens(later[1]["pin"].as_str().unwrap()).await, Err(Try::Outside), "not yet");
     server.on_seat(&consultation, &seats[1], "remove", Value::Null).await;
-    assert_eq!(opens(&pin).await, None, "removed");
+    assert_eq!(opens(&pin).await, Err(Try::Outside), "removed");
     server.api("DELETE", &format!("/v1/consultations/{consultation}"), Value::Null).await;
-    assert_eq!(opens(seats[0]["pin"].as_str().unwrap()).await, None, "over");
+    assert_eq!(opens(seats[0]["pin"].as_str().unwrap()).await, Err(Try::Wrong), "over");
 }
 
 #[tokio::test]
@@ -405,6 +406,12 @@ async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
     doctor.hears(phone(&seats[1], PhoneState::Idle, Some(PhoneCause::Cancelled), Some("78"))).await;
     doctor.say(&ClientMessage::HangUp { seat: patient.into() }).await;
     assert_eq!(doctor.hear_error().await.1, ErrorCode::OutOfOrder, "once is enough");
+    // The host's page is reloaded: what was called off stays so.
+    drop(doctor);
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let mut doctor = server.page_inside(&seats[0]).await;
+    tokio::time::sleep(std::time::Duration::from_millis(3_500)).await;
+    assert!(orders.try_recv().is_err(), "not called behind the host's back");
 
     let mut page = server.page_on(&seats[1], OWN_DEVICE).await;
     page.hears(own).await;
@@ -414,7 +421,7 @@ async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
     drop(page);
     doctor.hear_until(is_planned).await;
     let order = orders.recv().await.unwrap();
-    assert_eq!((order.consultation.as_str(), order.seat.as_str()), (consultation.as_str(), patient));
+    assert_eq!((order.consultation.id.as_str(), order.seat.id.as_str()), (consultation.as_str(), patient));
     assert_eq!(server.call(&consultation, &seats[1], "DELETE").await.0, StatusCode::NO_CONTENT);
     drop(order);
 
@@ -423,4 +430,45 @@ async fn a_call_that_the_server_plans_is_told_and_may_be_called_off() {
     drop((doctor, page));
     tokio::time::sleep(std::time::Duration::from_millis(4_500)).await;
     assert!(orders.try_recv().is_err(), "nobody is called into a room that has lost its host as well");
+}
+
+/// It hung up on whoever had dialled in after its own call was not answered, and on whoever was about to press the key.
+#[tokio::test]
+async fn the_ladder_calls_off_its_own_unanswered_call_and_no_other_telephone() {
+    let rules = "attempts = 9\n[telephone.ladder]\ngone_s = 1\nmedia_gone_s = 8\ncancel_s = 60\n";
+    let (server, mut orders) = Server::with_telephone_and(rules).await;
+    tokio::spawn(Arc::clone(&server.consultations).watch_ladder());
+    let consents = json!({"role": "patient", "phone": "06 12 34 56 78", "phone_consent": true});
+    let (consultation, seats) = server.book_with(consents, json!({})).await;
+    let _doctor = server.page_inside(&seats[0]).await;
+    let mut page = server.page_on(&seats[1], OWN_DEVICE).await;
+    assert!(server.on_seat(&consultation, &seats[1], "admit", Value::Null).await.is_success());
+    page.is_let_in().await;
+    let two_looks = || tokio::time::sleep(std::time::Duration::from_millis(2_500));
+
+    drop(page);
+    let mut rings = orders.recv().await.unwrap();
+    server.tells(&consultation, &seats[1], PhoneState::Ringing, None).await;
+    let page = server.page_on(&seats[1], OWN_DEVICE).await;
+    assert_eq!(rings.cancelled.recv().await, Some(PhoneCause::BackToPage));
+    server.tells(&consultation, &seats[1], PhoneState::Failed, Some(PhoneCause::BackToPage)).await;
+    drop((rings, page));
+
+    let mut at_its_key = orders.recv().await.unwrap();
+    server.tells(&consultation, &seats[1], PhoneState::Confirming, None).await;
+    let page = server.page_on(&seats[1], OWN_DEVICE).await;
+    two_looks().await;
+    assert!(at_its_key.cancelled.try_recv().is_err(), "whoever has picked up is asked, not hung up on");
+    server.tells(&consultation, &seats[1], PhoneState::Failed, Some(PhoneCause::NotConfirmed)).await;
+    drop((at_its_key, page));
+
+    drop(orders.recv().await.unwrap());
+    server.tells(&consultation, &seats[1], PhoneState::Failed, Some(PhoneCause::NoAnswer)).await;
+    let (of, record) = server.consultations.journal().seat(id(&seats[1])).await.unwrap().unwrap();
+    let dialled_in = server.consultations.phone_arrive(&of, &record, Arrival::DialledIn).await.unwrap();
+    server.tells(&consultation, &seats[1], PhoneState::Waiting, None).await;
+    let _page = server.page_on(&seats[1], OWN_DEVICE).await;
+    two_looks().await;
+    let waits = PhoneStage::Waiting { consent_due: false, encryption_ends: false };
+    assert_eq!(dialled_in.standing().stage, waits, "nobody has said yes to that");
 }

@@ -39,7 +39,7 @@ export const enPhone: typeof frPhone = {
   outcome: { left: "You are no longer on the telephone.", failed: "The call did not work." },
   next: {
     soon: "Try again in a minute.",
-    later: "Try again in a quarter of an hour.",
+    later: "Try again later.",
     pickUp: "Keep your telephone close to you, then try again.",
     dial: "You can call by yourself.",
     practice: "Call the practice.",
@@ -78,7 +78,7 @@ export const enPhone: typeof frPhone = {
     draining: "The service is restarting.",
     fault: "The telephone did not work.",
   },
-  busyAgain: "The line is busy: we call again in less than a minute.",
+  busyAgain: "The line is busy: we call again soon.",
   others: {
     planned: "connection lost, we are about to call the telephone",
     calling: "calling the telephone…",

@@ -43,7 +43,7 @@ export const frPhone = {
   outcome: { left: "Vous n’êtes plus au téléphone.", failed: "L’appel n’a pas abouti." },
   next: {
     soon: "Réessayez dans une minute.",
-    later: "Réessayez dans un quart d’heure.",
+    later: "Réessayez plus tard.",
     pickUp: "Gardez votre téléphone près de vous, puis réessayez.",
     dial: "Vous pouvez appeler vous-même.",
     practice: "Appelez le cabinet.",
@@ -82,7 +82,7 @@ export const frPhone = {
     draining: "Le service redémarre.",
     fault: "Le téléphone n’a pas fonctionné.",
   } as Record<PhoneCause, string>,
-  busyAgain: "La ligne est occupée : nous rappelons dans moins d’une minute.",
+  busyAgain: "La ligne est occupée : nous rappelons bientôt.",
   others: {
     planned: "connexion coupée, on va appeler son téléphone",
     calling: "on appelle son téléphone…",
