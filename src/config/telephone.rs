@@ -108,6 +108,9 @@ pub struct TelephoneSettings {
     /// Calling code of numbers that begin with a single zero
     #[arg(skip)]
     pub country: Option<CountryCode>,
+    /// Certificate authorities (PEM) of those who connect for SIP over TLS
+    #[arg(skip)]
+    pub tls_client_ca: Option<PathBuf>,
     /// Languages of the spoken words, the first one first
     #[arg(skip)]
     #[serde(default)]
@@ -169,6 +172,8 @@ pub struct TelephoneConfig {
     pub sip_tcp: Option<SocketAddr>,
     /// SIP over TLS, and its certificate.
     pub sip_tls: Option<(SocketAddr, TlsFiles)>,
+    /// Who connects there must show a certificate of one of these authorities.
+    pub tls_client_ca: Option<PathBuf>,
     /// Even ports for RTP, the odd ones behind them for RTCP.
     pub rtp_ports: RangeInclusive<u16>,
     /// Telephone legs at the same time.
@@ -233,6 +238,9 @@ impl TelephoneSettings {
         }
         let country = self.country.unwrap_or(CountryCode::FRANCE);
         let sip_tls = self.tls_listener(https, faults);
+        if self.tls_client_ca.is_some() && self.sip_tls.is_none() {
+            faults.push("telephone.tls_client_ca needs telephone.sip_tls".to_owned());
+        }
         let none_named = self.sip_udp.is_none() && self.sip_tcp.is_none() && self.sip_tls.is_none();
         let sip_udp = self.sip_udp.or(none_named.then_some(SIP_UDP));
         let max_legs = number("max_legs", self.max_legs, 90, 1..=2_000, faults);
@@ -279,6 +287,7 @@ impl TelephoneSettings {
             sip_udp,
             sip_tcp: self.sip_tcp,
             sip_tls,
+            tls_client_ca: self.tls_client_ca,
             rtp_ports,
             max_legs,
             max_legs_per_clinic,

@@ -339,17 +339,20 @@ impl Tally {
     pub(super) fn record_quality(&self, quality: &Quality) {
         let (figures, trunk) = (&self.figures, self.trunk());
         let seconds = |of: Duration| of.as_secs_f64();
-        figures.mos.with_label_values(&["in", trunk]).observe(quality.score_in.value());
-        figures.loss.with_label_values(&["in", trunk]).observe(quality.lost);
-        for (family, value) in [
-            (&figures.late, quality.late),
-            (&figures.concealed, quality.concealed),
-            (&figures.underrun, quality.dry),
-            (&figures.jitter, seconds(quality.jitter)),
-            (&figures.buffer, seconds(quality.buffer)),
-            (&figures.target, seconds(quality.target)),
-        ] {
-            family.with_label_values(&[trunk]).observe(value);
+        // Silence loses nothing and is never late: it would pass for the best of sound.
+        if let Some(score) = quality.score_in {
+            figures.mos.with_label_values(&["in", trunk]).observe(score.value());
+            figures.loss.with_label_values(&["in", trunk]).observe(quality.lost);
+            for (family, value) in [
+                (&figures.late, quality.late),
+                (&figures.concealed, quality.concealed),
+                (&figures.underrun, quality.dry),
+                (&figures.jitter, seconds(quality.jitter)),
+                (&figures.buffer, seconds(quality.buffer)),
+                (&figures.target, seconds(quality.target)),
+            ] {
+                family.with_label_values(&[trunk]).observe(value);
+            }
         }
         // What it hears of us is known of a telephone that reports.
         if let Some(round_trip) = quality.round_trip {
@@ -568,7 +571,7 @@ mod tests {
         let desk = Desk::new();
         let call = desk.call("in");
         let quality = Quality {
-            score_in: Score(412),
+            score_in: Some(Score(412)),
             score_out: Score(300),
             lost: 0.01,
             late: 0.02,
@@ -582,6 +585,8 @@ mod tests {
         };
         call.record_quality(&quality);
         call.record_quality(&Quality { round_trip: Some(Duration::from_millis(80)), ..quality });
+        // Nothing came of a telephone: nothing is known of how it sounds.
+        call.record_quality(&Quality { score_in: None, ..quality });
         let of = |family: &HistogramVec, labels: &[&str]| {
             let seen = family.with_label_values(labels);
             (seen.get_sample_count(), (seen.get_sample_sum() * 1_000.0).round() as i64)

@@ -50,6 +50,23 @@ impl Scene {
     }
 }
 
+/// Some telephones send each key both ways: the PIN came to "1122334", and was wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_come_as_events_and_by_info_count_once() {
+    let scene = Scene::with(Duration::from_secs(20), Duration::from_secs(300)).await;
+    let Scene { server, booked, mut doctor } = scene;
+    let mut call = Call::dial(Raw::new().await, server.sip, Speech::Silence).await;
+    call.voice.hears(tone_of(Prompt::AskPin)).await;
+    for key in pin(&booked.seats[1]).chars() {
+        let key = key.to_string();
+        call.voice.press(&key);
+        call.presses_by_info(&key).await;
+        // Until the key is let go, and a little more.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    doctor.is_told(&booked.seats[1], PhoneState::In, None).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_telephone_that_was_never_heard_is_told_negotiated_once_and_told_back() {
     let mut scene = Scene::with(Duration::from_secs(20), Duration::from_secs(300)).await;

@@ -39,10 +39,15 @@ impl Call {
 
     /// Calls the server, which may refuse.
     pub async fn try_dial(sip: Raw, server: u16, speech: Speech) -> Result<Call, String> {
+        Call::try_dial_so(sip, server, speech, true).await
+    }
+
+    /// The same, with an offer of its own or without.
+    pub async fn try_dial_so(sip: Raw, server: u16, speech: Speech, offers: bool) -> Result<Call, String> {
         let ours = format!("<{CALLER}@127.0.0.1>;tag={TAG}");
         let (theirs, id) = ("<sip:appointment@127.0.0.1>".to_owned(), format!("call-{}", sip.port()));
         let mut call = Call { voice: Voice::new(speech).await, sip, server, ours, theirs, id, sequence: 0 };
-        let description = call.voice.sdp();
+        let description = if offers { call.voice.sdp() } else { String::new() };
         let answer = call.ask("INVITE", &description).await;
         call.theirs = header(&answer, "To:");
         call.send("ACK", call.sequence, "").await;

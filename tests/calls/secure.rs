@@ -114,6 +114,23 @@ async fn a_secure_line_takes_a_call_of_ours_and_both_sides_are_heard() {
     scene.hear_each_other(&mut phone).await;
 }
 
+/// Whoever can write the line's address on a datagram asked for our offer, and got one in the clear: nothing of what TLS and keys protect
+/// held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secure_line_takes_no_call_that_comes_without_tls() {
+    let authority = Authority::new();
+    let files = authority.certify("server", "127.0.0.1", 2090);
+    let secure = trunk("secure", free_port().await, "transport = \"tls\"\nsrtp = \"require\"");
+    let (certificate, key) = (files.cert.display(), files.key.display());
+    let telephone = format!("sip_tls = \"127.0.0.1:0\"\ntls_cert = \"{certificate}\"\ntls_key = \"{key}\"\n");
+    let setup = Setup::of(&[secure]).telephone(&telephone).trusting(authority.file("ca.pem"));
+    let server = setup.start().await;
+    for offers in [true, false] {
+        let refused = Call::try_dial_so(Raw::new().await, server.sip, Speech::Silence, offers).await.err();
+        assert!(refused.as_ref().is_some_and(|answer| answer.starts_with("SIP/2.0 403")), "{offers}: {refused:?}");
+    }
+}
+
 /// Their voices, in hertz.
 const PATIENT: f32 = 400.0;
 const COMPANION: f32 = 300.0;

@@ -12,6 +12,7 @@ mod kamailio;
 mod lines;
 mod outbound;
 mod raw;
+mod renewal;
 mod sipp;
 mod tls;
 mod torture;

@@ -128,6 +128,52 @@ async fn a_trunk_s_certificate_must_be_valid_and_ours_is_shown_where_it_is_wante
     }
 }
 
+/// Whether a server that wants certificates of its clients serves one that shows this.
+async fn is_served(server: &Server, authority: &Authority, shown: Option<&TlsFiles>) -> bool {
+    let config = rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots(authority));
+    let config = match shown {
+        None => config.with_no_client_auth(),
+        Some(files) => {
+            let (chain, secret) = key(files);
+            config.with_client_auth_cert(chain, secret).unwrap()
+        }
+    };
+    let tcp = TcpStream::connect(("127.0.0.1", server.port(SipTransport::Tls))).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    // TLS 1.3 tells a client of its refusal behind the handshake.
+    let Ok(mut stream) = TlsConnector::from(Arc::new(config)).connect(name, tcp).await else { return false };
+    let options = "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:9;branch=z9hG4bKo\r\nFrom: <sip:a@127.0.0.1>;tag=1\r\n\
+         To: <sip:127.0.0.1>\r\nCall-ID: shown\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+    if stream.write_all(options.as_bytes()).await.is_err() {
+        return false;
+    }
+    soon(message(&mut stream)).await.is_some_and(|answer| answer.starts_with("SIP/2.0 200"))
+}
+
+#[tokio::test]
+async fn who_connects_shows_a_certificate_where_we_want_one() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let files = authority.certify("server", "localhost", 2090);
+    let server = Server::with(9, "tls", "", |settings| {
+        settings.sip_tls = Some(("127.0.0.1:0".parse().unwrap(), files));
+        settings.tls_client_ca = Some(authority.file("ca.pem"));
+        settings.trusted_ca = Some(authority.file("ca.pem"));
+    })
+    .await;
+    let certified = authority.certify("operator", "operator.example", 2090);
+    let expired = authority.certify("expired", "operator.example", 2020);
+    let foreign = stranger.certify("foreign", "operator.example", 2090);
+    for (shown, served, what) in [
+        (None, false, "nothing"),
+        (Some(&foreign), false, "another authority's"),
+        (Some(&expired), false, "expired"),
+        (Some(&certified), true, "certified"),
+    ] {
+        assert_eq!(is_served(&server, &authority, shown).await, served, "{what}");
+    }
+}
+
 #[tokio::test]
 async fn a_call_comes_in_over_tls_and_outlives_its_stream() {
     let authority = Authority::new();

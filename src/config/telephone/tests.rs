@@ -104,6 +104,7 @@ fn each_fault_names_its_key_and_no_number() {
         (TRUNK.replace("enabled = true", "enabled = true\nrtp_ports = \"20000-20099\""), "too few ports"),
         (TRUNK.replace("enabled = true", "enabled = true\nsip_tls = \"0.0.0.0:5061\""), "telephone.sip_tls needs"),
         (TRUNK.replace("enabled = true", "enabled = true\ntls_cert = \"x\""), "telephone.tls_cert and"),
+        (TRUNK.replace("enabled = true", "enabled = true\ntls_client_ca = \"x\""), "telephone.tls_client_ca needs"),
         (TRUNK.replace("enabled = true", "enabled = true\nsip_tcp = \"0.0.0.0:5060\""), "telephone.sip_udp is missing"),
         (TRUNK.replace("enabled = true", "enabled = true\nlanguages = [\"tlh\"]"), "telephone.languages"),
         (TRUNK.replace("enabled = true", "enabled = true\nsession_expires = 60"), "telephone.session_expires"),

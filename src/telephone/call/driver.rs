@@ -34,6 +34,7 @@ use crate::telephone::trunk::Place;
 use super::attendance::{Attendance, Attended, Caller, Whose};
 use super::description::Description;
 use super::dialling::{Dialling, Step, Taken};
+use super::key_ways::{KeyWays, Way};
 use super::line::LineNews;
 use super::machine::Machine;
 use super::sound::Sound;
@@ -44,6 +45,7 @@ pub(in crate::telephone) struct Driver {
     lines: Arc<Lines>,
     machine: Machine,
     sound: Sound,
+    keys: KeyWays,
     attendance: Attendance,
     dialog: Option<Dialog>,
     /// A call that was not answered yet.
@@ -93,6 +95,7 @@ impl Driver {
             stopping: Some(lines.stopping()),
             tally: lines.tally(machine.direction()),
             sound: Sound::new(sound, lines.line_times()),
+            keys: KeyWays::default(),
             attendance: Attendance::new(Arc::clone(&lines)),
             lines,
             machine,
@@ -192,12 +195,14 @@ impl Driver {
                 // Without an agreement the offer is refused, and the call goes on as before.
                 if let Some(text) = self.sound.answer(reoffer.offer.as_ref()) {
                     reoffer.answer(text);
+                    self.keys.handle_agreement();
                 }
             }
             DialogEvent::Answer(remote) => self.sound.accept(&remote),
+            DialogEvent::Renewed { ours, theirs } => self.sound.renew(&ours, &theirs),
             DialogEvent::Digit(digit) => {
                 self.tally.record_key_by_info();
-                self.inputs.push_back(Input::Key(Pii(digit)));
+                self.handle_key(Way::Info, digit);
             }
             DialogEvent::Ended(cause) => {
                 (self.dialog, self.probing, self.offering) = (None, None, None);
@@ -231,7 +236,7 @@ impl Driver {
 
     fn handle_sound(&mut self, event: Option<MediaEvent>) {
         match event {
-            Some(MediaEvent::Key(key, _)) => self.inputs.push_back(Input::Key(Pii(key.label()))),
+            Some(MediaEvent::Key(key, way)) => self.handle_key(way.into(), key.label()),
             Some(MediaEvent::PromptDone(id)) => {
                 if self.sound.handle_said(id) {
                     self.inputs.push_back(Input::Said);
@@ -249,6 +254,12 @@ impl Driver {
                 self.broken = true;
                 self.inputs.push_back(Input::Room(RoomNews::Out(OutReason::Fault)));
             }
+        }
+    }
+
+    fn handle_key(&mut self, way: Way, key: char) {
+        if self.keys.handle_key(way, key, Instant::now()) {
+            self.inputs.push_back(Input::Key(Pii(key)));
         }
     }
 

@@ -90,6 +90,13 @@ impl Sound {
         }
     }
 
+    /// The answer to what both sides had agreed on, which was offered once more.
+    pub(super) fn renew(&mut self, ours: &str, theirs: &Remote) {
+        if let Some(Ok(connection)) = self.description.as_ref().map(|description| description.renew(ours, theirs)) {
+            self.connect(connection);
+        }
+    }
+
     /// Says this; what was being said stops.
     pub(super) fn say(&mut self, clips: Vec<Clip>) {
         self.playing = Some(self.leg.play(clips));

@@ -13,6 +13,7 @@ use crate::config::telephone::{Number, TrunkConfig};
 use crate::control::phone::test_call::{TestOrder, TestReport};
 use crate::pii::Pii;
 use crate::telephone::lines::Lines;
+use crate::telephone::media::quality::Mos;
 use crate::telephone::media::{Connection, MediaEvent, MediaLeg, Quality};
 use crate::telephone::prompts::Prompt;
 use crate::telephone::sdp::Rules;
@@ -102,7 +103,7 @@ async fn listen(answered: Answered, leg: &MediaLeg, mut sound: mpsc::Receiver<Me
                     }
                 }
                 DialogEvent::Ended(_) => hung_up = true,
-                DialogEvent::Answer(_) | DialogEvent::Digit(_) => {}
+                DialogEvent::Answer(_) | DialogEvent::Renewed { .. } | DialogEvent::Digit(_) => {}
             },
             () = sleep_until(next.into()) => {}
         }
@@ -115,8 +116,8 @@ async fn listen(answered: Answered, leg: &MediaLeg, mut sound: mpsc::Receiver<Me
 
 /// The latest counts.
 fn note(told: &mut TestReport, quality: &Quality) {
-    told.loss_in = Some(quality.lost);
-    told.mos_in = Some(quality.score_in.value());
+    told.loss_in = quality.score_in.map(|_| quality.lost);
+    told.mos_in = quality.score_in.map(Mos::value);
     if quality.round_trip.is_some() {
         told.loss_out = Some(quality.lost_out);
         told.mos_out = Some(quality.score_out.value());

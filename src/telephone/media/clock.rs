@@ -34,6 +34,8 @@ pub struct Rota {
     origin: Instant,
     /// The next slot, counted from the origin.
     next: u64,
+    /// No phase had calls the last time.
+    is_idle: bool,
     stalls: u64,
 }
 
@@ -41,11 +43,17 @@ impl Rota {
     /// Begins now.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { origin: now, next: 0, stalls: 0 }
+        Self { origin: now, next: 0, is_idle: false, stalls: 0 }
     }
 
     /// What is due. `has_calls` tells which phases have any.
     pub fn poll(&mut self, now: Instant, has_calls: impl Fn(usize) -> bool) -> Due {
+        let was_idle = std::mem::replace(&mut self.is_idle, !(0..PHASES).any(&has_calls));
+        if was_idle || self.is_idle {
+            // Nobody waited for what lies before: it is neither late nor missed.
+            let passed = now.saturating_duration_since(self.origin).as_nanos() / SLOT.as_nanos();
+            self.next = self.next.max(passed as u64);
+        }
         let behind = now.saturating_duration_since(self.deadline(self.next));
         if behind > STALL_MAX {
             let slots = (behind.as_nanos() / SLOT.as_nanos()) as u64;
@@ -273,8 +281,17 @@ mod tests {
     }
 
     #[test]
-    fn without_calls_there_is_nothing_to_wait_for() {
-        assert_eq!(Rota::new(Instant::now()).poll(Instant::now(), |_| false), Due::Idle);
+    fn without_calls_there_is_nothing_to_wait_for_and_nothing_to_catch_up_with() {
+        let origin = Instant::now();
+        let mut rota = Rota::new(origin);
+        for second in 0..5 {
+            assert_eq!(rota.poll(origin + millis(second * 1_001), |_| false), Due::Idle);
+        }
+        // A call that comes in the middle of such a wait has missed no frame.
+        let came = origin + millis(4_904);
+        let first = rota.poll(came, |phase| phase == 3);
+        assert!(matches!(first, Due::Wait(until) if until > came && until - came < millis(20)), "{first:?}");
+        assert_eq!(rota.stalls(), 0);
     }
 
     fn second(load: f64, late: u64) -> Interval {

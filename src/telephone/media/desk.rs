@@ -82,8 +82,8 @@ pub enum KeyWay {
 /// The sound of the last interval.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Quality {
-    /// What we hear of the telephone.
-    pub score_in: Mos,
+    /// What we hear of the telephone; nothing where there is nothing to judge: it holds, pauses or is gone.
+    pub score_in: Option<Mos>,
     /// What the telephone hears of us, as far as its reports tell.
     pub score_out: Mos,
     /// Part of the telephone's packets that did not come, 0 to 1.

@@ -69,7 +69,8 @@ pub(super) struct Leg {
     complexity: u8,
     noise: ComfortNoise,
     frame: u64,
-    has_heard: bool,
+    /// The last packet of the telephone.
+    heard: Option<Instant>,
     /// At the last quality report.
     counts_before: JitterCounts,
     quality_at: u64,
@@ -107,7 +108,7 @@ impl Leg {
             complexity,
             noise: ComfortNoise::new(rng.random()),
             frame: 0,
-            has_heard: false,
+            heard: None,
             counts_before: JitterCounts::default(),
             quality_at: 0,
         })
@@ -183,7 +184,8 @@ impl Leg {
         }
         self.outgoing.set_keys(connection.keys.as_ref(), before);
         // What the far end spoke last, if that is still agreed.
-        let format = connection.formats.iter().find(|format| format.codec == self.incoming.codec() && self.has_heard);
+        let spoken = self.heard.map(|_| self.incoming.codec());
+        let format = connection.formats.iter().find(|format| Some(format.codec) == spoken);
         let format = format.or(connection.formats.first()).copied();
         self.connection = Some(connection);
         if let Some(format) = format {
@@ -259,7 +261,7 @@ impl Leg {
         counters.packets_in += 1;
         self.reports.record_received(at, header.ssrc, accepted.seq, header.timestamp, accepted.begins);
         self.inbox.record_sound(at);
-        if !std::mem::replace(&mut self.has_heard, true) {
+        if self.heard.replace(at).is_none() {
             self.inbox.tell(MediaEvent::FirstPacket);
         }
         let payload = header.payload(packet);
@@ -333,7 +335,7 @@ impl Leg {
         }
         let receives = self.connection.as_ref().is_some_and(|connection| connection.receives);
         match &mut self.room {
-            Some(room) if receives && self.has_heard && !self.muted && !noticed.cut => {
+            Some(room) if receives && self.heard.is_some() && !self.muted && !noticed.cut => {
                 room.publish(&mut self.numbering, voice, noticed.is_voice);
                 room.review(effort);
             }
@@ -396,7 +398,7 @@ impl Leg {
         if let Some(len) = self.reports.poll_report(now, self.outgoing.timestamp(), &mut out) {
             self.send_report(&mut out, len);
         }
-        if self.frame >= self.quality_at + QUALITY_FRAMES && self.has_heard {
+        if self.frame >= self.quality_at + QUALITY_FRAMES && self.heard.is_some() {
             let quality = self.quality(now);
             self.inbox.tell(MediaEvent::Quality(quality));
         }
@@ -410,14 +412,20 @@ impl Leg {
         let came = since(counts.received, before.received);
         let (lost, late) = (since(counts.lost, before.lost), since(counts.late, before.late));
         let concealed = share(since(counts.concealed, before.concealed), frames);
+        let lost = share(lost, came + lost);
+        let receives = self.connection.as_ref().is_some_and(|connection| connection.receives);
+        // What stopped is a pause, or the end of the line: the one is no fault, the other no sound, and neither a good one.
+        let goes_on = came > 0 && self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < PAUSE);
         let path = self.reports.path();
         let (waiting, jitter) = (buffer.delay(now), buffer.jitter());
         let one_way = path.round_trip.unwrap_or_default() / 2;
         let codec = self.incoming.codec();
         let quality = Quality {
-            score_in: quality::estimate(codec, one_way + waiting + OWN_DELAY, concealed),
+            // A gap is concealed for its first moments alone, but lost as a whole.
+            score_in: (receives && goes_on)
+                .then(|| quality::estimate(codec, one_way + waiting + OWN_DELAY, concealed.max(lost))),
             score_out: quality::estimate(codec, one_way + path.jitter_out * 2 + OWN_DELAY, path.lost_out),
-            lost: share(lost, came + lost),
+            lost,
             late: share(late, came),
             concealed,
             dry: share(since(counts.dry, before.dry), frames),
@@ -480,6 +488,8 @@ const BATCHES_MAX: u32 = 4;
 /// Frames between two looks for reports, which come every few seconds.
 const REPORTS_LOOKED_FOR: u64 = 10;
 const QUALITY_FRAMES: u64 = 5 * 50;
+/// Without packets for so long nobody is being heard.
+const PAUSE: Duration = Duration::from_secs(1);
 const DEFAULT_PACKET: Duration = Duration::from_millis(20);
 /// What a frame and an encoder's look-ahead add to the way.
 const OWN_DELAY: Duration = Duration::from_millis(27);

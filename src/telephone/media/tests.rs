@@ -13,6 +13,7 @@ use colloque_sound::tones::Tone;
 use colloque_sound::{Codec, Rate};
 use tokio::sync::mpsc::Receiver;
 
+use super::quality::Mos;
 use super::*;
 use crate::ids::{LegId, PayloadType, Ssrc};
 use crate::pii::Pii;
@@ -64,6 +65,8 @@ struct Telephone {
 enum Say {
     Tone(f64),
     Nothing,
+    /// A packet that gets lost.
+    Lost,
     /// Packets of this key held down: event code and how many frames it has lasted.
     Press(Key, u16),
 }
@@ -107,6 +110,7 @@ impl Telephone {
         self.due += Duration::from_millis(20);
         match say {
             Say::Nothing => {}
+            Say::Lost => self.next = self.next.next(),
             Say::Tone(hz) => {
                 let rate = self.codec.rate();
                 let at = |n: usize| {
@@ -416,6 +420,34 @@ fn keys_are_read_from_events_and_each_press_counts_once() {
     }
     call.say(Say::Tone(0.0), 5);
     assert_eq!(call.keys(), "0477#");
+}
+
+/// Scores of what we hear, interval by interval.
+fn scores(call: &Call) -> Vec<Option<f64>> {
+    let score = |event: &MediaEvent| match event {
+        MediaEvent::Quality(quality) => Some(quality.score_in.map(Mos::value)),
+        _ => None,
+    };
+    call.seen.iter().filter_map(score).collect()
+}
+
+/// Of a gap a tenth of a second was concealed, and only that counted: the worst lines had the best score.
+#[test]
+fn a_line_that_falls_silent_has_no_score_and_one_with_a_gap_a_bad_one() {
+    let pool = pool(1);
+    let (mut dead, mut gap, mut held) =
+        (Call::connected(&pool, Codec::Pcma), Call::connected(&pool, Codec::Pcma), Call::opened(&pool, Codec::Pcma));
+    held.leg.connect(Connection { receives: false, ..held.connection() });
+    for frame in 0..560 {
+        dead.say(if frame < 100 { Say::Tone(700.0) } else { Say::Nothing }, 1);
+        gap.say(if (75..125).contains(&frame) { Say::Lost } else { Say::Tone(700.0) }, 1);
+        held.say(Say::Tone(700.0), 1);
+    }
+    let gone = scores(&dead);
+    assert!(gone.len() >= 2 && gone.iter().all(Option::is_none), "{gone:?}");
+    let scored = scores(&gap);
+    assert!(scored[0].is_some_and(|score| score < 3.0) && scored[1].is_some(), "{scored:?}");
+    assert!(!scores(&held).is_empty() && scores(&held).iter().all(Option::is_none));
 }
 
 /// The sum of a key's two tones.

@@ -85,9 +85,12 @@ pub enum Refused {
 pub struct Offered {
     /// For the body.
     pub text: String,
+    /// Which media line is ours.
+    line: usize,
     formats: Vec<Format>,
     local: Local,
-    srtp: bool,
+    /// The key line: the answer takes it as it is (RFC 4568 section 5.1.3).
+    keys: Option<(u32, Suite)>,
 }
 
 impl Remote {
@@ -171,7 +174,7 @@ impl Offered {
     /// Our offer: all codecs of the rules, keys where they are allowed.
     #[must_use]
     pub fn new(local: Local, rules: &Rules) -> Offered {
-        let srtp = rules.offers_srtp();
+        let keys = rules.offers_srtp().then_some(OFFERED);
         let formats: Vec<Format> =
             rules.codecs.iter().map(|codec| Format { codec: *codec, payload: usual_payload(*codec) }).collect();
         let mut events = vec![Event { payload: EVENTS, rate: 8_000 }];
@@ -179,28 +182,41 @@ impl Offered {
             events.push(Event { payload: EVENTS_WIDE, rate: 48_000 });
         }
         let mut text = head(&local);
-        let keys = srtp.then_some((OFFERED.0, OFFERED.1, &local.key));
-        let media = Media { formats: &formats, events: &events, keys, ptime: 20 };
-        media.write(&mut text, false, srtp, local.direction, &local);
-        Offered { text, formats, local, srtp }
+        let written = keys.map(|(tag, suite)| (tag, suite, &local.key));
+        let media = Media { formats: &formats, events: &events, keys: written, ptime: 20 };
+        media.write(&mut text, false, keys.is_some(), local.direction, &local);
+        Offered { text, line: 0, formats, local, keys }
+    }
+
+    /// A description of ours, offer or answer, that is offered once more as it stands. None: it is not of our making.
+    #[must_use]
+    pub fn again(text: &str, local: Local) -> Option<Offered> {
+        let lines = Remote::read(text.as_bytes()).ok()?.lines;
+        let mut lines = lines.into_iter().enumerate();
+        let (line, audio) = lines.find_map(|(line, described)| match described {
+            Line::Audio(audio) if audio.address.is_some() => Some((line, audio)),
+            _ => None,
+        })?;
+        let keys = audio.crypto.first().filter(|_| audio.secure).map(|crypto| (crypto.tag, crypto.suite));
+        let local = Local { direction: audio.direction, ..local };
+        Some(Offered { text: text.to_owned(), line, formats: audio.codecs, local, keys })
     }
 
     /// What the answer makes of it.
     pub fn accept(&self, answer: &Remote) -> Result<Agreed, Refused> {
-        let Some(Line::Audio(audio)) = answer.lines.first() else { return Err(Refused::Address) };
+        let Some(Line::Audio(audio)) = answer.lines.get(self.line) else { return Err(Refused::Address) };
         if audio.address.is_none() {
             return Err(Refused::Address);
         }
         let rules = Rules {
             codecs: audio.codecs.iter().map(|format| format.codec).collect(),
-            srtp: if self.srtp { SrtpPolicy::Require } else { SrtpPolicy::Off },
-            secure: self.srtp,
+            srtp: if self.keys.is_some() { SrtpPolicy::Require } else { SrtpPolicy::Off },
+            secure: self.keys.is_some(),
         };
         // Only what we offered; with the answer's first choice first.
         let mut audio = audio.clone();
         audio.codecs.retain(|format| self.formats.iter().any(|own| own.codec == format.codec));
-        // RFC 4568 section 5.1.3: the answer takes one of our lines as it is.
-        audio.crypto.retain(|crypto| (crypto.tag, crypto.suite) == OFFERED);
+        audio.crypto.retain(|crypto| Some((crypto.tag, crypto.suite)) == self.keys);
         audio.agree(&self.local, &rules).map(|(agreed, _)| agreed)
     }
 }

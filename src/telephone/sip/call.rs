@@ -67,7 +67,12 @@ pub(super) struct Call {
 pub(super) enum Report {
     Offer(Result<Response, ProbeFailure>),
     Refresh(Result<Response, ProbeFailure>),
-    Probe(Result<Response, ProbeFailure>, oneshot::Sender<bool>),
+    /// `renews`: the request was an UPDATE.
+    Probe {
+        response: Result<Response, ProbeFailure>,
+        renews: bool,
+        done: oneshot::Sender<bool>,
+    },
 }
 
 pub(super) type Step = ControlFlow<EndCause>;
@@ -123,9 +128,11 @@ impl Call {
                 ControlFlow::Continue(())
             }
             Some(Command::Probe { done }) => {
-                let method = if self.parts.update { "UPDATE" } else { "OPTIONS" };
+                let renews = self.parts.update;
+                let method = if renews { "UPDATE" } else { "OPTIONS" };
                 let limit = self.parts.hub.settings.timers.request;
-                self.ask(method, self.session_lines(), None, limit, |response| Report::Probe(response, done));
+                let report = move |response| Report::Probe { response, renews, done };
+                self.ask(method, self.session_lines(), None, limit, report);
                 ControlFlow::Continue(())
             }
             // An answered call neither rings nor is refused.
@@ -214,21 +221,32 @@ impl Call {
 
     fn handle_report(&mut self, report: Report) -> Step {
         match report {
-            Report::Probe(response, done) => {
-                let lost = is_lost(&response);
-                let _ = done.send(!lost);
+            Report::Probe { response, renews, done } => {
+                let _ = done.send(!is_lost(&response));
                 // The user decides what a silent line means; an unknown dialog leaves nothing to decide.
                 match response {
                     Ok(response) if response.status_code.code() == 481 => self.hang_up(Reason::Fault, EndCause::Lost),
-                    Ok(response) => self.renewed(&response),
-                    Err(_) => ControlFlow::Continue(()),
+                    Ok(response) if renews => self.renewed(&response),
+                    _ => ControlFlow::Continue(()),
                 }
             }
-            Report::Refresh(response) if is_lost(&response) => self.hang_up(Reason::Timeout, EndCause::Lost),
-            Report::Refresh(Ok(response)) => self.renewed(&response),
-            Report::Refresh(Err(_)) => ControlFlow::Continue(()),
+            Report::Refresh(response) => self.handle_refreshed(&response),
             Report::Offer(response) => self.handle_offer_answered(response),
         }
+    }
+
+    /// Only an answer that says that the call is gone ends it at once; after any other, and none, the session is renewed a little later,
+    /// until it expires (RFC 4028 section 10).
+    pub(super) fn handle_refreshed(&mut self, response: &Result<Response, ProbeFailure>) -> Step {
+        match response {
+            Ok(_) if is_lost(response) => return self.hang_up(Reason::Timeout, EndCause::Lost),
+            Ok(response) if (200..300).contains(&response.status_code.code()) => return self.renewed(response),
+            // It does not know UPDATE after all: the next one is an INVITE.
+            Ok(response) if matches!(response.status_code.code(), 405 | 501) => self.parts.update = false,
+            _ => {}
+        }
+        self.parts.timer.handle_failed(Instant::now());
+        ControlFlow::Continue(())
     }
 
     /// A 2xx to a re-INVITE or UPDATE of ours moves the target and renews the session.
@@ -236,10 +254,7 @@ impl Call {
         if (200..300).contains(&response.status_code.code()) {
             self.parts.state.handle_target(&response.headers);
             let said = fields::one(&response.headers, "Session-Expires").and_then(Said::parse);
-            if said.is_some() {
-                self.parts.timer =
-                    SessionTimer::accepted(said, self.parts.hub.settings.timers.session_min, Instant::now());
-            }
+            self.parts.timer = SessionTimer::accepted(said, self.parts.hub.settings.timers.session_min, Instant::now());
         }
         ControlFlow::Continue(())
     }
@@ -281,6 +296,9 @@ impl Call {
         } else if self.outgoing.is_none() && self.pending.is_none() {
             self.outgoing = Some(Outgoing::new(self.parts.sdp.clone(), None));
             self.send_offer();
+        } else {
+            // What is under way may renew the session too, or not.
+            self.parts.timer.handle_failed(Instant::now());
         }
     }
 

@@ -27,6 +27,13 @@ pub enum DialogEvent {
     Reoffer(Reoffer),
     /// Its answer to an offer of ours that stood in a 200.
     Answer(Remote),
+    /// Its answer to the description in force, which went out once more to renew the session; it may be another one than before.
+    Renewed {
+        /// What we described.
+        ours: String,
+        /// The answer.
+        theirs: Remote,
+    },
     /// A key, by INFO: `0`-`9`, `*`, `#`, `A`-`D`.
     Digit(char),
     /// It is over. Nothing comes behind it.
@@ -39,6 +46,7 @@ impl fmt::Debug for DialogEvent {
         match self {
             DialogEvent::Reoffer(_) => f.write_str("Reoffer"),
             DialogEvent::Answer(_) => f.write_str("Answer"),
+            DialogEvent::Renewed { .. } => f.write_str("Renewed"),
             DialogEvent::Digit(_) => f.write_str("Digit(***)"),
             DialogEvent::Ended(cause) => write!(f, "Ended({cause:?})"),
         }

@@ -50,6 +50,8 @@ pub struct Settings {
     pub sip_tcp: Option<SocketAddr>,
     /// SIP over TLS.
     pub sip_tls: Option<(SocketAddr, TlsFiles)>,
+    /// PEM file of the authorities of those who connect there; none: anybody who may speak at all.
+    pub tls_client_ca: Option<PathBuf>,
     /// Lines.
     pub trunks: Vec<TrunkConfig>,
     /// Of numbers that begin with a single zero.
@@ -103,6 +105,7 @@ impl Settings {
             sip_udp: config.sip_udp,
             sip_tcp: config.sip_tcp,
             sip_tls: config.sip_tls.clone(),
+            tls_client_ca: config.tls_client_ca.clone(),
             trunks: config.trunks.clone(),
             country: config.country,
             session_expires: config.session_expires,
@@ -177,7 +180,8 @@ impl Endpoint {
             listeners.push((transport, bound, listener));
         }
         let acceptor =
-            settings.sip_tls.as_ref().map(|(_, files)| tls::acceptor(files)).transpose().map_err(StartError::Tls)?;
+            settings.sip_tls.as_ref().map(|(_, files)| tls::acceptor(files, settings.tls_client_ca.as_deref()));
+        let acceptor = acceptor.transpose().map_err(StartError::Tls)?;
         let connectors = connectors(&settings)?;
         let option = EndpointOption { t1x64: settings.timers.ack, ..EndpointOption::default() };
         let stack = EndpointBuilder::new()

@@ -71,12 +71,13 @@ impl Hub {
             }
             None
         });
-        let response = exchanged.await.ok().flatten().ok_or(ProbeFailure::Silent)?;
+        let response = exchanged.await.ok().flatten();
         // The stack says 408 and 503 itself when nothing came or nothing could be sent: those have no remote tag and no sender.
+        // A 200 that comes too late for us still wants its ACK.
         if request.method == Method::Invite {
             drain(transaction, self.settings.timers.ack);
         }
-        Ok(response)
+        response.ok_or(ProbeFailure::Silent)
     }
 
     /// A client transaction of ours on a way that is known: nothing is looked up.

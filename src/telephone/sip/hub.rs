@@ -202,11 +202,15 @@ impl Hub {
         trunks.iter().find(|trunk| trunk.name == *name).cloned()
     }
 
-    /// Whose call it is that comes from there: a trunk of the same transport first.
+    /// Whose call it is that comes from there: a trunk of the same transport first. One of TLS is none of another transport: whoever can
+    /// write its address on a datagram would get past what TLS proves.
     pub(super) fn trunk_of(&self, from: IpAddr, transport: SipTransport) -> Option<TrunkConfig> {
         let trunks = self.trunks.read().unwrap_or_else(PoisonError::into_inner);
         let theirs = || trunks.iter().filter(|trunk| trunk.allow.iter().any(|net| net.contains(from)));
-        theirs().find(|trunk| trunk.transport == transport).or_else(|| theirs().next()).cloned()
+        theirs()
+            .find(|trunk| trunk.transport == transport)
+            .or_else(|| theirs().find(|trunk| trunk.transport != SipTransport::Tls))
+            .cloned()
     }
 
     /// Who may speak from now on, and what is agreed with whom. Lines keep their names and places.

@@ -47,7 +47,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// `done` hears what came of it.
+    /// `done` hears what came of it; without, it is the description in force, to renew the session.
     pub(super) fn new(sdp: String, done: Option<oneshot::Sender<Result<Remote, ReofferFailure>>>) -> Outgoing {
         Outgoing { sdp, done, tries: 0, again: None }
     }
@@ -147,12 +147,17 @@ impl Call {
             Ok(_) => Err(ReofferFailure::Refused(status)),
             Err(_) => Err(ReofferFailure::Lost),
         };
+        let Some(done) = outgoing.done else {
+            if let Ok(theirs) = answer {
+                // Full: the user is stuck, and hears of the next one.
+                let _ = self.parts.events.try_send(DialogEvent::Renewed { ours: outgoing.sdp, theirs });
+            }
+            return self.handle_refreshed(&response);
+        };
         if answer.is_ok() {
             self.parts.sdp = outgoing.sdp;
         }
-        if let Some(done) = outgoing.done {
-            let _ = done.send(answer);
-        }
+        let _ = done.send(answer);
         match response {
             _ if lost => self.hang_up(Reason::Fault, EndCause::Lost),
             Ok(response) if (200..300).contains(&status) => self.renewed(&response),

@@ -14,8 +14,8 @@ pub(super) enum SessionTimer {
         interval: Duration,
         we_refresh: bool,
         since: Instant,
-        /// Our refresh is under way or failed: it is not asked for twice.
-        asked: bool,
+        /// When we renew it; none while we do, and when they are to.
+        refresh_at: Option<Instant>,
     },
 }
 
@@ -67,7 +67,7 @@ impl SessionTimer {
                 return Ok((SessionTimer::Off, None));
             }
             // They know timers and asked for none: we ask and do the work.
-            let timer = SessionTimer::On { interval: own, we_refresh: true, since: now, asked: false };
+            let timer = SessionTimer::on(own, true, now);
             return Ok((timer, Some(format!("{};refresher=uas", own.as_secs()))));
         };
         if said.interval < least {
@@ -82,37 +82,43 @@ impl SessionTimer {
         };
         let we_refresh = refresher == Refresher::Uas;
         let name = if we_refresh { "uas" } else { "uac" };
-        let timer = SessionTimer::On { interval, we_refresh, since: now, asked: false };
+        let timer = SessionTimer::on(interval, we_refresh, now);
         Ok((timer, Some(format!("{};refresher={name}", interval.as_secs()))))
     }
 
-    /// Takes the 2xx to a request of ours (we are its UAC).
+    /// Takes the 2xx to an INVITE or UPDATE of ours (we are its UAC). One that says nothing ends all counting (RFC 4028 section 7.2).
     pub(super) fn accepted(said: Option<Said>, least: Duration, now: Instant) -> SessionTimer {
-        match said {
-            None => SessionTimer::Off,
-            Some(said) => SessionTimer::On {
-                interval: said.interval.max(least),
-                we_refresh: said.refresher != Some(Refresher::Uas),
-                since: now,
-                asked: false,
-            },
-        }
+        said.map_or(SessionTimer::Off, |said| {
+            SessionTimer::on(said.interval.max(least), said.refresher != Some(Refresher::Uas), now)
+        })
+    }
+
+    fn on(interval: Duration, we_refresh: bool, now: Instant) -> SessionTimer {
+        SessionTimer::On { interval, we_refresh, since: now, refresh_at: we_refresh.then(|| now + interval / 2) }
     }
 
     /// The next moment, and what is due then.
     pub(super) fn poll_due(&self) -> Option<(Instant, Due)> {
-        let SessionTimer::On { interval, we_refresh, since, asked } = *self else { return None };
-        if we_refresh && !asked {
-            return Some((since + interval / 2, Due::Refresh));
-        }
+        let SessionTimer::On { interval, since, refresh_at, .. } = *self else { return None };
         // RFC 4028 section 10: the smaller of 32 s and a third before the end.
-        Some((since + interval - (interval / 3).min(Duration::from_secs(32)), Due::Expire))
+        let expires = since + interval - (interval / 3).min(Duration::from_secs(32));
+        Some(match refresh_at.filter(|at| *at < expires) {
+            Some(at) => (at, Due::Refresh),
+            None => (expires, Due::Expire),
+        })
     }
 
     /// Our refresh is on its way.
     pub(super) fn handle_asked(&mut self) {
-        if let SessionTimer::On { asked, .. } = self {
-            *asked = true;
+        if let SessionTimer::On { refresh_at, .. } = self {
+            *refresh_at = None;
+        }
+    }
+
+    /// Nothing came of our refresh, but the call stands: another one follows while there is time.
+    pub(super) fn handle_failed(&mut self, now: Instant) {
+        if let SessionTimer::On { interval, we_refresh: true, refresh_at, .. } = self {
+            *refresh_at = Some(now + *interval / RETRIES);
         }
     }
 }
@@ -121,6 +127,9 @@ impl SessionTimer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TooShort;
 
+/// Refreshes that fail are this part of the interval apart: ten before a session of half an hour is over, four in the
+/// shortest. More would press whoever has just said no (RFC 4028 section 10), fewer would lose a call to one bad moment.
+const RETRIES: u32 = 20;
 /// RFC 4028 section 5.
 pub(super) const MIN_SE: Duration = Duration::from_secs(90);
 
@@ -163,5 +172,22 @@ mod tests {
         let theirs = SessionTimer::accepted(Said::parse("90;refresher=uas"), MIN_SE, now);
         assert_eq!(theirs.poll_due(), Some((now + Duration::from_secs(60), Due::Expire)));
         assert_eq!(SessionTimer::accepted(None, MIN_SE, now).poll_due(), None);
+    }
+
+    #[test]
+    fn a_refresh_that_fails_is_tried_again_until_the_session_is_over() {
+        let now = Instant::now();
+        let mut timer = SessionTimer::accepted(Said::parse("600;refresher=uac"), MIN_SE, now);
+        let (mut tries, mut at) = (0, now);
+        while let Some((due, Due::Refresh)) = timer.poll_due() {
+            assert!(due > at, "never twice at once");
+            (tries, at) = (tries + 1, due);
+            timer.handle_asked();
+            timer.handle_failed(due);
+        }
+        assert_eq!((tries, timer.poll_due()), (9, Some((now + Duration::from_secs(568), Due::Expire))));
+        let mut theirs = SessionTimer::accepted(Said::parse("600;refresher=uas"), MIN_SE, now);
+        theirs.handle_failed(now);
+        assert_eq!(theirs.poll_due(), Some((now + Duration::from_secs(568), Due::Expire)));
     }
 }

@@ -1,4 +1,5 @@
-//! TLS of SIP: our certificate for those who call, authorities for those we call, our own certificate where a trunk wants one.
+//! TLS of SIP: our certificate for those who call, and theirs where we want one; authorities for those we call, and our own certificate
+//! where a trunk wants it.
 //!
 //! Not here: streams. Everything is read from files when the endpoint starts.
 
@@ -7,37 +8,39 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config::telephone::ClientCertificate;
 use crate::config::{TlsFiles, unreadable};
 
-/// For those who connect to us.
-pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, String> {
+/// For those who connect to us. `clients`: PEM file of the authorities that certified them.
+pub(super) fn acceptor(files: &TlsFiles, clients: Option<&Path>) -> Result<TlsAcceptor, String> {
     let (chain, key) = pair(&files.cert, &files.key)?;
-    let config = ServerConfig::builder_with_provider(provider())
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| format!("{}: {error}", files.cert.display()))?;
+        .map_err(|error| error.to_string())?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let roots = Arc::new(authorities(path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| format!("{}: {error}", path.display()))?)
+        }
+    };
+    let config = builder.with_single_cert(chain, key).map_err(|error| format!("{}: {error}", files.cert.display()))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// For a trunk that we connect to. `authorities`: PEM file beside those of the machine.
-pub(super) fn connector(
-    authorities: Option<&Path>,
-    client: Option<&ClientCertificate>,
-) -> Result<TlsConnector, String> {
+/// For a trunk that we connect to. `further`: PEM file of authorities beside those of the machine.
+pub(super) fn connector(further: Option<&Path>, client: Option<&ClientCertificate>) -> Result<TlsConnector, String> {
     let mut roots = RootCertStore::empty();
     for path in SYSTEM_AUTHORITIES.iter().map(Path::new).filter(|path| path.exists()).take(1) {
         roots.add_parsable_certificates(certificates(path)?);
     }
-    if let Some(path) = authorities {
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
-        }
+    if let Some(path) = further {
+        roots.extend(authorities(path)?.roots);
     }
     if roots.is_empty() {
         return Err("no authority is known that could certify the trunk: set trusted_ca".to_owned());
@@ -54,6 +57,14 @@ pub(super) fn connector(
         }
     };
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(roots)
 }
 
 /// Ours by name: a process with two providers has no default.
