@@ -12,6 +12,7 @@ mod login;
 mod media_addr;
 pub mod outbound;
 pub mod telephone;
+mod unreadable;
 pub mod zone;
 
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use media_addr::loopback;
 pub use changes::FileKeys;
 pub use login::{LoginConfig, LoginSettings};
 pub use media_addr::{MediaAddr, demo_media_addrs};
+pub use unreadable::unreadable;
 
 /// What an administrator may set; everything optional. The same keys as flags, environment and TOML.
 #[derive(clap::Args, Deserialize, Clone, Debug, Default)]
@@ -201,7 +203,7 @@ impl Settings {
     /// The same, with what it takes to name what has changed when the file is read again.
     pub fn read_file(path: &Path) -> Result<(Self, FileKeys), ConfigError> {
         let fault = |error: &str| ConfigError(vec![format!("{}: {}", path.display(), error.trim_end())]);
-        let text = std::fs::read_to_string(path).map_err(|error| fault(&error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| fault(&unreadable(&error)))?;
         let settings = Self::from_toml(&text).map_err(|error| fault(&error))?;
         Ok((settings, FileKeys::of(&text).ok_or_else(|| fault("is no TOML"))?))
     }

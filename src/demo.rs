@@ -22,6 +22,8 @@ pub async fn run(mut settings: Settings, json: bool, use_tls: bool) -> anyhow::R
     if settings.telephone.enabled.is_none() && settings.telephone.trunk.is_empty() {
         settings.telephone = demo_telephone(json);
     }
+    // There is a softphone, and no number.
+    settings.telephone.shows_address = true;
     // A demonstration is stopped by hand: it does not wait for an hour.
     settings.drain_seconds.get_or_insert(DRAIN_SECONDS);
     let own_dir = settings.data_dir.is_none();

@@ -119,6 +119,22 @@ impl Metrics {
         self.0.lines().filter_map(value).sum()
     }
 
+    /// Whether there is such a series, of whatever value.
+    fn has(&self, figure: &str, label: &str) -> bool {
+        // A histogram's own name stands for all of its series.
+        let is_it = |line: &&str| {
+            let rest = line.strip_prefix(figure);
+            rest.is_some_and(|rest| rest.trim_start_matches("_bucket").starts_with('{'))
+        };
+        self.0.lines().filter(is_it).any(|line| line.contains(label))
+    }
+
+    fn values(&self, figure: &str, label: &str) -> HashSet<String> {
+        let start = format!("{label}=\"");
+        let lines = self.0.lines().filter(|line| line.starts_with(&format!("{figure}{{")));
+        lines.filter_map(|line| Some(line.split_once(&start)?.1.split_once('"')?.0.to_owned())).collect()
+    }
+
     fn about(&self, figure: &str) -> String {
         self.0.lines().filter(|line| line.contains(figure)).collect::<Vec<_>>().join("\n")
     }
@@ -318,21 +334,79 @@ fn self_test_command(server: &Server) -> tokio::task::JoinHandle<Output> {
     })
 }
 
-/// Alerts and board ask for nothing that no server says: every name is in this scrape, or in the source where no series of it began.
+/// Alerts and board ask for nothing that no server says: every name is in this scrape, or in the source where no series of it began; every
+/// label's value is in this scrape, for a series that begins with its first event is missed by alerts.
 fn assert_deploy_names(metrics: &Metrics) {
     let mut known = metrics.names();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     literals(&root.join("src"), &mut known);
-    for file in ["deploy/alerts.yml", "deploy/grafana/colloque.json", "docs/operations.md"] {
-        let text = std::fs::read_to_string(root.join(file)).unwrap();
+    let mut asked = 0;
+    for file in [
+        "deploy/alerts.yml",
+        "deploy/grafana/colloque.json",
+        "docs/operations.md",
+        "deploy/README.md",
+        "deploy/telephone.md",
+    ] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap().replace("\\\"", "\"");
         let named = names_in(&text);
-        assert!(file.starts_with("docs") || named.len() > 10, "{file}: {}", named.len());
+        assert!(file.ends_with(".md") || named.len() > 10, "{file}: {}", named.len());
         for name in named {
             let plain = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
             let is_known = known.contains(&name) || plain.is_some_and(|plain| known.contains(plain));
             assert!(is_known || name.ends_with('_'), "{file} names {name}, which no server says");
         }
+        for (name, label, value) in selectors(&text) {
+            let shown = match value.strip_suffix(".*") {
+                Some(start) => format!("{label}=\"{start}"),
+                None => format!("{label}=\"{value}\""),
+            };
+            assert!(metrics.has(&name, &shown), "{file} asks for {name}{{{shown}}}:\n{}", metrics.about(&name));
+            asked += 1;
+        }
     }
+    assert!(asked > 25, "{asked}");
+    assert_words_of_figures(metrics, &std::fs::read_to_string(root.join("docs/operations.md")).unwrap());
+}
+
+/// The words that the table of figures gives for labels whose words are few are those of the scrape, and all of them.
+fn assert_words_of_figures(metrics: &Metrics, guide: &str) {
+    for (figure, label) in [
+        ("colloque_telephone_line_events_total", "event"),
+        ("colloque_telephone_sip_refused_total", "reason"),
+        ("colloque_telephone_keys_total", "way"),
+        ("colloque_telephone_pins_total", "outcome"),
+    ] {
+        let row = guide.lines().find(|line| line.starts_with('|') && line.contains(&format!("{figure}{{"))).unwrap();
+        let words = metrics.values(figure, label);
+        assert!(words.len() >= 3, "{figure} {words:?}");
+        for word in &words {
+            assert!(row.contains(&format!("`{word}`")), "{figure}: docs/operations.md does not tell of {word}");
+        }
+    }
+    let row = guide.lines().find(|line| line.contains("colloque_telephone_line_events_total{")).unwrap();
+    let told = row.rsplit("| ").nth(0).unwrap().matches('`').count() / 2;
+    assert_eq!(told, metrics.values("colloque_telephone_line_events_total", "event").len(), "{row}");
+}
+
+/// What is asked for: `name{label="a",other=~"b|c"}` gives three; names of lines are the operator's own.
+fn selectors(text: &str) -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("colloque_") {
+        let rest = &text[at..];
+        let Some((name, inside)) = rest.split_once('{') else { continue };
+        let Some((inside, _)) = inside.split_once('}') else { continue };
+        if !name.chars().all(|c| c.is_ascii_lowercase() || c == '_') || !inside.contains('"') {
+            continue;
+        }
+        for matcher in inside.split("\",").filter(|matcher| !matcher.starts_with("trunk")) {
+            let (label, values) = matcher.split_once('=').unwrap();
+            let values = values.trim_matches(['~', '"']);
+            let every = |value: &str| (name.to_owned(), label.trim_end_matches('!').to_owned(), value.to_owned());
+            found.extend(values.split('|').map(every));
+        }
+    }
+    found
 }
 
 fn names_in(text: &str) -> HashSet<String> {

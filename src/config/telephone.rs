@@ -139,6 +139,10 @@ pub struct TelephoneSettings {
     /// Effort of the Opus encoder
     #[arg(skip)]
     pub opus_complexity: Option<u8>,
+    /// Of the demonstration alone, no file can say so: who has no number of a line is told our SIP address to dial
+    #[arg(skip)]
+    #[serde(skip)]
+    pub shows_address: bool,
     /// Lines
     #[arg(skip)]
     #[serde(default)]
@@ -196,6 +200,9 @@ pub struct TelephoneConfig {
     pub self_test_number: Option<Pii<Number>>,
     /// 0 to 10.
     pub opus_complexity: u8,
+    /// Of the demonstration alone: where no line has a number, people dial our SIP address. Elsewhere no telephone could dial it, and it
+    /// would tell everybody the inner network.
+    pub shows_address: bool,
     /// By priority; never empty.
     pub trunks: Vec<TrunkConfig>,
     /// Who may be called.
@@ -294,6 +301,7 @@ impl TelephoneSettings {
             self_test_code,
             self_test_number,
             opus_complexity,
+            shows_address: self.shows_address,
             trunks,
             dialout: self.dialout.resolve(faults),
             pin,

@@ -101,6 +101,7 @@ impl Metrics {
                 lost: counter("colloque_journal_lost_total", "Entries that neither the store nor the spool took"),
             },
         };
+        begin_at_zero(&metrics.pins, ["right", "outside", "wrong", "barred", "fault"].map(|outcome| [outcome]));
         metrics.register_all();
         metrics
     }
@@ -184,6 +185,14 @@ impl Metrics {
         self.seats.with_label_values(&["waiting"]).set(census.waiting as i64);
         self.draining.set(i64::from(census.draining));
         self.registry.gather()
+    }
+}
+
+/// Makes series that have counted nothing yet. One that is born with its first event has not risen for Prometheus, and an alert that asks
+/// for its `increase` misses that event; one that is not there at all makes what is compared with it say nothing.
+pub fn begin_at_zero<'a, const N: usize>(family: &IntCounterVec, series: impl IntoIterator<Item = [&'a str; N]>) {
+    for labels in series {
+        family.with_label_values(&labels);
     }
 }
 

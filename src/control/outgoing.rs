@@ -10,6 +10,8 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, Response, StatusCode};
 
+use crate::config::unreadable;
+
 /// A client for outgoing connections could not be made. Names files, never their content.
 #[derive(Debug, thiserror::Error)]
 pub enum OutgoingError {
@@ -38,7 +40,7 @@ impl Authorities {
     pub fn read(file: Option<&Path>) -> Result<Self, OutgoingError> {
         let Some(file) = file else { return Ok(Self::default()) };
         let fault = |cause: String| OutgoingError::TrustedCa { file: file.to_owned(), cause };
-        let pem = std::fs::read(file).map_err(|error| fault(error.to_string()))?;
+        let pem = std::fs::read(file).map_err(|error| fault(unreadable(&error)))?;
         match Certificate::from_pem_bundle(&pem) {
             Ok(found) if !found.is_empty() => Ok(Self(pem)),
             _ => Err(fault("no certificate in PEM form".to_owned())),

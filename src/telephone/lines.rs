@@ -102,7 +102,7 @@ impl Lines {
     pub fn start(parts: Parts) -> Arc<Lines> {
         let Parts { endpoint, mut incoming, media, media_ip, prompts, consultations, board, mut orders } = parts;
         let config = board.config();
-        let figures = CallFigures::new(consultations.metrics());
+        let figures = CallFigures::new(consultations.metrics(), &config.trunks);
         let mut tests = board.test_orders();
         let lines = Arc::new(Lines {
             endpoint: Arc::clone(&endpoint),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::config::telephone::{SipTransport, TelephoneConfig};
+use crate::config::telephone::{SipTransport, TelephoneConfig, TrunkName};
 use crate::control::Consultations;
 use crate::control::phone::switchboard::{DialOrder, Switchboard};
 
@@ -31,6 +31,9 @@ pub struct Opened {
 /// Why there is no telephone.
 #[derive(Debug, thiserror::Error)]
 pub enum OpeningError {
+    /// A trunk's password: named here, because a trunk only says that we are refused.
+    #[error("the password of the telephone trunk {0}: {1}")]
+    Password(TrunkName, String),
     /// SIP.
     #[error(transparent)]
     Sip(#[from] StartError),
@@ -45,6 +48,10 @@ pub enum OpeningError {
 impl Opened {
     /// Binds and reads everything. `trusted_ca`: further authorities for TLS.
     pub async fn open(config: TelephoneConfig, trusted_ca: Option<PathBuf>) -> Result<Self, OpeningError> {
+        for trunk in &config.trunks {
+            let read = trunk.credentials.as_ref().map_or(Ok(()), |known| known.password.read().map(drop));
+            read.map_err(|error| OpeningError::Password(trunk.name.clone(), error))?;
+        }
         let prompts = Prompts::new(config.prompts_dir.as_deref())?;
         let media_settings = media_settings(&config);
         let media = MediaPool::start(&media_settings)?;
@@ -71,10 +78,13 @@ impl Opened {
     }
 }
 
-/// What people dial: a number of a trunk, else the SIP address itself.
+/// What people dial: a number of a trunk. None: people are called, and cannot call; in the demonstration they dial the SIP address.
 fn dial_in(config: &TelephoneConfig, endpoint: &Endpoint) -> Option<String> {
     let number = config.trunks.iter().find_map(|trunk| trunk.inbound_numbers.first());
     number.map(|number| number.0.e164().to_owned()).or_else(|| {
+        if !config.shows_address {
+            return None;
+        }
         let transports = [SipTransport::Udp, SipTransport::Tcp, SipTransport::Tls];
         let bound = transports.into_iter().find_map(|transport| endpoint.listening(transport))?;
         Some(format!("sip:appointment@{}", SocketAddr::new(public(config, bound.ip()), bound.port())))

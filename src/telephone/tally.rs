@@ -11,8 +11,8 @@ use colloque_signaling::message::{PhoneCause, PhoneState};
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
 
-use crate::config::telephone::TrunkName;
-use crate::control::metrics::{CallOutcome, Metrics, NO_TRUNK};
+use crate::config::telephone::{TrunkConfig, TrunkName};
+use crate::control::metrics::{CallOutcome, Metrics, NO_TRUNK, begin_at_zero};
 
 use super::call::line::LineNews;
 use super::call::{Action, Input};
@@ -84,8 +84,8 @@ impl From<sdp::Refused> for RefusedHere {
 }
 
 impl CallFigures {
-    /// All zero, and known to `/metrics`.
-    pub(super) fn new(metrics: &Metrics) -> Arc<Self> {
+    /// All zero, and known to `/metrics`; what alerts ask for is there for each line from the start.
+    pub(super) fn new(metrics: &Metrics, trunks: &[TrunkConfig]) -> Arc<Self> {
         let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
             let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             let made = HistogramVec::new(opts, labels).expect("names, labels and buckets are valid");
@@ -101,7 +101,7 @@ impl CallFigures {
         let news = IntCounterVec::new(news, &["trunk", "event"]).expect("names and labels are valid");
         metrics.register(Box::new(legs.clone()));
         metrics.register(Box::new(news.clone()));
-        Arc::new(Self {
+        let figures = Self {
             post_dial: of_leg("colloque_telephone_post_dial_delay_seconds", "From dialling to ringing", &POST_DIAL),
             ring: of_leg(
                 "colloque_telephone_ring_seconds",
@@ -163,7 +163,19 @@ impl CallFigures {
             ),
             refused: Default::default(),
             keys_by_info: AtomicU64::new(0),
-        })
+        };
+        trunks.iter().for_each(|trunk| figures.begin(trunk.name.as_str()));
+        Arc::new(figures)
+    }
+
+    /// What alerts ask for of a line.
+    fn begin(&self, trunk: &str) {
+        begin_at_zero(&self.news, NEWS.into_iter().filter_map(event).map(|event| [trunk, event]));
+        for way in ["in", "out"] {
+            for family in [&self.lasted, &self.mos, &self.loss] {
+                family.with_label_values(&[way, trunk]);
+            }
+        }
     }
 
     /// A call that came in is refused.
@@ -210,6 +222,32 @@ impl Sound {
         }
     }
 }
+
+/// The label of what happened to a line; none: it is asked whether it is there, and nothing happened.
+fn event(news: LineNews) -> Option<&'static str> {
+    match news {
+        LineNews::NoSound => Some("no_sound"),
+        LineNews::Silent => Some("silent"),
+        LineNews::Lost => Some("lost"),
+        LineNews::Back => Some("back"),
+        LineNews::Unsent => Some("nothing_sent"),
+        LineNews::Sent => Some("sent_again"),
+        LineNews::GivenUp => Some("given_up"),
+        LineNews::Probe => None,
+    }
+}
+
+/// All that may happen.
+const NEWS: [LineNews; 8] = [
+    LineNews::NoSound,
+    LineNews::Silent,
+    LineNews::Lost,
+    LineNews::Back,
+    LineNews::Unsent,
+    LineNews::Sent,
+    LineNews::GivenUp,
+    LineNews::Probe,
+];
 
 /// One call's.
 pub(super) struct Tally {
@@ -356,38 +394,18 @@ impl Tally {
     }
 
     fn hears(&mut self, news: LineNews) {
-        let event = match news {
-            LineNews::NoSound => {
-                self.heard = Sound::Unheard;
-                "no_sound"
-            }
-            LineNews::Silent => {
-                // One that never was heard is told so, whatever else it does.
-                self.heard = if self.heard == Sound::Unheard { Sound::Unheard } else { Sound::Silent };
-                "silent"
-            }
-            LineNews::Lost => {
-                self.heard = Sound::Lost;
-                "lost"
-            }
-            LineNews::Back => {
-                self.heard = Sound::Well;
-                "back"
-            }
-            LineNews::Unsent => {
-                self.unsent = true;
-                "nothing_sent"
-            }
-            LineNews::Sent => {
-                self.unsent = false;
-                "sent_again"
-            }
-            LineNews::GivenUp => {
-                self.likely = Some(CallOutcome::Seat(PhoneCause::LineDead));
-                "given_up"
-            }
-            LineNews::Probe => return,
-        };
+        match news {
+            LineNews::NoSound => self.heard = Sound::Unheard,
+            // One that never was heard is told so, whatever else it does.
+            LineNews::Silent if self.heard != Sound::Unheard => self.heard = Sound::Silent,
+            LineNews::Silent | LineNews::Probe => {}
+            LineNews::Lost => self.heard = Sound::Lost,
+            LineNews::Back => self.heard = Sound::Well,
+            LineNews::Unsent => self.unsent = true,
+            LineNews::Sent => self.unsent = false,
+            LineNews::GivenUp => self.likely = Some(CallOutcome::Seat(PhoneCause::LineDead)),
+        }
+        let Some(event) = event(news) else { return };
         self.figures.news.with_label_values(&[self.trunk(), event]).inc();
         self.show();
     }
@@ -457,7 +475,7 @@ mod tests {
     impl Desk {
         fn new() -> Self {
             let metrics = Metrics::new();
-            let figures = CallFigures::new(&metrics);
+            let figures = CallFigures::new(&metrics, &[]);
             Self { figures, ended: Arc::default() }
         }
 

@@ -8,6 +8,8 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
+use crate::config;
+
 /// Why HTTPS cannot be spoken. Names files, never their content.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -59,7 +61,7 @@ pub fn from_files(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
 /// The library's own words would show lines of the file, which may be the key's.
 fn unreadable(file: &str, nothing_found: &str, error: &pem::Error) -> TlsError {
     let cause = match error {
-        pem::Error::Io(error) => error.to_string(),
+        pem::Error::Io(error) => config::unreadable(error),
         pem::Error::NoItemsFound => nothing_found.to_owned(),
         _ => BAD_PEM.to_owned(),
     };

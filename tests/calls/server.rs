@@ -136,6 +136,7 @@ impl Setup {
         .unwrap();
         let mut config = configured(&self.telephone, &self.trunks);
         config.prompts_dir = self.own_prompts.then(|| tones(&folder));
+        config.shows_address = true;
         (self.change)(&mut config);
         let opened = Opened::open(config, self.trusted_ca).await.unwrap();
         let board = opened.board();

@@ -287,6 +287,8 @@ fn each_example_of_a_line_is_valid_below_the_sample() {
         let example = std::fs::read_to_string(&file).unwrap();
         let text = format!("{}\n{example}", include_str!("../../../deploy/colloque.toml"));
         let telephone = resolved(&text).unwrap_or_else(|fault| panic!("{file:?}: {fault}")).unwrap();
+        let number = telephone.trunks.iter().find_map(|trunk| trunk.inbound_numbers.first());
+        assert!(number.is_some() && !telephone.shows_address, "{file:?}: people dial a number");
         lines.extend(telephone.trunks.into_iter().map(|trunk| trunk.name.to_string()));
     }
     lines.sort();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::config::unreadable;
 use crate::pii::Pii;
 
 use super::network::Network;
@@ -223,7 +224,8 @@ impl PasswordSource {
     pub fn read(&self) -> Result<Pii<String>, String> {
         match self {
             PasswordSource::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| format!("{}: {}", path.display(), unreadable(&error)))?;
                 let first = text.lines().next().unwrap_or_default();
                 if first.is_empty() {
                     Err(format!("{}: its first line is empty", path.display()))

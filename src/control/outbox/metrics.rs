@@ -2,6 +2,8 @@
 
 use prometheus::{IntCounterVec, Opts, Registry};
 
+use crate::control::metrics::begin_at_zero;
+
 /// Counters of invitations.
 #[derive(Clone)]
 pub struct MessageMetrics {
@@ -13,6 +15,12 @@ impl MessageMetrics {
     pub(in crate::control) fn new(registry: &Registry) -> Self {
         let about = Opts::new("colloque_messages_total", "Attempts to send an invitation, by channel and outcome");
         let messages = IntCounterVec::new(about, &["channel", "outcome"]).expect("names and labels are valid");
+        for channel in [super::NotifyBy::Email, super::NotifyBy::Sms] {
+            begin_at_zero(
+                &messages,
+                ["sent", "delayed", "failed", "withdrawn"].map(|outcome| [channel.name(), outcome]),
+            );
+        }
         registry.register(Box::new(messages.clone())).expect("every metric has its own name");
         Self { messages }
     }

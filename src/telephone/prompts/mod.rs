@@ -17,6 +17,8 @@ use colloque_sound::resample::Resampler;
 use colloque_sound::wav::Wav;
 use colloque_sound::{Rate, g711};
 
+use crate::config::unreadable;
+
 pub use texts::Prompt;
 
 /// Every prompt, ready to be played.
@@ -140,7 +142,7 @@ fn recording(path: &Path) -> Result<Clip, String> {
     if len > FILE_MAX {
         return Err(format!("is longer than {SECONDS_MAX} seconds"));
     }
-    let wav = Wav::parse(&std::fs::read(path).map_err(|why| why.to_string())?).map_err(|why| why.to_string())?;
+    let wav = Wav::parse(&std::fs::read(path).map_err(|why| unreadable(&why))?).map_err(|why| why.to_string())?;
     if ![Rate::Narrow, Rate::Wide].iter().any(|rate| rate.hz() == wav.hz) {
         return Err(format!("has {} Hz, and must have 8000 or 16000", wav.hz));
     }

@@ -6,14 +6,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::config::TlsFiles;
 use crate::config::telephone::ClientCertificate;
+use crate::config::{TlsFiles, unreadable};
 
 /// For those who connect to us. `clients`: PEM file of the authorities that certified them.
 pub(super) fn acceptor(files: &TlsFiles, clients: Option<&Path>) -> Result<TlsAcceptor, String> {
@@ -73,13 +73,23 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 }
 
 fn pair(cert: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, &error))?;
     Ok((certificates(cert)?, key))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let fault = |error: rustls::pki_types::pem::Error| format!("{}: {error}", path.display());
-    CertificateDer::pem_file_iter(path).map_err(fault)?.collect::<Result<_, _>>().map_err(fault)
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    read.map_err(|error| fault(path, &error))
+}
+
+/// Without the library's words, which would show lines of the file.
+fn fault(path: &Path, error: &pem::Error) -> String {
+    let cause = match error {
+        pem::Error::Io(error) => unreadable(error),
+        pem::Error::NoItemsFound => "nothing of its kind in PEM form".to_owned(),
+        _ => "damaged PEM".to_owned(),
+    };
+    format!("{}: {cause}", path.display())
 }
 
 /// Where Debian, Red Hat and Alpine keep them; the first that exists.

@@ -7,6 +7,6 @@ mod choice;
 mod driver;
 mod health;
 
-pub use check::check;
+pub use check::{Asked, check};
 pub use driver::{Dialled, Line, Place, Registered, TURN_MAX, Trunks};
 pub use health::{Health, State};
