@@ -385,7 +385,7 @@ fn assert_words_of_figures(metrics: &Metrics, guide: &str) {
         }
     }
     let row = guide.lines().find(|line| line.contains("colloque_telephone_line_events_total{")).unwrap();
-    let told = row.rsplit("| ").nth(0).unwrap().matches('`').count() / 2;
+    let told = row.rsplit("| ").next().unwrap().matches('`').count() / 2;
     assert_eq!(told, metrics.values("colloque_telephone_line_events_total", "event").len(), "{row}");
 }
 
