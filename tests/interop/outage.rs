@@ -163,7 +163,6 @@ async fn calls_go_on_and_nothing_is_lost(server: Server, flags: &[&str], mut out
     assert!(refused.contains("410"), "{refused}");
     outage.end().await;
     back(&server).await;
-    assert_eq!(metric(&server, "colloque_journal_spooled").await, 0);
     assert_eq!(metric(&server, "colloque_journal_lost_total").await, 0);
     check_journal(&server, flags, &before);
 }
@@ -245,10 +244,11 @@ async fn metric(server: &Server, name: &str) -> i64 {
     line.parse().unwrap()
 }
 
-/// Waits until the server takes new rooms again.
+/// Waits until the server takes new rooms again, and nothing waits for the store.
 async fn back(server: &Server) {
     let deadline = Instant::now() + BACK_MAX;
-    while status(server, "/ready").await != 200 {
+    // A busy machine's store may be slow once more, and have something spooled again: that passes too.
+    while status(server, "/ready").await != 200 || metric(server, "colloque_journal_spooled").await > 0 {
         assert!(Instant::now() < deadline, "not ready again in {BACK_MAX:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -348,7 +348,7 @@ export type ServerMessage = { "type": "welcome",
   cause: PhoneCause | null,
   /** The last digits of the number; to the seat itself and to hosts alone. */
   number_ending: string | null,
-  /** Who called in did so from that number, or from another one; to hosts alone. Nothing when no number was shown, or for a call that the server made. */
+  /** Whether it is that number, or another one; to hosts alone. Nothing when the call shows none, or none is on file: say so rather than showing `number_ending`. */
   matches_file: boolean | null,
   /** With `planned`: the server calls in so many. With `ready`, to the seat itself: the server calls by itself when its page has been gone for so many; nothing when it would not. */
   seconds: number | null,
